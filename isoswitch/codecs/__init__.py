@@ -1,0 +1,1 @@
+"""Bytes to frames to messages to canonical transactions, and back; pure."""

@@ -1,0 +1,1 @@
+"""The values every room shares: money, cards, codes, transactions, errors."""

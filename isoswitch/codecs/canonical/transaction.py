@@ -1,0 +1,103 @@
+"""The canonical transaction and its outcome, free of wire format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from isoswitch.codecs.canonical.codes import (
+    EntryMode,
+    Function,
+    Kind,
+    PinEntry,
+    ResponseCode,
+)
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalData:
+    """The fields that name the transaction being reversed (DE 90, DE 56).
+
+    ``kind`` and ``function`` come from the original MTI where it tells them;
+    ``transmitted_at`` is UTC; ``acquirer_id`` is DE 32 of the original, without
+    leading zeros.
+    """
+
+    mti: str
+    stan: str
+    transmitted_at: datetime | None = None
+    local_at: datetime | None = None
+    acquirer_id: str = ""
+    rrn: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """One business request of a cardholder or merchant.
+
+    ``transmitted_at`` (DE 7) is UTC and aware; ``local_at`` (DE 12 and 13) is the
+    terminal's naive local time; ``expiry`` is ``YYMM``. Texts are stripped of their
+    padding. Fields that a message did not carry are None or empty.
+    """
+
+    kind: Kind
+    function: Function
+    is_repeat: bool = False
+    stan: str
+    rrn: str = ""
+    pan: Pan | None = None
+    track2: Track2 | None = None
+    expiry: str = ""
+    card_sequence: str = ""
+    amount: Money | None = None
+    cashback: Money | None = None
+    transmitted_at: datetime | None = None
+    local_at: datetime | None = None
+    entry_mode: EntryMode = EntryMode.UNKNOWN
+    pin_entry: PinEntry = PinEntry.UNKNOWN
+    mcc: str = ""
+    acquirer_id: str = ""
+    terminal_id: str = ""
+    merchant_id: str = ""
+    merchant_name: str = ""
+    pin_block: PinBlock | None = None
+    emv: Secret[bytes] | None = None
+    approval_code: str = ""
+    original: OriginalData | None = None
+    network_code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a transaction ended.
+
+    ``reason`` is one short clause for the operator, such as ``"no route for BIN"``;
+    it never holds card data. ``amount`` is the approved amount where it differs from
+    the requested one; ``balance`` answers an inquiry.
+    """
+
+    code: ResponseCode
+    approval_code: str = ""
+    reason: str = ""
+    amount: Money | None = None
+    balance: Money | None = None
+    emv: Secret[bytes] | None = None
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether money may move."""
+        return self.code.is_approval
+
+    @staticmethod
+    def declined(code: ResponseCode, reason: str = "") -> Outcome:
+        """Make an outcome that is not an approval.
+
+        Examples
+        --------
+        >>> Outcome.declined(ResponseCode.NO_SUCH_ISSUER, "no route").is_approved
+        False
+        """
+        assert not code.is_approval, "a decline needs a declining code"
+        return Outcome(code=code, reason=reason)

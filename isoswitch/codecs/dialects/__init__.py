@@ -1,0 +1,1 @@
+"""How each kind of endpoint encodes and means its fields."""

@@ -1,0 +1,73 @@
+"""The seven calls that every key-holding engine offers to ``hsm/functions``.
+
+An engine holds keys under opaque handles; the functions above it never see a key
+value unless they made it themselves. Engines are synchronous: exactly one worker
+drives each token.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NewType, Protocol
+
+from isoswitch.codecs.canonical.secrets import KeyValue
+
+Handle = NewType("Handle", int)
+
+
+class Algorithm(StrEnum):
+    """The block cipher or MAC family of a key.
+
+    ``TDES`` takes 16 or 24 bytes; K1|K1 is single DES (SoftHSM has no DES of its own).
+    """
+
+    TDES = "tdes"
+    AES = "aes"
+    HMAC = "hmac"
+
+
+class Use(StrEnum):
+    """What a handle may do; an engine refuses every other use."""
+
+    ENCRYPT = "encrypt"
+    DECRYPT = "decrypt"
+    MAC = "mac"
+    DERIVE = "derive"
+
+
+class Engine(Protocol):
+    """Block cipher, MAC, derivation and session keys, by handle."""
+
+    def create(
+        self, value: KeyValue, algorithm: Algorithm, uses: frozenset[Use]
+    ) -> Handle:
+        """Load a key value as a session object."""
+        ...
+
+    def destroy(self, handle: Handle) -> None:
+        """Forget a session object."""
+        ...
+
+    def ecb(self, handle: Handle, data: bytes, *, decrypt: bool = False) -> bytes:
+        """Run the block cipher over whole blocks."""
+        ...
+
+    def cbc(
+        self, handle: Handle, data: bytes, iv: bytes, *, decrypt: bool = False
+    ) -> bytes:
+        """Run cipher block chaining over whole blocks, without padding."""
+        ...
+
+    def cmac(self, handle: Handle, data: bytes) -> bytes:
+        """Give the full-length CMAC (NIST SP 800-38B) of the data."""
+        ...
+
+    def hmac(self, handle: Handle, data: bytes) -> bytes:
+        """Give the HMAC-SHA-256 of the data, 32 bytes."""
+        ...
+
+    def derive(
+        self, handle: Handle, data: bytes, algorithm: Algorithm, uses: frozenset[Use]
+    ) -> Handle:
+        """Make a session key of ECB-encrypted data; its length is the data's."""
+        ...

@@ -1,0 +1,1 @@
+"""Payment cryptography as plain functions over a seven-call engine."""

@@ -1,0 +1,1 @@
+"""Hash-chained records, and the state that follows from them; pure."""

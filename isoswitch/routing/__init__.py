@@ -1,0 +1,1 @@
+"""Which endpoint a card goes to, and why; pure."""

@@ -1,0 +1,1 @@
+"""The other ends of a payment network: terminals and issuers."""

@@ -1,0 +1,1 @@
+"""Units of work made durable by one writer with group commit."""

@@ -1,0 +1,192 @@
+"""The store: units of work, made durable together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.journal.records import ChainedRecord, Record
+
+
+class TransactionState(StrEnum):
+    """Where a stored transaction stands."""
+
+    OPENED = "opened"
+    SENDING = "sending"
+    CLOSED = "closed"
+
+
+class SafState(StrEnum):
+    """Where a store-and-forward entry stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTransaction:
+    """What the switch must find again: to repeat an answer, to reverse, to show.
+
+    ``dedup_key`` is unique; ``fingerprint`` tells a repeat from another request under
+    the same key. ``outcome`` is JSON, empty while open. ``sealed`` is the encrypted
+    material of a reversal and is wiped when none can be owed any more. ``reversed``
+    says that a reversal of it was accepted.
+    """
+
+    id: str
+    dedup_key: str
+    fingerprint: str
+    kind: str
+    state: TransactionState
+    node: str
+    business_date: str
+    opened_at: str
+    terminal_id: str
+    merchant_id: str = ""
+    stan: str = ""
+    rrn: str = ""
+    local_at: str = ""
+    pan_masked: str = ""
+    pan_hash: str = ""
+    amount_minor: int = 0
+    currency: str = ""
+    endpoint: str = ""
+    outcome: str = ""
+    sealed: bytes = b""
+    reversed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A compare-and-set: the transaction is in ``expect`` and goes to ``state``.
+
+    ``outcome`` None keeps what is there; ``wipe`` empties ``sealed``.
+    """
+
+    id: str
+    expect: TransactionState
+    state: TransactionState
+    outcome: str | None = None
+    wipe: bool = False
+    mark_reversed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafEntry:
+    """One message that must reach an endpoint, however long it takes.
+
+    ``id`` is its order and is given by the store (0 before that). Entries with the
+    same ``order_key`` go out one after the other. ``next_at`` is UTC epoch seconds.
+    """
+
+    id: int = 0
+    transaction_id: str
+    endpoint: str
+    order_key: str
+    sealed: bytes
+    attempts: int = 0
+    next_at: float = 0.0
+    state: SafState = SafState.PENDING
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafUpdate:
+    """A step in the life of a store-and-forward entry; DELIVERED wipes ``sealed``."""
+
+    id: int
+    attempts: int
+    next_at: float
+    state: SafState = SafState.PENDING
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitOfWork:
+    """What is stored together or not at all, in this order."""
+
+    records: tuple[Record, ...]
+    opens: tuple[StoredTransaction, ...] = ()
+    moves: tuple[Move, ...] = ()
+    saf_puts: tuple[SafEntry, ...] = ()
+    saf_updates: tuple[SafUpdate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """What the store made of a unit: the chained records and the new SAF entries."""
+
+    last_seq: int
+    saf_entries: tuple[SafEntry, ...] = ()
+
+
+class DuplicateTransaction(IsoswitchError):
+    """The dedup key is taken; ``existing`` is the transaction that holds it."""
+
+    def __init__(self, existing: StoredTransaction) -> None:
+        self.existing = existing
+        super().__init__(f"transaction {existing.id} holds this dedup key")
+
+
+class OwnershipLost(IsoswitchError):
+    """A compare-and-set failed: somebody else moved the transaction."""
+
+
+class Store(Protocol):
+    """Durable units of work and the few questions the switch asks."""
+
+    async def commit(self, unit: UnitOfWork) -> Committed:
+        """Sleep until the unit is durable.
+
+        ``applied`` callbacks (see ``on_commit``) run in journal order before any
+        waiter of the batch wakes. Not cancellable: a journaled unit is not forgotten.
+
+        Raises
+        ------
+        DuplicateTransaction, OwnershipLost
+            The unit was refused and nothing of it was stored; the rest of its batch
+            was.
+        StoreUnavailable
+            Nothing was stored; nothing may be answered.
+        """
+        ...
+
+    def on_commit(self, applied: Callable[[UnitOfWork, Committed], None]) -> None:
+        """Call this for every durable unit, in journal order, in the switch's task."""
+        ...
+
+    async def find_transaction(self, transaction_id: str) -> StoredTransaction | None:
+        """Find a transaction by id."""
+        ...
+
+    async def find_by_dedup_key(self, dedup_key: str) -> StoredTransaction | None:
+        """Find the transaction that holds a dedup key."""
+        ...
+
+    async def find_originals(
+        self, terminal_id: str, stan: str
+    ) -> Sequence[StoredTransaction]:
+        """Give the transactions of a terminal with this STAN, newest first."""
+        ...
+
+    async def open_transactions(self) -> Sequence[StoredTransaction]:
+        """Give every transaction that is not closed, oldest first."""
+        ...
+
+    async def pending_saf(self) -> Sequence[SafEntry]:
+        """Give every pending store-and-forward entry in order."""
+        ...
+
+    async def records(
+        self,
+        transaction_id: str | None = None,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+    ) -> Sequence[ChainedRecord]:
+        """Give journal records in order, of one transaction or of all."""
+        ...

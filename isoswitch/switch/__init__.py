@@ -1,0 +1,1 @@
+"""The running host: connections, dispatch, flows, links, recovery."""

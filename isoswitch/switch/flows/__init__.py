@@ -1,0 +1,1 @@
+"""One file for each kind of transaction: the whole decision, top to bottom."""

@@ -1,0 +1,120 @@
+"""What the switch is told: typed settings, already checked by ``config.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """PEM files of one side of mutual TLS."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSettings:
+    """Where terminals connect, and how they speak.
+
+    ``header`` is ``""`` or ``"tpdu"``. ``frame_timeout_s`` bounds the time from the
+    first byte of a frame to its last; ``idle_timeout_s`` the time between frames.
+    """
+
+    name: str
+    host: str
+    port: int
+    dialect: str
+    framing: str
+    header: str = ""
+    tls: TlsFiles | None = None
+    connections_max: int = 10_000
+    in_flight_max: int = 64
+    frame_bytes_max: int = 4096
+    frame_timeout_s: float = 10.0
+    idle_timeout_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalSettings:
+    """A registered terminal (DE 41) of a merchant (DE 42) and its key names.
+
+    ``tak`` empty means that its messages carry no MAC. ``certificate_pin`` is the
+    SHA-256 of its public key (SPKI) in hex, empty for plain TCP.
+    """
+
+    id: str
+    merchant_id: str
+    tpk: str
+    tak: str = ""
+    currency: str = "978"
+    certificate_pin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MerchantSettings:
+    """A card acceptor (DE 42)."""
+
+    id: str
+    name: str
+    mcc: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSettings:
+    """A counterparty that authorises: addresses, dialect, keys, limits, timers.
+
+    ``match_fields`` pair an answer with its request, ``echo_fields`` must come back
+    unchanged. ``saf_retry_s`` is the first pause of store and forward, doubled up to
+    ``saf_retry_max_s``; after ``saf_refusals_max`` refusals an entry is quarantined.
+    """
+
+    name: str
+    host: str
+    port: int
+    dialect: str
+    framing: str
+    acquirer_id: str
+    header: str = ""
+    zpk: str
+    zak: str
+    connections: int = 1
+    request_timeout_s: float = 5.0
+    match_fields: tuple[int, ...] = (11, 37)
+    echo_fields: tuple[int, ...] = (2, 3, 4, 11, 41)
+    frame_bytes_max: int = 4096
+    in_flight_max: int = 2000
+    echo_idle_s: float = 30.0
+    echo_misses_max: int = 2
+    reconnect_min_s: float = 0.2
+    reconnect_max_s: float = 10.0
+    connect_timeout_s: float = 5.0
+    saf_retry_s: float = 2.0
+    saf_retry_max_s: float = 60.0
+    saf_refusals_max: int = 5
+    saf_window: int = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchSettings:
+    """Everything one switch process is told.
+
+    ``transaction_timeout_s`` bounds a transaction from its first byte to its answer;
+    it lies between the terminal's timer and every endpoint's ``request_timeout_s``.
+    """
+
+    node: str
+    acquirer_id: str
+    country: str
+    default_currency: str
+    listeners: tuple[ListenerSettings, ...]
+    endpoints: Mapping[str, EndpointSettings]
+    terminals: Mapping[str, TerminalSettings]
+    merchants: Mapping[str, MerchantSettings]
+    transaction_timeout_s: float = 10.0
+    in_flight_max: int = 5000
+    pan_hash_key: str = "store/pan-hash"
+    seal_key: str = "store/seal"
