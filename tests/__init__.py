@@ -1,0 +1,1 @@
+"""Proof: vectors, properties, simulation, real sockets and real tokens."""
