@@ -1,0 +1,58 @@
+# Everything a newcomer and a build machine run. All results lie in .venv/ and var/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup packages up demo test check bench clean
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PIP := .venv/bin/pip --disable-pip-version-check -qq
+JOBS ?= $(shell nproc)
+
+help: ## Show what can be made.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.installed ## Install everything, make test keys; quick when done already.
+	@.venv/bin/isoswitch setup
+
+up: setup ## Start the whole network and print how to use it (Ctrl-C stops it).
+	@.venv/bin/isoswitch up
+
+demo: setup ## Start the network, tour nine things that can happen, audit it.
+	@.venv/bin/isoswitch demo
+
+test: setup ## Run all tests.
+	.venv/bin/python -m pytest -n $(JOBS) tests
+
+check: .venv/.installed ## Formatting, lint, types, import contracts, doc examples.
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy --strict -p isoswitch
+	.venv/bin/lint-imports
+	.venv/bin/python -m pytest --doctest-modules isoswitch
+
+bench: setup ## Measure against the obvious stack, in one run.
+	.venv/bin/python -m bench
+
+clean: ## Remove the virtual environment and all state of the test network.
+	rm -rf .venv var
+
+packages:
+	@missing=; \
+	test -e /usr/lib/softhsm/libsofthsm2.so || missing+=' softhsm2'; \
+	"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || missing+=' python3-venv'; \
+	.ci/packages $$missing
+
+.venv/.locked: requirements.lock | packages
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "isoswitch needs Python 3.11 or newer; try: make setup PYTHON=python3.11" >&2; \
+	    exit 1; }
+	@echo "installing the locked packages into .venv"
+	@test -x .venv/bin/pip || "$(PYTHON)" -m venv --clear .venv
+	@$(PIP) install --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/.installed: .venv/.locked pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
