@@ -1,4 +1,4 @@
-"""The seven calls that every key-holding engine offers to ``hsm/functions``.
+"""The eight calls that every key-holding engine offers to ``hsm/functions``.
 
 An engine holds keys under opaque handles; the functions above it never see a key
 value unless they made it themselves. Engines are synchronous: exactly one worker
@@ -27,7 +27,7 @@ class Algorithm(StrEnum):
 
 
 class Use(StrEnum):
-    """What a handle may do; an engine refuses every other use."""
+    """What a handle may do; an engine refuses every other use with ``KeyRefused``."""
 
     ENCRYPT = "encrypt"
     DECRYPT = "decrypt"
@@ -64,6 +64,24 @@ class Engine(Protocol):
 
     def hmac(self, handle: Handle, data: bytes) -> bytes:
         """Give the HMAC-SHA-256 of the data, 32 bytes."""
+        ...
+
+    def gcm(
+        self,
+        handle: Handle,
+        data: bytes,
+        nonce: bytes,
+        context: bytes,
+        *,
+        decrypt: bool = False,
+    ) -> bytes:
+        """Seal data with AES-GCM and a 16-byte tag at the end, or open it.
+
+        Raises
+        ------
+        VerificationFailed
+            The tag does not match data, nonce and context.
+        """
         ...
 
     def derive(

@@ -12,7 +12,9 @@ from typing import Protocol
 import msgspec
 
 
-class Command(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+class Command(
+    msgspec.Struct, frozen=True, tag=True, kw_only=True, array_like=True, gc=False
+):
     """One payment command; subclasses say which."""
 
 
@@ -27,7 +29,7 @@ class VerifyMac(Command, frozen=True, tag=True, kw_only=True):
     mac: bytes
 
 
-class Splice(msgspec.Struct, frozen=True, kw_only=True):
+class Splice(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Where the result of the command before goes into this command's data."""
 
     offset: int
