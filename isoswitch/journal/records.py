@@ -27,6 +27,7 @@ class RecordKind(StrEnum):
     EXCEPTION = "exception"
     LINK = "link"
     OPERATOR = "operator"
+    CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
