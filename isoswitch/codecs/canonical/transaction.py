@@ -20,11 +20,12 @@ from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
 class OriginalData:
     """The fields that name the transaction being reversed (DE 90, DE 56).
 
-    ``kind`` and ``function`` come from the original MTI where it tells them;
+    ``kind`` is what the original did, which its reversal repeats in DE 3;
     ``transmitted_at`` is UTC; ``acquirer_id`` is DE 32 of the original, without
     leading zeros.
     """
 
+    kind: Kind = Kind.PURCHASE
     mti: str
     stan: str
     transmitted_at: datetime | None = None

@@ -1,0 +1,193 @@
+"""Pairs answers with the requests that wait for them, on all connections of a link.
+
+An answer and a timer compete for one claim: whoever takes the waiting entry out of the
+table decides, and the other finds nothing. An answer that does not echo what the profile
+demands is no answer; one that nobody waits for is reported with its nearest request.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import outcome
+import trio
+
+from isoswitch.codecs.canonical.errors import LinkDown, NoAnswer
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.switch.connection import Connection
+
+SWEEP_S = 0.05
+
+Key = tuple[str | bytes | None, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A request without an answer yet, and the task that waits for it."""
+
+    key: Key
+    request: Message
+    task: trio.lowlevel.Task
+    connection: Connection
+    mark: int
+
+    @property
+    def may_be_seen(self) -> bool:
+        """Whether the peer may have seen it, or may yet: the frame is still queued."""
+        return self.connection.is_open or self.connection.has_started(self.mark)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearMiss:
+    """Why an answer found no request: the closest one and the fields that differ."""
+
+    reason: str
+    differing: tuple[int, ...] = ()
+    waiting_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Timer:
+    at: float
+    order: int
+    waiting: Waiting = field(repr=False)
+
+    def __lt__(self, other: _Timer) -> bool:
+        return (self.at, self.order) < (other.at, other.order)
+
+
+class Mux:
+    """The waiting requests of one endpoint."""
+
+    def __init__(
+        self, *, match_fields: Sequence[int], echo_fields: Sequence[int]
+    ) -> None:
+        self._match_fields = tuple(match_fields)
+        self._echo_fields = tuple(echo_fields)
+        self._waiting: dict[Key, Waiting] = {}
+        self._timers: list[_Timer] = []
+        self._order = itertools.count()
+        self._sweeper: trio.lowlevel.Task | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def exchange(
+        self, connection: Connection, payload: bytes, request: Message, deadline: float
+    ) -> Message:
+        """Send a request and wait for its answer, on this or a sister connection.
+
+        Cancelling the waiter leaves the request's fate unknown, like a timeout.
+
+        Raises
+        ------
+        NoAnswer
+            The deadline passed and the peer may have seen the request.
+        LinkDown
+            The connection ended before the first byte was written.
+        """
+        key = self._key(request)
+        assert key not in self._waiting, "two requests wait under one key"
+        mark = connection.send_nowait(payload)
+        task = trio.lowlevel.current_task()
+        waiting = Waiting(key, request, task, connection, mark)
+        self._waiting[key] = waiting
+        heapq.heappush(self._timers, _Timer(deadline, next(self._order), waiting))
+        if self._sweeper is not None:
+            trio.lowlevel.reschedule(self._sweeper)
+            self._sweeper = None
+
+        def forget(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            self._waiting.pop(key, None)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        answer: Message = await trio.lowlevel.wait_task_rescheduled(forget)
+        return answer
+
+    def deliver(self, answer: Message) -> NearMiss | None:
+        """Wake the request that an answer belongs to; say why when there is none."""
+        key = self._key(answer)
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            return self._nearest(key)
+        differing = tuple(
+            de
+            for de in self._echo_fields
+            if de in waiting.request and answer.get(de) != waiting.request[de]
+        )
+        if differing:
+            return NearMiss(
+                reason="the answer does not echo its request",
+                differing=differing,
+                waiting_count=len(self._waiting),
+            )
+        self._finish(waiting, outcome.Value(answer))
+        return None
+
+    def fail_unwritten(self, connection: Connection, reason: str) -> None:
+        """Fail what a closed connection never wrote; the rest may yet be answered."""
+        for waiting in list(self._waiting.values()):
+            if waiting.connection is connection and not waiting.may_be_seen:
+                self._finish(waiting, outcome.Error(LinkDown(reason)))
+
+    async def run(self) -> None:
+        """Expire requests; runs as long as the link."""
+        while True:
+            if not self._timers:
+                self._sweeper = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+            await trio.sleep(SWEEP_S)
+            now = trio.current_time()
+            while self._timers and self._is_due(self._timers[0], now):
+                self._expire(heapq.heappop(self._timers).waiting)
+
+    def _is_due(self, timer: _Timer, now: float) -> bool:
+        # Answered requests leave their timers behind; they go when they come up.
+        return timer.at <= now or (
+            self._waiting.get(timer.waiting.key) is not timer.waiting
+        )
+
+    def _expire(self, waiting: Waiting) -> None:
+        if self._waiting.get(waiting.key) is not waiting:
+            return
+        if waiting.may_be_seen:
+            error: Exception = NoAnswer("no answer before the deadline")
+        else:
+            error = LinkDown("the request was never written")
+        self._finish(waiting, outcome.Error(error))
+
+    def _finish(
+        self, waiting: Waiting, result: outcome.Value[Message] | outcome.Error
+    ) -> None:
+        del self._waiting[waiting.key]
+        trio.lowlevel.reschedule(waiting.task, result)
+
+    def _key(self, message: Message) -> Key:
+        # Requests and answers of one exchange share version and class of their MTI.
+        return (message.mti[:2], *(message.get(de) for de in self._match_fields))
+
+    def _nearest(self, key: Key) -> NearMiss:
+        best: tuple[int, ...] | None = None
+        # Only the first few are compared: a flood of strays must stay cheap.
+        for other in itertools.islice(self._waiting, 64):
+            differing = tuple(
+                de
+                for de, mine, theirs in zip(
+                    self._match_fields, key[1:], other[1:], strict=True
+                )
+                if mine != theirs
+            )
+            if best is None or len(differing) < len(best):
+                best = differing
+        return NearMiss(
+            reason="nobody waits for this answer",
+            differing=best or (),
+            waiting_count=len(self._waiting),
+        )
+
+    def _stop_waiting(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._sweeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
