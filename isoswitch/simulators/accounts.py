@@ -1,0 +1,246 @@
+"""The accounts behind the test cards of a simulated issuer, and its decisions.
+
+All money decisions of an issuer stand here, as functions of the request, the books and
+the accounts: nothing in this module knows messages, streams or timers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from random import Random
+
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.simulators.bookings import Booking, BookingKey, BookingKind, Bookings
+from isoswitch.simulators.cards import TestCard
+from isoswitch.simulators.rules import Reaction
+from isoswitch.switch.ports import iso_time
+
+# What a kind takes from the account: its amount, nothing, or the amount the other way.
+DEBITS: Mapping[Kind, int] = {
+    Kind.PURCHASE: 1,
+    Kind.CASH_WITHDRAWAL: 1,
+    Kind.PURCHASE_WITH_CASHBACK: 1,
+    Kind.PREAUTHORISATION: 1,
+    Kind.REFUND: -1,
+    Kind.BALANCE_INQUIRY: 0,
+    Kind.ACCOUNT_VERIFICATION: 0,
+}
+
+
+class Account:
+    """What an issuer knows of one card: money left and PIN tries left."""
+
+    __slots__ = ("balance_minor", "card", "pin_tries_left")
+
+    def __init__(self, card: TestCard) -> None:
+        self.card = card
+        self.balance_minor = card.balance_minor
+        self.pin_tries_left = card.pin_tries_max
+
+    def apply(self, booking: Booking) -> None:
+        """Follow a booking: money given out or back, PIN tries."""
+        if booking.kind is BookingKind.APPROVED:
+            self.balance_minor -= booking.amount_minor
+        elif booking.kind is BookingKind.REVERSED:
+            self.balance_minor += booking.amount_minor
+        if booking.pin_tries_left is not None:
+            self.pin_tries_left = booking.pin_tries_left
+
+
+class Accounts:
+    """The accounts of one issuer; every change is a booking first."""
+
+    def __init__(
+        self, cards: Iterable[TestCard], bookings: Bookings, *, random: Random
+    ) -> None:
+        self.bookings = bookings
+        self._random = random
+        self._by_pan = {card.pan.reveal(): Account(card) for card in cards}
+        self._by_card = {each.card.name: each for each in self._by_pan.values()}
+        for booking in bookings.entries:
+            self._follow(booking)
+
+    def get_account(self, card: str) -> Account:
+        """Give the account of a card, by the card's name."""
+        return self._by_card[card]
+
+    def find_account(self, transaction: Transaction) -> Account | None:
+        """Find the account of the transaction's card."""
+        pan = transaction.pan
+        return self._by_pan.get(pan.reveal()) if pan else None
+
+    def authorise(
+        self,
+        transaction: Transaction,
+        reaction: Reaction,
+        *,
+        pin_matches: bool | None,
+        now: datetime,
+    ) -> Outcome:
+        """Decide a request and book the decision; a repeat gets its first decision.
+
+        ``pin_matches`` is None where the request carried no PIN.
+        """
+        first = self.bookings.find_decision(_key(transaction))
+        if first is not None and first.content != _content(transaction):
+            return Outcome.declined(ResponseCode.DUPLICATE_TRANSACTION)
+        if first is None:
+            first = self._decide(
+                transaction, reaction, pin_matches=pin_matches, now=now
+            )
+            self._book(first)
+        return self._outcome(first, transaction)
+
+    def reverse(self, transaction: Transaction, *, now: datetime) -> Outcome:
+        """Undo an approval once, or leave a tombstone; a repeat changes nothing."""
+        key = _key(transaction)
+        if self.bookings.find_reversal(key) is None:
+            original = self.bookings.find_decision(key)
+            self._book(
+                Booking(
+                    kind=BookingKind.REVERSED if original else BookingKind.TOMBSTONE,
+                    acquirer_id=key.acquirer_id,
+                    rrn=key.rrn,
+                    at=iso_time(now),
+                    stan=transaction.stan,
+                    terminal_id=transaction.terminal_id,
+                    card=original.card if original else "",
+                    transaction=transaction.kind.value,
+                    amount_minor=self.bookings.approved_minor(key),
+                    currency=original.currency if original else "",
+                )
+            )
+        return Outcome(code=ResponseCode.APPROVED)
+
+    def _decide(
+        self,
+        transaction: Transaction,
+        reaction: Reaction,
+        *,
+        pin_matches: bool | None,
+        now: datetime,
+    ) -> Booking:
+        """Make the booking of a request that was not seen before."""
+        account = self.find_account(transaction)
+        code = self._code(transaction, reaction, account, pin_matches, now)
+        approved = code.is_approval
+        amount_minor = transaction.amount.minor if transaction.amount else 0
+        if code is ResponseCode.PARTIALLY_APPROVED:
+            amount_minor = amount_minor * (reaction.approved_percent or 0) // 100
+        return Booking(
+            kind=BookingKind.APPROVED if approved else BookingKind.DECLINED,
+            acquirer_id=transaction.acquirer_id,
+            rrn=transaction.rrn,
+            at=iso_time(now),
+            stan=transaction.stan,
+            terminal_id=transaction.terminal_id,
+            card=account.card.name if account else "",
+            transaction=transaction.kind.value,
+            amount_minor=amount_minor * DEBITS[transaction.kind] if approved else 0,
+            currency=transaction.amount.currency if transaction.amount else "",
+            code=code,
+            approval_code=f"{self._random.randrange(10**6):06d}" if approved else "",
+            content=_content(transaction),
+            pin_tries_left=_pin_tries_left(account, code, pin_matches),
+        )
+
+    def _code(
+        self,
+        transaction: Transaction,
+        reaction: Reaction,
+        account: Account | None,
+        pin_matches: bool | None,
+        now: datetime,
+    ) -> ResponseCode:
+        """Decide: the first reason to decline, or an approval."""
+        if self.bookings.find_reversal(_key(transaction)):
+            return ResponseCode.DUPLICATE_TRANSACTION
+        if reaction.code is not None:
+            return reaction.code
+        if transaction.kind not in DEBITS:
+            return ResponseCode.INVALID_TRANSACTION
+        if account is None:
+            return ResponseCode.INVALID_CARD_NUMBER
+        approval = (
+            ResponseCode.APPROVED
+            if reaction.approved_percent is None
+            else ResponseCode.PARTIALLY_APPROVED
+        )
+        return (
+            _card_refusal(account, now)
+            or _pin_refusal(account, pin_matches)
+            or _funds_refusal(account, transaction)
+            or approval
+        )
+
+    def _outcome(self, booking: Booking, transaction: Transaction) -> Outcome:
+        """Tell what a booking decided, for its first request and for every repeat."""
+        partly = booking.code is ResponseCode.PARTIALLY_APPROVED
+        return Outcome(
+            code=booking.code,
+            approval_code=booking.approval_code,
+            amount=Money(booking.amount_minor, booking.currency) if partly else None,
+            balance=self._balance(booking, transaction),
+        )
+
+    def _balance(self, booking: Booking, transaction: Transaction) -> Money | None:
+        if not booking.code.is_approval or transaction.kind is not Kind.BALANCE_INQUIRY:
+            return None
+        account = self._by_card[booking.card]
+        return Money(account.balance_minor, account.card.currency)
+
+    def _book(self, booking: Booking) -> None:
+        self.bookings.add(booking)
+        self._follow(booking)
+
+    def _follow(self, booking: Booking) -> None:
+        account = self._by_card.get(booking.card)
+        if account is not None:
+            account.apply(booking)
+
+
+def _key(transaction: Transaction) -> BookingKey:
+    return BookingKey(transaction.acquirer_id, transaction.rrn)
+
+
+def _content(transaction: Transaction) -> str:
+    """Give what a repeat may not change, without the card number."""
+    pan = transaction.pan.masked if transaction.pan else ""
+    amount = transaction.amount or ""
+    return f"{transaction.kind}|{pan}|{amount}|{transaction.terminal_id}"
+
+
+def _card_refusal(account: Account, now: datetime) -> ResponseCode | None:
+    expired = account.card.expiry < f"{now:%y%m}"
+    return account.card.refusal or (ResponseCode.EXPIRED_CARD if expired else None)
+
+
+def _pin_refusal(account: Account, pin_matches: bool | None) -> ResponseCode | None:
+    if pin_matches is None:
+        return None
+    if account.pin_tries_left <= 0:
+        return ResponseCode.PIN_TRIES_EXCEEDED
+    return None if pin_matches else ResponseCode.WRONG_PIN
+
+
+def _funds_refusal(account: Account, transaction: Transaction) -> ResponseCode | None:
+    amount_minor = transaction.amount.minor if transaction.amount else 0
+    if amount_minor * DEBITS[transaction.kind] > account.balance_minor:
+        return ResponseCode.INSUFFICIENT_FUNDS
+    return None
+
+
+def _pin_tries_left(
+    account: Account | None, code: ResponseCode, pin_matches: bool | None
+) -> int | None:
+    """Give the PIN tries after a decision; None where it does not change them."""
+    if account is None or pin_matches is None:
+        return None
+    if code is ResponseCode.WRONG_PIN and not pin_matches:
+        return account.pin_tries_left - 1
+    if pin_matches and code.is_approval:
+        return account.card.pin_tries_max
+    return None

@@ -1,0 +1,160 @@
+"""What a simulated issuer booked: one decision for each transaction, reversals, proof.
+
+A transaction is known by the acquirer and the retrieval reference number. A request
+that comes again gets its first decision again; a reversal undoes an approval once; a
+reversal that arrives before its original leaves a tombstone that refuses the original.
+With a log file every booking is appended before it is answered, so that an issuer
+process that is killed and started again still knows what it approved. The file holds
+card names and no card numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from isoswitch.codecs.canonical.codes import ResponseCode
+
+
+class BookingKind(StrEnum):
+    """What an issuer wrote down."""
+
+    APPROVED = "approved"
+    DECLINED = "declined"
+    REVERSED = "reversed"
+    TOMBSTONE = "tombstone"
+
+
+class BookingKey(msgspec.Struct, frozen=True, gc=False):
+    """What names a transaction at an issuer."""
+
+    acquirer_id: str
+    rrn: str
+
+
+class Booking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One line of an issuer's books.
+
+    ``amount_minor`` is what was approved, or given back by a reversal. ``content``
+    tells a repeat from another request under the same key. ``pin_tries_left`` is set
+    when the decision changed the PIN tries of the card.
+    """
+
+    kind: BookingKind
+    acquirer_id: str
+    rrn: str
+    at: str
+    stan: str = ""
+    terminal_id: str = ""
+    card: str = ""
+    transaction: str = ""
+    amount_minor: int = 0
+    currency: str = ""
+    code: ResponseCode = ResponseCode.APPROVED
+    approval_code: str = ""
+    content: str = ""
+    pin_tries_left: int | None = None
+
+    @property
+    def key(self) -> BookingKey:
+        """The name of the transaction it belongs to."""
+        return BookingKey(self.acquirer_id, self.rrn)
+
+
+class Bookings:
+    """An issuer's books, in memory and, when wanted, in a file.
+
+    Examples
+    --------
+    >>> books = Bookings()
+    >>> approval = Booking(
+    ...     kind=BookingKind.APPROVED,
+    ...     acquirer_id="1",
+    ...     rrn="000100000001",
+    ...     at="2026-01-02T03:04:05.000000Z",
+    ...     amount_minor=1250,
+    ... )
+    >>> books.add(approval)
+    >>> books.find_decision(approval.key) is approval
+    True
+    >>> books.approved_minor(approval.key)
+    1250
+    """
+
+    def __init__(self, log_path: Path | None = None) -> None:
+        self.entries: list[Booking] = []
+        self._decisions: dict[BookingKey, Booking] = {}
+        self._reversals: dict[BookingKey, Booking] = {}
+        self._log: int | None = None
+        if log_path is not None:
+            for booking in read_bookings(log_path):
+                self._apply(booking)
+            self._log = _open_log(log_path)
+
+    def add(self, booking: Booking) -> None:
+        """Write a booking down, in the file first."""
+        if self._log is not None:
+            # The page cache survives the death of this process, which is all that
+            # the books of a simulator must survive: no fsync.
+            os.write(self._log, _ENCODER.encode(booking) + b"\n")
+        self._apply(booking)
+
+    def find_decision(self, key: BookingKey) -> Booking | None:
+        """Find how a request was decided: an approval or a decline."""
+        return self._decisions.get(key)
+
+    def find_reversal(self, key: BookingKey) -> Booking | None:
+        """Find the reversal or the tombstone of a transaction."""
+        return self._reversals.get(key)
+
+    def approved_minor(self, key: BookingKey) -> int:
+        """Give what stays booked of a transaction after its reversal."""
+        decision = self._decisions.get(key)
+        if decision is None or decision.kind is not BookingKind.APPROVED:
+            return 0
+        reversal = self._reversals.get(key)
+        return decision.amount_minor - (reversal.amount_minor if reversal else 0)
+
+    def close(self) -> None:
+        """Close the log file."""
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
+
+    def _apply(self, booking: Booking) -> None:
+        self.entries.append(booking)
+        if booking.kind in _DECISIONS:
+            self._decisions.setdefault(booking.key, booking)
+        else:
+            self._reversals.setdefault(booking.key, booking)
+
+
+def read_bookings(log_path: Path) -> Sequence[Booking]:
+    """Read a log of bookings; a last line cut short by a kill is left out.
+
+    Raises
+    ------
+    ValueError
+        A whole line is not a booking.
+    """
+    if not log_path.exists():
+        return ()
+    lines = log_path.read_bytes().split(b"\n")[:-1]
+    return tuple(_DECODER.decode(line) for line in lines)
+
+
+_DECISIONS = frozenset({BookingKind.APPROVED, BookingKind.DECLINED})
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Booking)
+
+
+def _open_log(log_path: Path) -> int:
+    """Open for appending, after the last whole line."""
+    log = os.open(log_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    whole = log_path.read_bytes().rfind(b"\n") + 1
+    os.truncate(log, whole)
+    return log
