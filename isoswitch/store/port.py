@@ -10,6 +10,9 @@ from typing import Protocol
 from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.journal.records import ChainedRecord, Record
 
+# Units of work that may wait for a store; more are refused at once.
+WAITING_MAX = 10_000
+
 
 class TransactionState(StrEnum):
     """Where a stored transaction stands."""
@@ -64,7 +67,9 @@ class StoredTransaction:
 class Move:
     """A compare-and-set: the transaction is in ``expect`` and goes to ``state``.
 
-    ``outcome`` None keeps what is there; ``wipe`` empties ``sealed``.
+    ``outcome`` None keeps what is there; ``wipe`` empties ``sealed``. ``endpoint`` and
+    ``sealed`` replace the leg when the request goes to another endpoint.
+    ``mark_reversed`` also demands that the transaction is not reversed yet.
     """
 
     id: str
@@ -73,6 +78,8 @@ class Move:
     outcome: str | None = None
     wipe: bool = False
     mark_reversed: bool = False
+    endpoint: str | None = None
+    sealed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
