@@ -1,0 +1,1 @@
+"""The typed configuration of a whole network, from one TOML file."""

@@ -1,0 +1,222 @@
+"""The shape of a network configuration: every table and key, with its bounds.
+
+Here stands what one value alone can tell. What holds between tables (a route to an
+endpoint that exists, timers that nest) stands in ``isoswitch.config.checks``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+PATTERNS = {
+    r"^[a-z][a-z0-9-]{0,31}$": "a lower-case name: letters, digits, hyphens",
+    r"^[A-Za-z0-9][A-Za-z0-9/_.-]*$": "a key name, such as north/zpk",
+    r"^\d{3}$": "three digits, in quotes",
+    r"^\d{4}$": "four digits, in quotes",
+    r"^\d{1,11}$": "up to 11 digits, in quotes",
+    r"^\d{6,8}$": "a BIN of 6 to 8 digits",
+    r"^[ -~]{1,8}$": "a terminal id of 1 to 8 characters (DE 41)",
+    r"^[ -~]{1,15}$": "a merchant id of 1 to 15 characters (DE 42)",
+}
+"""What each pattern of the types below means, for people."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9/_.-]*$")]
+NumericCode = Annotated[str, StringConstraints(pattern=r"^\d{3}$")]
+CategoryCode = Annotated[str, StringConstraints(pattern=r"^\d{4}$")]
+InstitutionId = Annotated[str, StringConstraints(pattern=r"^\d{1,11}$")]
+BinPrefix = Annotated[str, StringConstraints(pattern=r"^\d{6,8}$")]
+TerminalId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,8}$")]
+MerchantId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,15}$")]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+FrameBytes = Annotated[int, Field(ge=64, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+FieldNumbers = list[Annotated[int, Field(ge=2, le=128)]]
+FileName = Annotated[Path, Field(strict=False)]
+
+
+class Table(BaseModel):
+    """A table of the file; a key that it does not name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Switch(Table):
+    """This host: who it is, and how much it takes at once."""
+
+    node: Name
+    acquirer_id: InstitutionId
+    country: NumericCode
+    currency: NumericCode
+    in_flight_max: Count | None = None
+
+
+class Timers(Table):
+    """How long each party waits; each must outlast the next by the margin.
+
+    ``issuer_s`` holds for every endpoint that names no ``request_timeout_s``.
+    """
+
+    terminal_s: Seconds
+    switch_s: Seconds
+    issuer_s: Seconds
+    margin_s: Seconds = 1.0
+
+
+class Store(Table):
+    """Where units of work are kept."""
+
+    path: FileName
+
+
+class Log(Table):
+    """Where the log lines go; standard error when no path is named."""
+
+    path: FileName | None = None
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Token(Table):
+    """One PKCS#11 token, and where its user PIN and SoftHSM's own file lie."""
+
+    label: Annotated[str, StringConstraints(min_length=1, max_length=32)]
+    pin_file: FileName
+    module: FileName | None = None
+    storage_key: KeyName | None = None
+    softhsm_conf: FileName | None = None
+
+
+class Hsm(Table):
+    """The crypto process: its socket, its key blocks, the tokens that open them."""
+
+    socket: FileName
+    keys_file: FileName
+    environment: Literal["test", "production"] = "production"
+    tokens: Annotated[list[Token], Field(min_length=1)]
+
+
+class Tls(Table):
+    """PEM files of one side of mutual TLS."""
+
+    certificate: FileName
+    key: FileName
+    ca: FileName
+
+
+class Listener(Table):
+    """Where terminals connect, and how they speak."""
+
+    host: str = "127.0.0.1"
+    port: Port
+    dialect: str
+    framing: str
+    header: Literal["", "tpdu"] = ""
+    tls: Tls | None = None
+    connections_max: Count | None = None
+    in_flight_max: Count | None = None
+    frame_bytes_max: FrameBytes | None = None
+    frame_timeout_s: Seconds | None = None
+    idle_timeout_s: Seconds | None = None
+
+
+class Endpoint(Table):
+    """A counterparty that authorises: address, dialect, keys, limits, timers."""
+
+    host: str = "127.0.0.1"
+    port: Port
+    dialect: str
+    framing: str
+    header: Literal["", "tpdu"] = ""
+    acquirer_id: InstitutionId | None = None
+    zpk: KeyName
+    zak: KeyName
+    connections: Annotated[int, Field(ge=1, le=64)] | None = None
+    request_timeout_s: Seconds | None = None
+    match_fields: FieldNumbers | None = None
+    echo_fields: FieldNumbers | None = None
+    frame_bytes_max: FrameBytes | None = None
+    in_flight_max: Count | None = None
+    echo_idle_s: Seconds | None = None
+    echo_misses_max: Count | None = None
+    reconnect_min_s: Seconds | None = None
+    reconnect_max_s: Seconds | None = None
+    connect_timeout_s: Seconds | None = None
+    saf_retry_s: Seconds | None = None
+    saf_retry_max_s: Seconds | None = None
+    saf_refusals_max: Count | None = None
+    saf_window: Count | None = None
+
+
+class Merchant(Table):
+    """A card acceptor (DE 42)."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    mcc: CategoryCode
+
+
+class Terminal(Table):
+    """A registered terminal (DE 41).
+
+    ``listener`` is where it connects. ``tls`` is its side of mutual TLS: the switch
+    pins the public key of its certificate, the simulated terminal presents it.
+    """
+
+    merchant: MerchantId
+    listener: Name
+    tpk: KeyName
+    tak: KeyName | None = None
+    currency: NumericCode | None = None
+    tls: Tls | None = None
+
+
+class Route(Table):
+    """Where the cards of a BIN go: first choice, and the one when that is away."""
+
+    primary: Name
+    alternate: Name | None = None
+
+
+class Issuer(Table):
+    """A simulated issuer at the address of the endpoint of its name.
+
+    ``rules`` come before the standing rules of the test cards and test amounts, in
+    the form that ``isoswitch.simulators.rules`` describes.
+    """
+
+    rules: list[dict[str, Any]] = []
+
+
+class Trickle(Table):
+    """The simulated terminals that pay all the time, so that there is life."""
+
+    terminals: Annotated[list[TerminalId], Field(min_length=1)]
+    cards: Annotated[list[Name], Field(min_length=1)]
+    per_minute: Annotated[float, Field(gt=0, le=6_000)] = 30.0
+
+
+class Simulators(Table):
+    """The other ends: issuers, a trickle of terminals, and the test keys they share."""
+
+    keyring: FileName
+    issuers: Annotated[dict[Name, Issuer], Field(min_length=1)]
+    trickle: Trickle | None = None
+
+
+class Network(Table):
+    """Everything in one configuration file."""
+
+    switch: Switch
+    timers: Timers
+    store: Store
+    log: Log = Log()
+    hsm: Hsm
+    listeners: Annotated[dict[Name, Listener], Field(min_length=1)]
+    endpoints: Annotated[dict[Name, Endpoint], Field(min_length=1)]
+    merchants: Annotated[dict[MerchantId, Merchant], Field(min_length=1)]
+    terminals: Annotated[dict[TerminalId, Terminal], Field(min_length=1)]
+    bins: Annotated[dict[BinPrefix, Route], Field(min_length=1)]
+    simulators: Simulators | None = None

@@ -1,0 +1,152 @@
+"""What each part of a network is told, from the configuration that was loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
+
+from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.config.load import LoadedNetwork
+from isoswitch.config.model import Endpoint, Listener, Network, Terminal, Tls, Token
+from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
+from isoswitch.routing.table import BinRow
+from isoswitch.switch.settings import (
+    EndpointSettings,
+    ListenerSettings,
+    MerchantSettings,
+    SwitchSettings,
+    TerminalSettings,
+    TlsFiles,
+)
+
+
+def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
+    """Give what the switch process is told.
+
+    Raises
+    ------
+    ConfigError
+        The certificate of a terminal is missing or is not a certificate.
+    """
+    network = loaded.network
+    return SwitchSettings(
+        node=network.switch.node,
+        acquirer_id=network.switch.acquirer_id,
+        country=network.switch.country,
+        default_currency=network.switch.currency,
+        listeners=tuple(
+            _listener(loaded, name, listener)
+            for name, listener in network.listeners.items()
+        ),
+        endpoints={
+            name: _endpoint(network, name, endpoint)
+            for name, endpoint in network.endpoints.items()
+        },
+        terminals={
+            name: _terminal(loaded, name, terminal)
+            for name, terminal in network.terminals.items()
+        },
+        merchants={
+            name: MerchantSettings(id=name, name=merchant.name, mcc=merchant.mcc)
+            for name, merchant in network.merchants.items()
+        },
+        transaction_timeout_s=network.timers.switch_s,
+        **_given(in_flight_max=network.switch.in_flight_max),
+    )
+
+
+def bin_rows(network: Network) -> tuple[BinRow, ...]:
+    """Give the rows of the routing table."""
+    return tuple(
+        BinRow(prefix=prefix, primary=route.primary, alternate=route.alternate or "")
+        for prefix, route in network.bins.items()
+    )
+
+
+def hsmd_settings(loaded: LoadedNetwork) -> HsmdSettings:
+    """Give what the crypto process is told."""
+    hsm = loaded.network.hsm
+    return HsmdSettings(
+        socket=loaded.file(hsm.socket),
+        keys_file=loaded.file(hsm.keys_file),
+        environment=Environment(hsm.environment),
+        tokens=tuple(_token(loaded, token) for token in hsm.tokens),
+    )
+
+
+def tls_files(loaded: LoadedNetwork, tls: Tls) -> TlsFiles:
+    """Give the PEM files of one side, in their place."""
+    return TlsFiles(
+        certificate=loaded.file(tls.certificate),
+        key=loaded.file(tls.key),
+        ca=loaded.file(tls.ca),
+    )
+
+
+def certificate_pin(path: Path) -> str:
+    """Give the SHA-256 of a PEM certificate's public key (SPKI), in hex.
+
+    Raises
+    ------
+    ConfigError
+        There is no certificate at this place.
+    """
+    try:
+        public_key = load_pem_x509_certificate(path.read_bytes()).public_key()
+    except (OSError, ValueError):
+        msg = f"{path} is no certificate; `isoswitch setup` makes one for tests"
+        raise ConfigError(msg) from None
+    spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).hexdigest()
+
+
+def _listener(loaded: LoadedNetwork, name: str, listener: Listener) -> ListenerSettings:
+    given = listener.model_dump(exclude_unset=True, exclude={"tls"})
+    tls = None if listener.tls is None else tls_files(loaded, listener.tls)
+    return ListenerSettings(**{"host": listener.host, **given}, name=name, tls=tls)
+
+
+def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettings:
+    given: dict[str, Any] = {
+        "host": endpoint.host,
+        "acquirer_id": network.switch.acquirer_id,
+        "request_timeout_s": network.timers.issuer_s,
+        **endpoint.model_dump(exclude_unset=True),
+    }
+    for key in ("match_fields", "echo_fields"):
+        if key in given:
+            given[key] = tuple(given[key])
+    return EndpointSettings(**given, name=name)
+
+
+def _terminal(loaded: LoadedNetwork, name: str, terminal: Terminal) -> TerminalSettings:
+    pin = ""
+    if terminal.tls is not None:
+        pin = certificate_pin(loaded.file(terminal.tls.certificate))
+    return TerminalSettings(
+        id=name,
+        merchant_id=terminal.merchant,
+        tpk=terminal.tpk,
+        tak=terminal.tak or "",
+        currency=terminal.currency or loaded.network.switch.currency,
+        certificate_pin=pin,
+    )
+
+
+def _token(loaded: LoadedNetwork, token: Token) -> TokenSettings:
+    conf = token.softhsm_conf
+    return TokenSettings(
+        label=token.label,
+        pin_file=loaded.file(token.pin_file),
+        softhsm_conf=None if conf is None else loaded.file(conf),
+        **_given(module=token.module, storage_key=token.storage_key),
+    )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Keep what the file names; the rest has its default in the settings."""
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,118 @@
+"""Each part of the network is told what the file says, and the defaults else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.config.load import LoadedNetwork, packaged_network, validate
+from isoswitch.config.settings import (
+    bin_rows,
+    certificate_pin,
+    hsmd_settings,
+    switch_settings,
+)
+from isoswitch.config.source import parse_source
+from isoswitch.routing.table import RoutingTable
+from isoswitch.simulators.cards import CARDS, TestCard
+from isoswitch.switch.settings import EndpointSettings
+
+PACKAGED = packaged_network().read_text(encoding="utf-8")
+WITHOUT_CERTIFICATE = "\n".join(
+    line for line in PACKAGED.splitlines() if "TERM0003.pem" not in line
+).replace('listener = "tls"', 'listener = "ascii"')
+
+# Made by OpenSSL 3.0; the pin is that of
+# openssl x509 -pubkey | openssl pkey -pubin -outform DER | sha256sum
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBfDCCASOgAwIBAgIUddKoE1ZnCDyIqm68y3uq/ulfzOIwCgYIKoZIzj0EAwIw
+EzERMA8GA1UEAwwIVEVSTTAwMDMwIBcNMjYxMTIyMDUwODU1WhgPMjEyNjEwMjkw
+NTA4NTVaMBMxETAPBgNVBAMMCFRFUk0wMDAzMFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAEXYK9/vRKJYYzQ8y+My+huaNVjAzPnPa52mJkOPEpLy1kp/MH9r5aISst
+JPVdKtji3W0wg78FuAcDj+kAWcFtYaNTMFEwHQYDVR0OBBYEFHtt0b0d9iowsflw
+we9giv1ZotGSMB8GA1UdIwQYMBaAFHtt0b0d9iowsflwwe9giv1ZotGSMA8GA1Ud
+EwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgD8cQNELwPghjT5wfuLWLLpJd
+t6g5/CNYAgT6yvTx8qcCIAYCg+zzmsgg5HOX2zraK1mNe31pIPD2glZELalypcZ1
+-----END CERTIFICATE-----
+"""
+CERTIFICATE_PIN = "00eca4e815d9c03964407aa391d5f39b746da9c46ad3270e3833a076229c022c"
+
+
+def load(text: str, folder: Path) -> LoadedNetwork:
+    """Load a network from its text."""
+    path = folder / "network.toml"
+    return LoadedNetwork(
+        path=path, folder=folder, network=validate(parse_source(path, text))
+    )
+
+
+def test_an_endpoint_takes_its_timer_and_acquirer_from_the_network(
+    tmp_path: Path,
+) -> None:
+    settings = switch_settings(load(WITHOUT_CERTIFICATE, tmp_path))
+    assert settings.endpoints["south"] == EndpointSettings(
+        name="south",
+        host="127.0.0.1",
+        port=8592,
+        dialect="iso93-bcd",
+        framing="bin2",
+        acquirer_id="10001",
+        zpk="south/zpk",
+        zak="south/zak",
+        request_timeout_s=4.0,
+    )
+
+
+def test_what_an_endpoint_names_itself_wins(tmp_path: Path) -> None:
+    text = WITHOUT_CERTIFICATE.replace(
+        'zak = "north/zak"',
+        'zak = "north/zak"\nrequest_timeout_s = 2\nmatch_fields = [11]\n'
+        'acquirer_id = "77"\nsaf_window = 4',
+    )
+    north = switch_settings(load(text, tmp_path)).endpoints["north"]
+    assert north.request_timeout_s == 2.0
+    assert north.match_fields == (11,)
+    assert north.acquirer_id == "77"
+    assert north.saf_window == 4
+
+
+def test_listeners_terminals_and_merchants_keep_their_names(tmp_path: Path) -> None:
+    settings = switch_settings(load(WITHOUT_CERTIFICATE, tmp_path))
+    assert [listener.name for listener in settings.listeners] == ["ascii", "bcd", "tls"]
+    tls = settings.listeners[2].tls
+    assert tls is not None
+    assert tls.ca == tmp_path / "var/tls/ca.pem"
+    assert settings.terminals["TERM0001"].currency == "978"
+    assert settings.merchants["GROCER000000001"].mcc == "5411"
+
+
+def test_a_terminal_is_pinned_to_the_public_key_of_its_certificate(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.pem"
+    path.write_text(CERTIFICATE)
+    assert certificate_pin(path) == CERTIFICATE_PIN
+
+
+def test_a_missing_certificate_says_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="isoswitch setup"):
+        switch_settings(load(PACKAGED, tmp_path))
+
+
+def test_the_crypto_process_is_told_where_its_files_lie(tmp_path: Path) -> None:
+    settings = hsmd_settings(load(PACKAGED, tmp_path))
+    assert settings.socket == tmp_path / "var/hsmd.sock"
+    assert settings.tokens[0].softhsm_conf == tmp_path / "var/softhsm2.conf"
+
+
+@pytest.mark.parametrize("card", CARDS.values(), ids=CARDS.keys())
+def test_every_test_card_is_routed_to_its_issuer(
+    card: TestCard, tmp_path: Path
+) -> None:
+    network = load(PACKAGED, tmp_path).network
+    route = RoutingTable(bin_rows(network)).find_route(card.pan, lambda name: True)
+    assert route is not None
+    assert route.endpoints[0] == card.issuer
