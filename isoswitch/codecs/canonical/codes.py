@@ -62,6 +62,16 @@ class PinEntry(StrEnum):
     INCAPABLE = "incapable"
 
 
+class ReversalReason(StrEnum):
+    """Why a transaction is undone, as far as its sender tells."""
+
+    UNSPECIFIED = "unspecified"
+    TIMEOUT = "timeout"
+    CUSTOMER_CANCELLATION = "customer_cancellation"
+    MALFUNCTION = "malfunction"
+    PARTIAL_COMPLETION = "partial_completion"
+
+
 class ResponseCode(StrEnum):
     """The canonical reason of an outcome; wire codes are the dialect's."""
 

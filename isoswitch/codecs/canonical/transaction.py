@@ -11,6 +11,7 @@ from isoswitch.codecs.canonical.codes import (
     Kind,
     PinEntry,
     ResponseCode,
+    ReversalReason,
 )
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
@@ -32,6 +33,7 @@ class OriginalData:
     local_at: datetime | None = None
     acquirer_id: str = ""
     rrn: str = ""
+    kind: Kind = Kind.PURCHASE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,10 @@ class Transaction:
     """One business request of a cardholder or merchant.
 
     ``transmitted_at`` (DE 7) is UTC and aware; ``local_at`` (DE 12 and 13) is the
-    terminal's naive local time; ``expiry`` is ``YYMM``. Texts are stripped of their
-    padding. Fields that a message did not carry are None or empty.
+    terminal's naive local time; ``expiry`` is ``YYMM``; ``accounts`` are the account
+    types debited and credited, two digits each (DE 3, positions 3 to 6); the separator
+    of ``track2`` is ``=``. Texts are stripped of their padding. Fields that a message
+    did not carry are None or empty.
     """
 
     kind: Kind
@@ -67,7 +71,9 @@ class Transaction:
     emv: Secret[bytes] | None = None
     approval_code: str = ""
     original: OriginalData | None = None
+    reversal_reason: ReversalReason = ReversalReason.UNSPECIFIED
     network_code: str = ""
+    accounts: str = "0000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,150 @@
+"""Amounts of the wire: the transaction amount and the additional amounts (DE 54).
+
+    1987, 1993   DE 4 n12, its currency in DE 49
+                 DE 54: account 2, type 2, currency 3, sign C or D, amount 12
+    2003         DE 4: currency 3, decimals 1, amount 12
+                 DE 54: account 2, type 2, currency 3, decimals 1, sign, amount 12
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.canonical.money import CURRENCIES, Money
+
+LEDGER_BALANCE = "01"
+AVAILABLE_BALANCE = "02"
+CASH = "40"
+
+_LETTERS: Mapping[str, str] = {
+    letters: numeric for numeric, (letters, _) in CURRENCIES.items()
+}
+_ITEM = 20
+_ITEM_2003 = 21
+
+
+def numeric_currency(code: str) -> str:
+    """Give the numeric form of a currency code, which DE 49 may write in letters.
+
+    Raises
+    ------
+    DecodeError
+        Letters of no currency that we know.
+
+    Examples
+    --------
+    >>> numeric_currency("EUR"), numeric_currency("978")
+    ('978', '978')
+    """
+    if code.isdigit():
+        return code
+    numeric = _LETTERS.get(code)
+    if numeric is None:
+        raise DecodeError("unknown currency", field="49")
+    return numeric
+
+
+def read_amount_2003(text: str) -> Money:
+    """Read ``currency exponent amount`` as minor units of the currency.
+
+    A sender may count in other decimals than we do; the value stays the same.
+
+    Raises
+    ------
+    DecodeError
+        The value is no whole number of our minor units.
+
+    Examples
+    --------
+    >>> read_amount_2003("9782000000001250")
+    Money(minor=1250, currency='978')
+    >>> read_amount_2003("3922000000125000")
+    Money(minor=1250, currency='392')
+    """
+    currency, decimals, digits = text[:3], int(text[3]), int(text[4:])
+    shift = _decimals(currency) - decimals
+    minor, rest = divmod(digits * 10 ** max(shift, 0), 10 ** max(-shift, 0))
+    if rest:
+        raise DecodeError("more decimals than its currency has", field="4")
+    return Money(minor, currency)
+
+
+def write_amount_2003(amount: Money) -> str:
+    """Write ``currency exponent amount``.
+
+    Examples
+    --------
+    >>> write_amount_2003(Money(1250, "392"))
+    '3920000000001250'
+    """
+    return f"{amount.currency}{_decimals(amount.currency)}{amount.minor:012}"
+
+
+def find_amount(text: str, *types: str) -> Money | None:
+    """Find the first additional amount of one of these types, in this order.
+
+    Items that are cut or malformed are passed over: no approval fails on them.
+
+    Examples
+    --------
+    >>> find_amount("0001978C0000000050001002978D000000001250", "02", "01")
+    Money(minor=-1250, currency='978')
+    """
+    return _find(text, types, size=_ITEM, sign_at=7)
+
+
+def find_amount_2003(text: str, *types: str) -> Money | None:
+    """Find an additional amount in the form of 2003.
+
+    Examples
+    --------
+    >>> find_amount_2003("00029782C000000005000", "02")
+    Money(minor=5000, currency='978')
+    """
+    return _find(text, types, size=_ITEM_2003, sign_at=8)
+
+
+def write_additional(account: str, amount_type: str, amount: Money) -> str:
+    """Write one additional amount; a negative one is a debit.
+
+    Examples
+    --------
+    >>> write_additional("00", AVAILABLE_BALANCE, Money(-1250, "978"))
+    '0002978D000000001250'
+    """
+    sign = "D" if amount.minor < 0 else "C"
+    return f"{account}{amount_type}{amount.currency}{sign}{abs(amount.minor):012}"
+
+
+def write_additional_2003(account: str, amount_type: str, amount: Money) -> str:
+    """Write one additional amount in the form of 2003.
+
+    Examples
+    --------
+    >>> write_additional_2003("00", CASH, Money(5000, "978"))
+    '00409782C000000005000'
+    """
+    sign = "D" if amount.minor < 0 else "C"
+    decimals = _decimals(amount.currency)
+    return (
+        f"{account}{amount_type}{amount.currency}{decimals}"
+        f"{sign}{abs(amount.minor):012}"
+    )
+
+
+def _find(text: str, types: tuple[str, ...], *, size: int, sign_at: int) -> Money | None:
+    items = {
+        text[start + 2 : start + 4]: text[start : start + size]
+        for start in range(0, len(text) - size + 1, size)
+    }
+    for amount_type in types:
+        item = items.get(amount_type, "")
+        currency, sign, digits = item[4:7], item[sign_at : sign_at + 1], item[sign_at + 1 :]
+        if sign and sign in "CD" and currency.isdigit() and digits.isdigit():
+            return Money(int(digits) if sign == "C" else -int(digits), currency)
+    return None
+
+
+def _decimals(currency: str) -> int:
+    return CURRENCIES.get(currency, ("", 2))[1]

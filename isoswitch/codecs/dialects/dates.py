@@ -1,0 +1,208 @@
+"""Dates and times of the wire, whose years are missing or cut, as full dates.
+
+A month and day mean the year in which they lie nearest to a reference instant, so
+that 31 December read on 1 January belongs to the year before.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+# No date of a transaction lies farther from the moment it is read: half a year.
+_REACH = timedelta(days=184)
+
+
+def resolve_month_day(
+    text: str, hour: int, minute: int, second: int, *, reference: datetime
+) -> datetime:
+    """Place ``MMDD`` and a time of day in the year nearest to the reference.
+
+    The result is aware exactly when the reference is.
+
+    Raises
+    ------
+    ValueError
+        No such day or time in any year within half a year of the reference.
+
+    Examples
+    --------
+    >>> new_year = datetime(2027, 1, 1, 0, 0, 5)
+    >>> resolve_month_day("1231", 23, 59, 58, reference=new_year)
+    datetime.datetime(2026, 12, 31, 23, 59, 58)
+    """
+    month, day = int(text[:2]), int(text[2:4])
+    year = reference.year
+    # The sure way first: within five months of the reference no other year is nearer.
+    if -5 <= month - reference.month <= 5:
+        return datetime(year, month, day, hour, minute, second, tzinfo=reference.tzinfo)
+    nearest = min(
+        (
+            datetime(near, month, day, hour, minute, second, tzinfo=reference.tzinfo)
+            for near in (year - 1, year, year + 1)
+            if (month, day) != (2, 29) or _is_leap(near)
+        ),
+        key=lambda candidate: abs(candidate - reference),
+        default=datetime.max.replace(tzinfo=reference.tzinfo),
+    )
+    if abs(nearest - reference) > _REACH:
+        msg = "no such date near the reference"
+        raise ValueError(msg)
+    return nearest
+
+
+def parse_transmission(text: str, *, reference: datetime) -> datetime:
+    """Read DE 7, ``MMDDhhmmss`` in UTC.
+
+    Raises
+    ------
+    ValueError
+        Not a date and time.
+
+    Examples
+    --------
+    >>> now = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+    >>> parse_transmission("0101000001", reference=now).isoformat()
+    '2027-01-01T00:00:01+00:00'
+    """
+    return resolve_month_day(
+        text, int(text[4:6]), int(text[6:8]), int(text[8:10]), reference=reference
+    )
+
+
+def parse_local(day: str, time: str, *, reference: datetime) -> datetime:
+    """Read DE 13 ``MMDD`` and DE 12 ``hhmmss`` as a naive local time.
+
+    Raises
+    ------
+    ValueError
+        Not a date and time.
+
+    Examples
+    --------
+    >>> parse_local("0229", "120000", reference=datetime(2028, 3, 1, tzinfo=UTC))
+    datetime.datetime(2028, 2, 29, 12, 0)
+    """
+    return resolve_month_day(
+        day,
+        int(time[:2]),
+        int(time[2:4]),
+        int(time[4:6]),
+        reference=reference.replace(tzinfo=None),
+    )
+
+
+def parse_local_with_year(text: str, *, reference: datetime) -> datetime:
+    """Read ``YYMMDDhhmmss``, its century the one nearest to the reference.
+
+    Raises
+    ------
+    ValueError
+        Not a date and time.
+
+    Examples
+    --------
+    >>> now = datetime(2026, 7, 1, tzinfo=UTC)
+    >>> parse_local_with_year("950123154952", reference=now)
+    datetime.datetime(1995, 1, 23, 15, 49, 52)
+    """
+    year = resolve_year(int(text[:2]), reference=reference)
+    return _parse_full(year, text[2:])
+
+
+def parse_local_with_century(text: str) -> datetime:
+    """Read ``CCYYMMDDhhmmss``.
+
+    Raises
+    ------
+    ValueError
+        Not a date and time.
+
+    Examples
+    --------
+    >>> parse_local_with_century("20260723144609")
+    datetime.datetime(2026, 7, 23, 14, 46, 9)
+    """
+    return _parse_full(int(text[:4]), text[4:])
+
+
+def resolve_year(two_digits: int, *, reference: datetime) -> int:
+    """Give the year with these last two digits nearest to the reference.
+
+    Examples
+    --------
+    >>> resolve_year(1, reference=datetime(1999, 12, 31, tzinfo=UTC))
+    2001
+    """
+    distance = (two_digits - reference.year + 50) % 100 - 50
+    return reference.year + distance
+
+
+def format_transmission(instant: datetime) -> str:
+    """Write DE 7 of an aware instant.
+
+    Examples
+    --------
+    >>> format_transmission(datetime(2026, 2, 28, 23, 5, 9, tzinfo=UTC))
+    '0228230509'
+    """
+    utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    return f"{utc.month:02}{utc.day:02}{utc.hour:02}{utc.minute:02}{utc.second:02}"
+
+
+def format_time(local: datetime) -> str:
+    """Write ``hhmmss``.
+
+    Examples
+    --------
+    >>> format_time(datetime(2026, 7, 23, 14, 46, 9))
+    '144609'
+    """
+    return f"{local.hour:02}{local.minute:02}{local.second:02}"
+
+
+def format_day(local: datetime) -> str:
+    """Write ``MMDD``.
+
+    Examples
+    --------
+    >>> format_day(datetime(2026, 7, 23))
+    '0723'
+    """
+    return f"{local.month:02}{local.day:02}"
+
+
+def format_with_year(local: datetime) -> str:
+    """Write ``YYMMDDhhmmss``.
+
+    Examples
+    --------
+    >>> format_with_year(datetime(2026, 7, 23, 14, 46, 9))
+    '260723144609'
+    """
+    return format_with_century(local)[2:]
+
+
+def format_with_century(local: datetime) -> str:
+    """Write ``CCYYMMDDhhmmss``.
+
+    Examples
+    --------
+    >>> format_with_century(datetime(2026, 7, 23, 14, 46, 9))
+    '20260723144609'
+    """
+    return f"{local.year:04}{format_day(local)}{format_time(local)}"
+
+
+def _parse_full(year: int, rest: str) -> datetime:
+    return datetime(  # noqa: DTZ001  a terminal's local time names no zone
+        year,
+        int(rest[:2]),
+        int(rest[2:4]),
+        int(rest[4:6]),
+        int(rest[6:8]),
+        int(rest[8:10]),
+    )
+
+
+def _is_leap(year: int) -> bool:
+    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
