@@ -1,0 +1,309 @@
+"""The store of simulated worlds: the same promises, on trio alone.
+
+A `MemoryDisk` outlives its `MemoryStore` as a disk outlives a process. Units become
+durable in batches after a delay of virtual time, and waiters hear of it after another;
+`MemoryStore.crash` between any two of these steps loses what a power cut would lose.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import outcome
+import trio
+
+from isoswitch.codecs.canonical.errors import IsoswitchError, StoreUnavailable
+from isoswitch.journal.chain import (
+    GENESIS,
+    Link,
+    chain_hash,
+    decode_record,
+    encode_record,
+)
+from isoswitch.journal.records import ChainedRecord
+from isoswitch.store.port import (
+    WAITING_MAX,
+    Committed,
+    DuplicateTransaction,
+    Move,
+    OwnershipLost,
+    SafEntry,
+    SafState,
+    SafUpdate,
+    StoredTransaction,
+    TransactionState,
+    UnitOfWork,
+)
+
+
+@dataclass(slots=True)
+class MemoryDisk:
+    """What is durable: the journal and the tables that follow from it."""
+
+    links: list[Link] = field(default_factory=list)
+    transactions: dict[str, StoredTransaction] = field(default_factory=dict)
+    by_dedup_key: dict[str, str] = field(default_factory=dict)
+    saf: dict[int, SafEntry] = field(default_factory=dict)
+
+    def apply(self, unit: UnitOfWork, encoded: Sequence[bytes]) -> Committed:
+        """Make a unit durable, or raise and change nothing."""
+        staged = _Staged(self)
+        for transaction in unit.opens:
+            staged.open(transaction)
+        for move in unit.moves:
+            staged.move(move)
+        entries = tuple(staged.put_saf(entry) for entry in unit.saf_puts)
+        for update in unit.saf_updates:
+            staged.update_saf(update)
+        self.transactions |= staged.transactions.maps[0]
+        self.by_dedup_key |= staged.by_dedup_key.maps[0]
+        self.saf |= staged.saf.maps[0]
+        for record in encoded:
+            seq = len(self.links) + 1
+            previous = self.links[-1].hash if self.links else GENESIS
+            digest = chain_hash(previous, seq, record)
+            self.links.append(Link(seq=seq, encoded=record, hash=digest))
+        return Committed(last_seq=len(self.links), saf_entries=entries)
+
+
+class MemoryStore:
+    """A `Store` over a `MemoryDisk`; its life is that of a process.
+
+    Parameters
+    ----------
+    disk
+        What an earlier store left, or a new one.
+    delay_s
+        Called twice per batch: how long until it is durable, and how long after that
+        until its waiters hear of it.
+    """
+
+    def __init__(
+        self, disk: MemoryDisk, *, delay_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self._disk = disk
+        self._delay_s = delay_s
+        self._queue: list[_Waiter] = []
+        self._batch: list[_Waiter] = []
+        self._idle = trio.Event()
+        self._idle.set()
+        self._applied: list[Callable[[UnitOfWork, Committed], None]] = []
+        self._refusal = ""
+        self.is_full = False
+
+    def crash(self) -> None:
+        """Die as a process does: what is not yet durable never will be.
+
+        Sleeping tasks hear `StoreUnavailable` so that their nursery can end, whether
+        or not their unit is durable; nothing else of this store happens any more.
+        """
+        self._refusal = "the process has died"
+        died = outcome.Error(StoreUnavailable(self._refusal))
+        lost = self._batch + self._queue
+        self._batch, self._queue = [], []
+        for waiter in lost:
+            trio.lowlevel.reschedule(waiter.task, died)
+
+    async def aclose(self) -> None:
+        """Make durable what was handed over; nothing is accepted any more."""
+        self._refusal = self._refusal or "the store is closed"
+        with trio.CancelScope(shield=True):
+            await self._idle.wait()
+
+    async def commit(self, unit: UnitOfWork) -> Committed:
+        """Sleep until the unit is durable; see `Store.commit`."""
+        encoded = [encode_record(record) for record in unit.records]
+        if self._refusal:
+            raise StoreUnavailable(self._refusal)
+        if len(self._queue) >= WAITING_MAX:
+            msg = f"{WAITING_MAX} units of work wait for the store already"
+            raise StoreUnavailable(msg)
+        task = trio.lowlevel.current_task()
+        self._queue.append(_Waiter(task=task, unit=unit, encoded=encoded))
+        if self._idle.is_set():
+            self._idle = trio.Event()
+            # The disk is nobody's child: it works on when its callers are cancelled.
+            trio.lowlevel.spawn_system_task(self._commit_queued)
+        committed: Committed = await trio.lowlevel.wait_task_rescheduled(
+            lambda _: trio.lowlevel.Abort.FAILED
+        )
+        return committed
+
+    def on_commit(self, applied: Callable[[UnitOfWork, Committed], None]) -> None:
+        """Call this for every durable unit, in journal order; see `Store.on_commit`."""
+        self._applied.append(applied)
+
+    async def find_transaction(self, transaction_id: str) -> StoredTransaction | None:
+        """Find a transaction by id."""
+        await trio.lowlevel.checkpoint()
+        return self._disk.transactions.get(transaction_id)
+
+    async def find_by_dedup_key(self, dedup_key: str) -> StoredTransaction | None:
+        """Find the transaction that holds a dedup key."""
+        await trio.lowlevel.checkpoint()
+        holder = self._disk.by_dedup_key.get(dedup_key)
+        return None if holder is None else self._disk.transactions[holder]
+
+    async def find_originals(
+        self, terminal_id: str, stan: str
+    ) -> Sequence[StoredTransaction]:
+        """Give the transactions of a terminal with this STAN, newest first."""
+        await trio.lowlevel.checkpoint()
+        return [
+            transaction
+            for transaction in reversed(self._disk.transactions.values())
+            if (transaction.terminal_id, transaction.stan) == (terminal_id, stan)
+        ]
+
+    async def open_transactions(self) -> Sequence[StoredTransaction]:
+        """Give every transaction that is not closed, oldest first."""
+        await trio.lowlevel.checkpoint()
+        return [
+            transaction
+            for transaction in self._disk.transactions.values()
+            if transaction.state is not TransactionState.CLOSED
+        ]
+
+    async def pending_saf(self) -> Sequence[SafEntry]:
+        """Give every pending store-and-forward entry in order."""
+        await trio.lowlevel.checkpoint()
+        return [
+            entry
+            for entry in self._disk.saf.values()
+            if entry.state is SafState.PENDING
+        ]
+
+    async def records(
+        self,
+        transaction_id: str | None = None,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+    ) -> Sequence[ChainedRecord]:
+        """Give journal records in order, of one transaction or of all."""
+        await trio.lowlevel.checkpoint()
+        chained = (
+            ChainedRecord(
+                seq=link.seq, record=decode_record(link.encoded), hash=link.hash
+            )
+            for link in islice(self._disk.links, after_seq, None)
+        )
+        asked = (
+            record
+            for record in chained
+            if transaction_id in (None, record.record.transaction_id)
+        )
+        return list(islice(asked, limit))
+
+    async def _commit_queued(self) -> None:
+        """Commit batch after batch until nobody waits."""
+        while self._queue:
+            self._batch, self._queue = self._queue, []
+            await trio.sleep(self._delay_s())
+            # A crash empties the batch: nothing is applied and nobody is told.
+            results = [self._apply(waiter) for waiter in self._batch]
+            await trio.sleep(self._delay_s())
+            batch, self._batch = self._batch, []
+            self._wake(batch, results)
+        self._idle.set()
+
+    def _apply(self, waiter: _Waiter) -> Committed | Exception:
+        if self.is_full:
+            return StoreUnavailable("the store cannot commit: disk full")
+        try:
+            return self._disk.apply(waiter.unit, waiter.encoded)
+        except (IsoswitchError, ValueError) as exc:
+            return exc
+
+    def _wake(
+        self, batch: Sequence[_Waiter], results: Sequence[Committed | Exception]
+    ) -> None:
+        pairs = list(zip(batch, results, strict=False))
+        for waiter, result in pairs:
+            if isinstance(result, Committed):
+                for applied in self._applied:
+                    applied(waiter.unit, result)
+        for waiter, result in pairs:
+            told: outcome.Outcome[Committed] = (
+                outcome.Value(result)
+                if isinstance(result, Committed)
+                else outcome.Error(result)
+            )
+            trio.lowlevel.reschedule(waiter.task, told)
+
+
+@asynccontextmanager
+async def open_memory_store(
+    disk: MemoryDisk, *, delay_s: Callable[[], float] = lambda: 0.0
+) -> AsyncIterator[MemoryStore]:
+    """Open a store over a disk for as long as the block runs; see `MemoryStore`."""
+    store = MemoryStore(disk, delay_s=delay_s)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiter:
+    """A task that sleeps until its unit of work is durable or refused."""
+
+    task: trio.lowlevel.Task
+    unit: UnitOfWork
+    encoded: Sequence[bytes]
+
+
+class _Staged:
+    """The changes of one unit, laid over a disk and not yet part of it."""
+
+    def __init__(self, disk: MemoryDisk) -> None:
+        self.transactions = ChainMap({}, disk.transactions)
+        self.by_dedup_key = ChainMap({}, disk.by_dedup_key)
+        self.saf = ChainMap({}, disk.saf)
+        self._saf_id = len(disk.saf)
+
+    def open(self, transaction: StoredTransaction) -> None:
+        holder = self.by_dedup_key.get(transaction.dedup_key)
+        if holder is not None:
+            raise DuplicateTransaction(self.transactions[holder])
+        if transaction.id in self.transactions:
+            msg = f"transaction id {transaction.id} is taken"
+            raise ValueError(msg)
+        self.transactions[transaction.id] = transaction
+        self.by_dedup_key[transaction.dedup_key] = transaction.id
+
+    def move(self, move: Move) -> None:
+        before = self.transactions.get(move.id)
+        if before is None or before.state is not move.expect:
+            msg = f"transaction {move.id} is no longer {move.expect}"
+            raise OwnershipLost(msg)
+        self.transactions[move.id] = replace(
+            before,
+            state=move.state,
+            outcome=before.outcome if move.outcome is None else move.outcome,
+            sealed=b"" if move.wipe else before.sealed,
+            reversed=before.reversed or move.mark_reversed,
+        )
+
+    def put_saf(self, entry: SafEntry) -> SafEntry:
+        self._saf_id += 1
+        self.saf[self._saf_id] = stored = replace(entry, id=self._saf_id)
+        return stored
+
+    def update_saf(self, update: SafUpdate) -> None:
+        before = self.saf.get(update.id)
+        if before is None or before.state is SafState.DELIVERED:
+            msg = f"store-and-forward entry {update.id} is gone or delivered"
+            raise OwnershipLost(msg)
+        self.saf[update.id] = replace(
+            before,
+            attempts=update.attempts,
+            next_at=update.next_at,
+            state=update.state,
+            reason=update.reason,
+            sealed=b"" if update.state is SafState.DELIVERED else before.sealed,
+        )

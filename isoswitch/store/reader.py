@@ -1,0 +1,190 @@
+"""What a store can be asked, by plain synchronous calls.
+
+The command line reads with `open_reader` while a switch runs; the switch's own store
+asks through the same class from a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.journal.chain import GENESIS, Link, decode_record
+from isoswitch.journal.records import ChainedRecord
+from isoswitch.store.port import (
+    SafEntry,
+    SafState,
+    StoredTransaction,
+    TransactionState,
+)
+from isoswitch.store.schema import (
+    SAF_COLUMNS,
+    TRANSACTION_COLUMNS,
+    connect_reader,
+    to_saf_entry,
+    to_stored_transaction,
+)
+
+SELECT_TRANSACTIONS = f"SELECT {', '.join(TRANSACTION_COLUMNS)} FROM transactions"  # noqa: S608 (names of our own columns)
+SELECT_SAF = f"SELECT {', '.join(SAF_COLUMNS)} FROM saf"  # noqa: S608 (names of our own columns)
+SELECT_JOURNAL = "SELECT seq, record, hash FROM journal"
+SELECT_HEAD = f"{SELECT_JOURNAL} ORDER BY seq DESC LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """How much a store holds: transactions and SAF entries by state, and the head."""
+
+    last_seq: int
+    head: bytes
+    transactions: Mapping[TransactionState, int]
+    saf: Mapping[SafState, int]
+
+
+class StoreReader:
+    """Questions to a store over one connection; not for two threads at a time."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def find_transaction(self, transaction_id: str) -> StoredTransaction | None:
+        """Find a transaction by id."""
+        return self._one_transaction("id = ?", transaction_id)
+
+    def find_by_dedup_key(self, dedup_key: str) -> StoredTransaction | None:
+        """Find the transaction that holds a dedup key."""
+        return self._one_transaction("dedup_key = ?", dedup_key)
+
+    def find_originals(self, terminal_id: str, stan: str) -> list[StoredTransaction]:
+        """Give the transactions of a terminal with this STAN, newest first."""
+        return self.transactions(terminal_id=terminal_id, stan=stan, limit=-1)
+
+    def transactions(
+        self,
+        *,
+        terminal_id: str | None = None,
+        stan: str | None = None,
+        state: TransactionState | None = None,
+        business_date: str | None = None,
+        limit: int = 100,
+    ) -> list[StoredTransaction]:
+        """Give the transactions that meet every filter, newest first."""
+        filters = {
+            "terminal_id": terminal_id,
+            "stan": stan,
+            "state": state,
+            "business_date": business_date,
+        }
+        asked = {name: value for name, value in filters.items() if value is not None}
+        where = " AND ".join(f"{name} = ?" for name in asked) or "TRUE"
+        return [
+            to_stored_transaction(row)
+            for row in self._connection.execute(
+                f"{SELECT_TRANSACTIONS} WHERE {where} ORDER BY rowid DESC LIMIT ?",
+                (*asked.values(), limit),
+            )
+        ]
+
+    def open_transactions(self) -> list[StoredTransaction]:
+        """Give every transaction that is not closed, oldest first."""
+        return [
+            to_stored_transaction(row)
+            for row in self._connection.execute(
+                f"{SELECT_TRANSACTIONS} WHERE state <> 'closed' ORDER BY rowid"
+            )
+        ]
+
+    def saf(self, state: SafState | None = None) -> list[SafEntry]:
+        """Give the store-and-forward entries, of one state or all, in their order."""
+        where, values = ("state = ?", (state,)) if state else ("TRUE", ())
+        return [
+            to_saf_entry(row)
+            for row in self._connection.execute(
+                f"{SELECT_SAF} WHERE {where} ORDER BY id", values
+            )
+        ]
+
+    def records(
+        self,
+        transaction_id: str | None = None,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+    ) -> list[ChainedRecord]:
+        """Give journal records in order, of one transaction or of all."""
+        where, values = (
+            ("transaction_id = ? AND", (transaction_id,))
+            if transaction_id is not None
+            else ("", ())
+        )
+        return [
+            ChainedRecord(seq=seq, record=decode_record(record), hash=digest)
+            for seq, record, digest in self._connection.execute(
+                f"{SELECT_JOURNAL} WHERE {where} seq > ? ORDER BY seq LIMIT ?",
+                (*values, after_seq, limit),
+            )
+        ]
+
+    def links(self, *, after_seq: int = 0) -> Iterator[Link]:
+        """Walk the journal as it is stored, from after ``after_seq`` to its end."""
+        for seq, record, digest in self._connection.execute(
+            f"{SELECT_JOURNAL} WHERE seq > ? ORDER BY seq", (after_seq,)
+        ):
+            yield Link(seq=seq, encoded=record.encode(), hash=digest)
+
+    def head(self) -> tuple[int, bytes]:
+        """Give the last sequence of the journal and its hash."""
+        row: tuple[int, str, bytes] | None = self._connection.execute(SELECT_HEAD).get
+        return (row[0], row[2]) if row else (0, GENESIS)
+
+    def totals(self) -> Totals:
+        """Count what the store holds."""
+        last_seq, head = self.head()
+        transactions = self._counts("transactions")
+        saf = self._counts("saf")
+        return Totals(
+            last_seq=last_seq,
+            head=head,
+            transactions={
+                state: transactions.get(state, 0) for state in TransactionState
+            },
+            saf={state: saf.get(state, 0) for state in SafState},
+        )
+
+    def _counts(self, table: str) -> dict[str, int]:
+        return dict(
+            self._connection.execute(
+                f"SELECT state, count(*) FROM {table} GROUP BY state"  # noqa: S608 (two literals above)
+            )
+        )
+
+    def _one_transaction(self, where: str, value: str) -> StoredTransaction | None:
+        rows: list[tuple[Any, ...]] = self._connection.execute(
+            f"{SELECT_TRANSACTIONS} WHERE {where}", (value,)
+        ).fetchall()
+        return to_stored_transaction(rows[0]) if rows else None
+
+
+@contextmanager
+def open_reader(path: Path) -> Iterator[StoreReader]:
+    """Open a store for reading, also while a switch writes to it.
+
+    Raises
+    ------
+    StoreUnavailable
+        There is no store of this version, or it cannot be read.
+    """
+    connection = connect_reader(path)
+    try:
+        yield StoreReader(connection)
+    except apsw.Error as exc:
+        msg = f"store {path} cannot be read: {exc}"
+        raise StoreUnavailable(msg) from exc
+    finally:
+        connection.close()

@@ -1,0 +1,182 @@
+"""The SQLite schema, its migrations, and the only way a connection is opened.
+
+``journal.record`` holds the canonical JSON that the hash covers; ``transaction_id``
+beside it is a copy for look-ups. Rows of ``transactions`` and ``saf`` follow from the
+journal and are changed together with it.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.store.port import (
+    SafEntry,
+    SafState,
+    StoredTransaction,
+    TransactionState,
+)
+
+# Releases up to 3.51.2 can lose committed writes when the write-ahead log restarts
+# (sqlite.org/wal.html#walresetbug).
+SQLITE_VERSION_MIN = (3, 51, 3)
+SYNCHRONOUS_FULL = 2
+BUSY_TIMEOUT_MS = 1000
+
+TRANSACTION_COLUMNS = tuple(StoredTransaction.__dataclass_fields__)
+SAF_COLUMNS = tuple(SafEntry.__dataclass_fields__)
+
+# Position in the tuple is the version that the step leads to.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE journal (
+        seq INTEGER PRIMARY KEY,
+        transaction_id TEXT NOT NULL,
+        record TEXT NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX journal_by_transaction ON journal (transaction_id);
+    CREATE TRIGGER journal_is_not_changed BEFORE UPDATE ON journal
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+    CREATE TRIGGER journal_is_not_cut BEFORE DELETE ON journal
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+
+    CREATE TABLE transactions (
+        id TEXT NOT NULL UNIQUE,
+        dedup_key TEXT NOT NULL UNIQUE,
+        fingerprint TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        state TEXT NOT NULL,
+        node TEXT NOT NULL,
+        business_date TEXT NOT NULL,
+        opened_at TEXT NOT NULL,
+        terminal_id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        stan TEXT NOT NULL,
+        rrn TEXT NOT NULL,
+        local_at TEXT NOT NULL,
+        pan_masked TEXT NOT NULL,
+        pan_hash TEXT NOT NULL,
+        amount_minor INTEGER NOT NULL,
+        currency TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        sealed BLOB NOT NULL,
+        reversed INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX transactions_by_stan ON transactions (terminal_id, stan);
+    CREATE INDEX transactions_open ON transactions (state) WHERE state <> 'closed';
+
+    CREATE TABLE saf (
+        id INTEGER PRIMARY KEY,
+        transaction_id TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        order_key TEXT NOT NULL,
+        sealed BLOB NOT NULL,
+        attempts INTEGER NOT NULL,
+        next_at REAL NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX saf_pending ON saf (state) WHERE state = 'pending';
+    """,
+)
+
+transaction_row = attrgetter(*TRANSACTION_COLUMNS)
+saf_row = attrgetter(*SAF_COLUMNS)
+
+
+def to_stored_transaction(row: tuple[Any, ...]) -> StoredTransaction:
+    """Read a row of ``transactions`` in the order of its columns."""
+    fields = dict(zip(TRANSACTION_COLUMNS, row, strict=True))
+    fields["state"] = TransactionState(fields["state"])
+    fields["reversed"] = bool(fields["reversed"])
+    return StoredTransaction(**fields)
+
+
+def to_saf_entry(row: tuple[Any, ...]) -> SafEntry:
+    """Read a row of ``saf`` in the order of its columns."""
+    fields = dict(zip(SAF_COLUMNS, row, strict=True))
+    fields["state"] = SafState(fields["state"])
+    return SafEntry(**fields)
+
+
+def connect_writer(path: Path, *, vfs: str | None = None) -> apsw.Connection:
+    """Open a store for its one writer: created, migrated, and durable or refused.
+
+    Raises
+    ------
+    StoreUnavailable
+        The file cannot be opened, is newer than this program, or this SQLite does
+        not promise that a commit survives a power cut.
+    """
+    version = apsw.sqlite_lib_version()
+    if tuple(map(int, version.split("."))) < SQLITE_VERSION_MIN:
+        msg = f"SQLite {version} can lose commits; install apsw 3.51.3 or later"
+        raise StoreUnavailable(msg)
+    try:
+        connection = apsw.Connection(str(path), vfs=vfs)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        _make_durable(connection, path)
+        _migrate(connection, path)
+    except apsw.Error as exc:
+        msg = f"store {path} cannot be opened: {exc}"
+        raise StoreUnavailable(msg) from exc
+    return connection
+
+
+def connect_reader(path: Path, *, vfs: str | None = None) -> apsw.Connection:
+    """Open a store for reading; another process may write to it meanwhile.
+
+    Raises
+    ------
+    StoreUnavailable
+        There is no store at this path, or it is not one of this version.
+    """
+    if not path.exists():
+        msg = f"no store at {path}: the switch creates it when it first starts"
+        raise StoreUnavailable(msg)
+    try:
+        connection = apsw.Connection(
+            str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs
+        )
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        version = connection.pragma("user_version")
+    except apsw.Error as exc:
+        msg = f"store {path} cannot be read: {exc}"
+        raise StoreUnavailable(msg) from exc
+    if version != len(MIGRATIONS):
+        msg = f"store {path} has schema version {version}, not {len(MIGRATIONS)}"
+        raise StoreUnavailable(msg)
+    return connection
+
+
+def _make_durable(connection: apsw.Connection, path: Path) -> None:
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "full")
+    # Wiped material is overwritten, not only unlinked.
+    connection.pragma("secure_delete", "on")
+    mode = connection.pragma("journal_mode")
+    level = connection.pragma("synchronous")
+    if (mode, level) != ("wal", SYNCHRONOUS_FULL):
+        msg = f"store {path} is not durable: journal_mode {mode}, synchronous {level}"
+        raise StoreUnavailable(msg)
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    """Bring the schema to this program's version, one transaction per step."""
+    version = connection.pragma("user_version")
+    if version > len(MIGRATIONS):
+        msg = (
+            f"store {path} has schema version {version}, newer than this program "
+            f"knows ({len(MIGRATIONS)}); use the newer program"
+        )
+        raise StoreUnavailable(msg)
+    for target, step in enumerate(MIGRATIONS[version:], start=version + 1):
+        with connection:
+            connection.execute(step)
+            connection.pragma("user_version", target)

@@ -1,0 +1,285 @@
+"""The one writer of a SQLite store: a thread that commits units of work in groups.
+
+A batch is whatever was handed over while the last one was committed, so the group
+grows with the load and an idle store commits at once; there is no timer:
+
+    take all that waits (at most BATCH_MAX) -> BEGIN IMMEDIATE
+    each unit: opens, moves, store and forward     a refused unit leaves nothing behind
+    the journal records of all units, chained       one executemany
+    COMMIT (fsync)  -> deliver the batch: one call wakes everybody
+    checkpoint when the write-ahead log is long     after the delivery, so nobody waits
+
+What can go wrong has three outcomes. A unit is refused: its own waiter hears why. The
+disk is full or the file locked: all waiters of the batch hear `StoreUnavailable` and
+the next batch tries again. Anything else, an fsync error above all: nobody hears
+anything, because nobody knows what is on the disk, and ``on_fatal`` ends the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import apsw
+import trio
+
+from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.journal.chain import chain_hash
+from isoswitch.store.port import (
+    Committed,
+    DuplicateTransaction,
+    Move,
+    OwnershipLost,
+    SafEntry,
+    SafState,
+    SafUpdate,
+    StoredTransaction,
+    UnitOfWork,
+)
+from isoswitch.store.reader import SELECT_TRANSACTIONS, StoreReader
+from isoswitch.store.schema import (
+    SAF_COLUMNS,
+    TRANSACTION_COLUMNS,
+    saf_row,
+    to_saf_entry,
+    to_stored_transaction,
+    transaction_row,
+)
+
+BATCH_MAX = 400
+CHECKPOINT_PAGES = 4000
+
+INSERT_RECORD = (
+    "INSERT INTO journal (seq, transaction_id, record, hash) VALUES (?, ?, ?, ?)"
+)
+INSERT_TRANSACTION = f"""
+    INSERT INTO transactions ({", ".join(TRANSACTION_COLUMNS)})
+    VALUES ({", ".join("?" * len(TRANSACTION_COLUMNS))})
+    ON CONFLICT (dedup_key) DO NOTHING
+"""  # noqa: S608 (names of our own columns)
+MOVE_TRANSACTION = """
+    UPDATE transactions SET state = ?, outcome = coalesce(?, outcome),
+        sealed = iif(?, x'', sealed), reversed = reversed OR ?
+    WHERE id = ? AND state = ?
+"""
+# The first column is the id, which SQLite gives.
+INSERT_SAF = f"""
+    INSERT INTO saf ({", ".join(SAF_COLUMNS)})
+    VALUES (NULL, {", ".join("?" * (len(SAF_COLUMNS) - 1))})
+    RETURNING {", ".join(SAF_COLUMNS)}
+"""  # noqa: S608 (names of our own columns)
+# Delivered is final: nothing brings such an entry back.
+UPDATE_SAF = """
+    UPDATE saf SET attempts = ?, next_at = ?, state = ?, reason = ?,
+        sealed = iif(?, x'', sealed)
+    WHERE id = ? AND state <> 'delivered'
+"""
+
+# A unit of ours that the schema does not take; the rest of its batch is fine.
+_REFUSALS = (
+    DuplicateTransaction,
+    OwnershipLost,
+    apsw.ConstraintError,
+    apsw.TooBigError,
+    TypeError,
+    ValueError,
+    OverflowError,
+)
+# Conditions that pass without us: space is freed, a lock is released.
+_PASSING = (apsw.FullError, apsw.BusyError, apsw.LockedError)
+
+
+class Waiter:
+    """A task that sleeps until its unit of work is durable or refused."""
+
+    __slots__ = ("encoded", "result", "task", "unit")
+
+    def __init__(
+        self, task: trio.lowlevel.Task, unit: UnitOfWork, encoded: list[bytes]
+    ) -> None:
+        self.task = task
+        self.unit = unit
+        self.encoded = encoded
+        self.result: Committed | Exception | None = None
+
+
+class GroupCommitWriter:
+    """Owns the writing connection and the head of the chain.
+
+    Parameters
+    ----------
+    connection
+        From `connect_writer`; used by the writer's thread only once it runs.
+    deliver
+        Called in the writer's thread with a batch whose results are all set.
+    on_fatal
+        Called in the writer's thread when the store can no longer be trusted. The
+        writer stops when it returns.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        *,
+        deliver: Callable[[list[Waiter]], None],
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._connection = connection
+        self._deliver = deliver
+        self._on_fatal = on_fatal
+        self._queue: SimpleQueue[Waiter | None] = SimpleQueue()
+        self._seq, self._head = StoreReader(connection).head()
+        self._wal_pages = 0
+        # Checkpoints are taken between batches, not inside somebody's commit.
+        connection.wal_autocheckpoint(0)
+        connection.set_wal_hook(self._note_wal_pages)
+        self.thread = threading.Thread(target=self._run, name="store", daemon=True)
+
+    def put(self, waiter: Waiter) -> None:
+        """Hand over a unit of work."""
+        self._queue.put(waiter)
+
+    def stop(self) -> None:
+        """Let the thread end after what was handed over so far."""
+        self._queue.put(None)
+
+    def _run(self) -> None:
+        try:
+            while batch := self._take():
+                self._commit(batch)
+                self._deliver(batch)
+                self._checkpoint()
+            self._connection.close()
+        except trio.RunFinishedError:
+            # Nobody is left to be told; what was committed is found at the next start.
+            return
+        except BaseException as exc:  # noqa: BLE001 (whatever it is, it ends here)
+            self._on_fatal(exc)
+
+    def _take(self) -> list[Waiter]:
+        """Wait for work and take all of it, up to the limit; nothing means stop."""
+        waiter = self._queue.get()
+        batch: list[Waiter] = []
+        while waiter is not None:
+            batch.append(waiter)
+            if len(batch) == BATCH_MAX:
+                return batch
+            try:
+                waiter = self._queue.get_nowait()
+            except Empty:
+                return batch
+        if batch:
+            self.stop()
+        return batch
+
+    def _commit(self, batch: list[Waiter]) -> None:
+        """Make a batch durable and set the result of every waiter."""
+        seq, head = self._seq, self._head
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            rows: list[tuple[Any, ...]] = []
+            for waiter in batch:
+                waiter.result = self._apply(waiter, rows)
+            self._connection.executemany(INSERT_RECORD, rows)
+            self._connection.execute("COMMIT")
+        except _PASSING as exc:
+            self._seq, self._head = seq, head
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            for waiter in batch:
+                waiter.result = StoreUnavailable(f"the store cannot commit: {exc}")
+
+    def _apply(
+        self, waiter: Waiter, rows: list[tuple[Any, ...]]
+    ) -> Committed | Exception:
+        """Apply one unit or nothing of it; its records are added to ``rows``."""
+        unit = waiter.unit
+        self._connection.execute("SAVEPOINT unit")
+        try:
+            entries = self._change(unit)
+        except _REFUSALS as exc:
+            self._connection.execute("ROLLBACK TO unit; RELEASE unit")
+            return exc
+        self._connection.execute("RELEASE unit")
+        for record, encoded in zip(unit.records, waiter.encoded, strict=True):
+            self._seq += 1
+            self._head = chain_hash(self._head, self._seq, encoded)
+            rows.append(
+                (self._seq, record.transaction_id, encoded.decode(), self._head)
+            )
+        return Committed(last_seq=self._seq, saf_entries=entries)
+
+    def _change(self, unit: UnitOfWork) -> tuple[SafEntry, ...]:
+        for transaction in unit.opens:
+            self._open(transaction)
+        for move in unit.moves:
+            self._move(move)
+        entries = tuple(self._put_saf(entry) for entry in unit.saf_puts)
+        for update in unit.saf_updates:
+            self._update_saf(update)
+        return entries
+
+    def _open(self, transaction: StoredTransaction) -> None:
+        self._connection.execute(INSERT_TRANSACTION, transaction_row(transaction))
+        if self._connection.changes():
+            return
+        existing = self._connection.execute(
+            f"{SELECT_TRANSACTIONS} WHERE dedup_key = ?", (transaction.dedup_key,)
+        ).get
+        raise DuplicateTransaction(to_stored_transaction(existing))
+
+    def _move(self, move: Move) -> None:
+        self._connection.execute(
+            MOVE_TRANSACTION,
+            (
+                move.state,
+                move.outcome,
+                move.wipe,
+                move.mark_reversed,
+                move.id,
+                move.expect,
+            ),
+        )
+        if not self._connection.changes():
+            msg = f"transaction {move.id} is no longer {move.expect}"
+            raise OwnershipLost(msg)
+
+    def _put_saf(self, entry: SafEntry) -> SafEntry:
+        row = self._connection.execute(INSERT_SAF, saf_row(entry)[1:]).get
+        return to_saf_entry(row)
+
+    def _update_saf(self, update: SafUpdate) -> None:
+        is_delivered = update.state is SafState.DELIVERED
+        self._connection.execute(
+            UPDATE_SAF,
+            (
+                update.attempts,
+                update.next_at,
+                update.state,
+                update.reason,
+                is_delivered,
+                update.id,
+            ),
+        )
+        if not self._connection.changes():
+            msg = f"store-and-forward entry {update.id} is gone or delivered"
+            raise OwnershipLost(msg)
+
+    def _note_wal_pages(
+        self, _connection: apsw.Connection, _database: str, pages: int
+    ) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Move a long write-ahead log into the database file."""
+        if self._wal_pages < CHECKPOINT_PAGES:
+            return
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except _PASSING:
+            # Nothing is lost: the log grows until a later checkpoint succeeds.
+            return
+        self._wal_pages = 0

@@ -1,0 +1,1 @@
+"""Both stores against one contract, and the SQLite store against its disk."""

@@ -1,0 +1,308 @@
+"""What every store promises, run against each of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+import trio
+
+from isoswitch.codecs.canonical.errors import EncodeError, StoreUnavailable
+from isoswitch.codecs.canonical.secrets import Pan
+from isoswitch.journal.chain import verify_records
+from isoswitch.journal.records import RecordKind
+from isoswitch.store.memory import MemoryDisk, open_memory_store
+from isoswitch.store.port import (
+    Committed,
+    DuplicateTransaction,
+    Move,
+    OwnershipLost,
+    SafState,
+    Store,
+    TransactionState,
+    UnitOfWork,
+)
+from isoswitch.store.sqlite import open_sqlite_store
+from tests.store.units import (
+    closing,
+    opening,
+    record,
+    saf_entry,
+    saf_update,
+    timing_out,
+    transaction,
+)
+
+Open = Callable[[], AbstractAsyncContextManager[Store]]
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Open the same store as often as wanted."""
+    disk = MemoryDisk()
+    return {
+        "sqlite": lambda: open_sqlite_store(tmp_path / "store.db"),
+        "memory": lambda: open_memory_store(disk),
+    }[request.param]
+
+
+@pytest.fixture
+async def store(open_store: Open) -> AsyncIterator[Store]:
+    """Open an empty store."""
+    async with open_store() as opened:
+        yield opened
+
+
+async def test_a_committed_unit_is_found_again(store: Store) -> None:
+    committed = await store.commit(opening("1"))
+    assert committed == Committed(last_seq=2)
+    assert await store.find_transaction("1") == transaction("1")
+    assert await store.find_by_dedup_key("key-1") == transaction("1")
+    kinds = [chained.record.kind for chained in await store.records("1")]
+    assert kinds == [RecordKind.OPENED, RecordKind.SENDING]
+
+
+async def test_what_is_not_there_is_not_found(store: Store) -> None:
+    assert await store.find_transaction("1") is None
+    assert await store.find_by_dedup_key("key-1") is None
+    assert await store.find_originals("T1", "000001") == []
+    assert await store.open_transactions() == []
+    assert await store.pending_saf() == []
+    assert await store.records() == []
+
+
+async def test_everything_durable_is_there_after_reopening(open_store: Open) -> None:
+    async with open_store() as store:
+        await store.commit(opening("1"))
+        await store.commit(timing_out("1"))
+        before = await store.records()
+    async with open_store() as store:
+        assert await store.records() == before
+        assert [entry.id for entry in await store.pending_saf()] == [1]
+        assert (await store.commit(opening("2"))).last_seq == 7
+        assert verify_records(await store.records()).is_sound
+
+
+async def test_a_move_closes_wipes_and_keeps_the_rest(store: Store) -> None:
+    await store.commit(opening("1"))
+    await store.commit(closing("1", outcome="{}"))
+    assert await store.find_transaction("1") == transaction(
+        "1", state=TransactionState.CLOSED, outcome="{}", sealed=b""
+    )
+    assert await store.open_transactions() == []
+
+
+async def test_a_move_keeps_the_outcome_and_the_reversed_mark(store: Store) -> None:
+    closed = TransactionState.CLOSED
+    mark = Move(id="1", expect=closed, state=closed, mark_reversed=True)
+    touch = Move(id="1", expect=closed, state=closed)
+    await store.commit(opening("1"))
+    await store.commit(closing("1", outcome="{}"))
+    for move in (mark, touch):
+        await store.commit(
+            UnitOfWork(records=(record(RecordKind.OPERATOR, "1"),), moves=(move,))
+        )
+    found = await store.find_transaction("1")
+    assert found is not None
+    assert (found.outcome, found.reversed) == ("{}", True)
+
+
+async def test_a_taken_dedup_key_gives_its_holder_and_stores_nothing(
+    store: Store,
+) -> None:
+    await store.commit(opening("1"))
+    with pytest.raises(DuplicateTransaction) as refused:
+        await store.commit(opening("2", dedup_key="key-1"))
+    assert refused.value.existing == transaction("1")
+    assert await store.find_transaction("2") is None
+    assert len(await store.records()) == 2
+
+
+async def test_a_second_close_loses_and_stores_nothing(store: Store) -> None:
+    await store.commit(opening("1"))
+    await store.commit(timing_out("1"))
+    with pytest.raises(OwnershipLost):
+        await store.commit(closing("1"))
+    found = await store.find_transaction("1")
+    assert found is not None
+    assert found.outcome == '{"code":"issuer_unavailable"}'
+    assert [chained.record.kind for chained in await store.records("1")] == [
+        RecordKind.OPENED,
+        RecordKind.SENDING,
+        RecordKind.TIMED_OUT,
+        RecordKind.REVERSAL_OWED,
+        RecordKind.CLOSED,
+    ]
+
+
+async def test_a_unit_refused_at_its_end_leaves_nothing_of_its_start(
+    store: Store,
+) -> None:
+    await store.commit(opening("1"))
+    late = UnitOfWork(
+        records=(record(RecordKind.OPENED, "2"),),
+        opens=(transaction("2"), transaction("3", dedup_key="key-1")),
+        saf_puts=(saf_entry("2"),),
+    )
+    with pytest.raises(DuplicateTransaction):
+        await store.commit(late)
+    assert await store.find_transaction("2") is None
+    assert await store.pending_saf() == []
+    committed = await store.commit(timing_out("1"))
+    assert (committed.last_seq, committed.saf_entries[0].id) == (5, 1)
+
+
+async def test_the_units_beside_a_refused_one_are_stored(store: Store) -> None:
+    refused: list[DuplicateTransaction] = []
+
+    async def commit(transaction_id: str, dedup_key: str) -> None:
+        try:
+            await store.commit(opening(transaction_id, dedup_key=dedup_key))
+        except DuplicateTransaction as exc:
+            refused.append(exc)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(commit, str(number), f"key-{number // 2}")
+    assert len({refusal.existing.dedup_key for refusal in refused}) == 50
+    assert len(await store.open_transactions()) == 50
+    records = await store.records()
+    assert len(records) == 100
+    assert verify_records(records).is_sound
+
+
+async def test_a_unit_may_open_and_move_the_same_transaction(store: Store) -> None:
+    declined = UnitOfWork(
+        records=(
+            record(RecordKind.OPENED, "1"),
+            record(RecordKind.CLOSED, "1"),
+        ),
+        opens=(transaction("1"),),
+        moves=closing("1").moves,
+    )
+    await store.commit(declined)
+    assert await store.open_transactions() == []
+
+
+async def test_saf_entries_get_ids_in_journal_order(store: Store) -> None:
+    for number in ("1", "2"):
+        await store.commit(opening(number))
+        await store.commit(timing_out(number))
+    pending = await store.pending_saf()
+    assert [(entry.id, entry.transaction_id) for entry in pending] == [
+        (1, "1"),
+        (2, "2"),
+    ]
+    assert (pending[0].sealed, pending[0].next_at) == (b"reversal", 1.5)
+
+
+async def test_a_saf_entry_is_retried_then_delivered_for_good(store: Store) -> None:
+    await store.commit(opening("1"))
+    await store.commit(timing_out("1"))
+    await store.commit(saf_update(1, reason="no answer"))
+    (entry,) = await store.pending_saf()
+    assert (entry.attempts, entry.next_at, entry.reason) == (1, 2.5, "no answer")
+    assert entry.sealed == b"reversal"
+    await store.commit(saf_update(1, state=SafState.DELIVERED))
+    assert await store.pending_saf() == []
+    with pytest.raises(OwnershipLost):
+        await store.commit(saf_update(1))
+
+
+async def test_an_update_of_an_unknown_saf_entry_is_refused(store: Store) -> None:
+    with pytest.raises(OwnershipLost):
+        await store.commit(saf_update(7))
+    assert await store.records() == []
+
+
+async def test_a_quarantined_saf_entry_can_be_released(store: Store) -> None:
+    await store.commit(opening("1"))
+    await store.commit(timing_out("1"))
+    await store.commit(saf_update(1, state=SafState.QUARANTINED))
+    assert await store.pending_saf() == []
+    await store.commit(saf_update(1, state=SafState.PENDING))
+    assert [entry.sealed for entry in await store.pending_saf()] == [b"reversal"]
+
+
+async def test_originals_come_newest_first(store: Store) -> None:
+    await store.commit(opening("1"))
+    await store.commit(opening("2", terminal_id="T2"))
+    await store.commit(opening("3"))
+    await store.commit(opening("4", stan="000002"))
+    originals = await store.find_originals("T1", "000001")
+    assert [original.id for original in originals] == ["3", "1"]
+
+
+async def test_open_transactions_come_oldest_first(store: Store) -> None:
+    for number in ("3", "1", "2"):
+        await store.commit(opening(number))
+    await store.commit(closing("1"))
+    assert [found.id for found in await store.open_transactions()] == ["3", "2"]
+
+
+async def test_records_are_paged_by_sequence(store: Store) -> None:
+    for number in ("1", "2"):
+        await store.commit(opening(number))
+    assert [r.seq for r in await store.records(limit=3)] == [1, 2, 3]
+    assert [r.seq for r in await store.records(after_seq=3)] == [4]
+    assert [r.seq for r in await store.records("2", after_seq=3)] == [4]
+
+
+async def test_callbacks_run_in_journal_order_before_any_waiter_wakes(
+    store: Store,
+) -> None:
+    events: list[tuple[str, int]] = []
+    store.on_commit(lambda _unit, made: events.append(("applied", made.last_seq)))
+
+    async def commit(transaction_id: str) -> None:
+        made = await store.commit(opening(transaction_id))
+        assert ("applied", made.last_seq) in events
+        events.append(("awake", made.last_seq))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(commit, str(number))
+    applied = [seq for event, seq in events if event == "applied"]
+    assert applied == list(range(2, 102, 2))
+    assert len(events) == 100
+
+
+async def test_a_refused_unit_is_not_applied(store: Store) -> None:
+    applied: list[Committed] = []
+    store.on_commit(lambda _unit, made: applied.append(made))
+    with pytest.raises(OwnershipLost):
+        await store.commit(closing("1"))
+    assert applied == []
+
+
+async def test_a_cancelled_task_still_hears_of_its_unit(store: Store) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        committed = await store.commit(opening("1"))
+    assert committed.last_seq == 2
+
+
+async def test_a_closed_store_refuses(open_store: Open) -> None:
+    async with open_store() as store:
+        pass
+    with pytest.raises(StoreUnavailable):
+        await store.commit(opening("1"))
+
+
+async def test_a_secret_in_a_body_is_refused_and_does_not_harm_others(
+    store: Store,
+) -> None:
+    secret = record(RecordKind.OPENED, "1", pan=Pan("4761739001010010"))
+    with pytest.raises(EncodeError) as refused:
+        await store.commit(UnitOfWork(records=(secret,)))
+    assert "4761739001010010" not in str(refused.value)
+    await store.commit(opening("1"))
+
+
+async def test_a_taken_transaction_id_is_refused(store: Store) -> None:
+    await store.commit(opening("1"))
+    with pytest.raises(Exception, match=r"transaction"):
+        await store.commit(opening("1", dedup_key="other"))
+    assert len(await store.records()) == 2

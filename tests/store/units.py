@@ -1,0 +1,106 @@
+"""Units of work as a switch makes them, for the tests of stores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.store.port import (
+    Move,
+    SafEntry,
+    SafUpdate,
+    StoredTransaction,
+    TransactionState,
+    UnitOfWork,
+)
+
+AT = "2026-01-31T12:00:00.000000Z"
+
+
+def record(kind: RecordKind, transaction_id: str = "", **body: object) -> Record:
+    """Make a record."""
+    return Record(kind=kind, transaction_id=transaction_id, at=AT, body=body)
+
+
+def transaction(transaction_id: str, **changes: object) -> StoredTransaction:
+    """Make a transaction that has just been sent to its issuer."""
+    made = StoredTransaction(
+        id=transaction_id,
+        dedup_key=f"key-{transaction_id}",
+        fingerprint="f",
+        kind="purchase",
+        state=TransactionState.SENDING,
+        node="n1",
+        business_date="2026-01-31",
+        opened_at=AT,
+        terminal_id="T1",
+        stan="000001",
+        pan_masked="476173******0010",
+        amount_minor=1250,
+        currency="978",
+        sealed=b"sealed",
+    )
+    return replace(made, **changes)
+
+
+def opening(transaction_id: str, **changes: object) -> UnitOfWork:
+    """Make the first unit of a purchase: opened and sending."""
+    return UnitOfWork(
+        records=(
+            record(RecordKind.OPENED, transaction_id, amount="12.50 EUR"),
+            record(RecordKind.SENDING, transaction_id, endpoint="alpha"),
+        ),
+        opens=(transaction(transaction_id, **changes),),
+    )
+
+
+def closing(transaction_id: str, outcome: str = '{"code":"approved"}') -> UnitOfWork:
+    """Make the second unit of a purchase: answered and closed."""
+    return UnitOfWork(
+        records=(
+            record(RecordKind.ANSWERED, transaction_id, code="00"),
+            record(RecordKind.CLOSED, transaction_id, outcome="approved"),
+        ),
+        moves=(close_move(transaction_id, outcome),),
+    )
+
+
+def timing_out(transaction_id: str) -> UnitOfWork:
+    """Make the other second unit: timed out, a reversal owed."""
+    return UnitOfWork(
+        records=(
+            record(RecordKind.TIMED_OUT, transaction_id),
+            record(RecordKind.REVERSAL_OWED, transaction_id),
+            record(RecordKind.CLOSED, transaction_id, outcome="declined"),
+        ),
+        moves=(close_move(transaction_id, '{"code":"issuer_unavailable"}'),),
+        saf_puts=(saf_entry(transaction_id),),
+    )
+
+
+def close_move(transaction_id: str, outcome: str) -> Move:
+    """Make the move of a sent transaction to its end."""
+    return Move(
+        id=transaction_id,
+        expect=TransactionState.SENDING,
+        state=TransactionState.CLOSED,
+        outcome=outcome,
+        wipe=True,
+    )
+
+
+def saf_entry(transaction_id: str) -> SafEntry:
+    """Make a reversal that has not been sent yet."""
+    return SafEntry(
+        transaction_id=transaction_id,
+        endpoint="alpha",
+        order_key="alpha",
+        sealed=b"reversal",
+        next_at=1.5,
+    )
+
+
+def saf_update(entry_id: int, **changes: object) -> UnitOfWork:
+    """Make a step in the life of a store-and-forward entry."""
+    update = replace(SafUpdate(id=entry_id, attempts=1, next_at=2.5), **changes)
+    return UnitOfWork(records=(record(RecordKind.FORWARDED),), saf_updates=(update,))
