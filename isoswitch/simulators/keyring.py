@@ -1,17 +1,35 @@
 """Keys that simulators share with the switch, read from a file of test values.
 
-The file is JSON, name to hexadecimal value, for test environments only: in production
-nobody outside the crypto process holds a key in clear.
+The file is JSON for test environments only: in production nobody outside the crypto
+process holds a key in clear. A value is hexadecimal; ``aes:`` before it names its
+cipher, else it is a triple DES key::
+
+    {"north/zak": "0123456789ABCDEFFEDCBA9876543210",
+     "south/zak": "aes:2B7E151628AED2A6ABF7158809CF4F3C"}
+
+A triple DES key makes retail MACs (X9.19), an AES key makes CMACs.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.hsm.engine import Algorithm
+
+_SIZES = {Algorithm.TDES: {16, 24}, Algorithm.AES: {16, 24, 32}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedKey:
+    """A test key and the cipher it is for."""
+
+    cipher: Algorithm
+    value: KeyValue
 
 
 class Keyring:
@@ -20,19 +38,17 @@ class Keyring:
     Examples
     --------
     >>> ring = Keyring({"north/zak": "0123456789ABCDEFFEDCBA9876543210"})
-    >>> ring.get_key("north/zak")
+    >>> ring.get_key("north/zak").value
     KeyValue(***)
     >>> ring.get_key("north/zpk")
     Traceback (most recent call last):
     isoswitch.codecs.canonical.errors.ConfigError: no test key named north/zpk
     """
 
-    def __init__(self, hex_by_name: Mapping[str, str]) -> None:
-        self._keys = {
-            name: _parse_key(name, text) for name, text in hex_by_name.items()
-        }
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._keys = {name: _parse_key(name, text) for name, text in values.items()}
 
-    def get_key(self, name: str) -> KeyValue:
+    def get_key(self, name: str) -> SharedKey:
         """Give a key.
 
         Raises
@@ -48,7 +64,7 @@ class Keyring:
 
     def clear_values(self) -> dict[str, bytes]:
         """Give every value by name, for the auditor's search for leaks."""
-        return {name: key.reveal() for name, key in self._keys.items()}
+        return {name: key.value.reveal() for name, key in self._keys.items()}
 
 
 def read_keyring(path: Path) -> Keyring:
@@ -57,12 +73,12 @@ def read_keyring(path: Path) -> Keyring:
     Raises
     ------
     ConfigError
-        The file is absent, or is not a JSON object of hexadecimal strings.
+        The file cannot be read, or is not a JSON object of key values.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
     except OSError as exc:
-        msg = f"{path}: cannot be read ({exc.strerror}); make the keys first"
+        msg = f"{path}: cannot be read ({exc.strerror}); make the test keys first"
         raise ConfigError(msg) from None
     except ValueError:
         # The parser's error would quote the file, keys included.
@@ -74,19 +90,27 @@ def read_keyring(path: Path) -> Keyring:
     return Keyring(content)
 
 
-def write_keyring(path: Path, hex_by_name: Mapping[str, str]) -> None:
-    """Write a simulator key file that only its owner may read."""
-    Keyring(hex_by_name)
+def write_keyring(path: Path, values: Mapping[str, str]) -> None:
+    """Write a simulator key file that only its owner may read.
+
+    Raises
+    ------
+    ConfigError
+        A value is not a key.
+    """
+    Keyring(values)
     path.touch(mode=0o600)
-    path.write_text(json.dumps(dict(hex_by_name), indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(dict(values), indent=2) + "\n", encoding="utf-8")
 
 
-def _parse_key(name: str, text: object) -> KeyValue:
+def _parse_key(name: str, text: object) -> SharedKey:
+    prefix, _, digits = str(text).rpartition(":")
     try:
-        value = bytes.fromhex(text if isinstance(text, str) else "?")
+        cipher = Algorithm(prefix or Algorithm.TDES)
+        value = bytes.fromhex(digits)
     except ValueError:
         value = b""
-    if len(value) not in {16, 24, 32}:
-        msg = f"test key {name} is not 16, 24 or 32 bytes in hexadecimal"
+    if not value or len(value) not in _SIZES.get(cipher, ()):
+        msg = f"test key {name} is not a hexadecimal triple DES or AES key"
         raise ConfigError(msg)
-    return KeyValue(value)
+    return SharedKey(cipher=cipher, value=KeyValue(value))

@@ -148,7 +148,7 @@ class Reaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     approved_percent: int | None = None
     delay: Delay | None = None
     fault: Fault | None = None
-    fields: dict[int, str | None] = {}
+    fields: Mapping[int, str | None] = {}
     books: bool = True
     away_s: float = 5.0
 
@@ -161,7 +161,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     name: str
     then: Reaction
-    when: dict[str, Condition] = {}
+    when: Mapping[str, Condition] = {}
     chance: float = 1.0
     times_max: int | None = None
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.dialects.codes import MEANINGS_1987
 from isoswitch.simulators.rules import (
     Condition,
     Equals,
@@ -30,32 +31,6 @@ _MONEY: Condition = OneOf(
         Kind.REFUND.value,
     )
 )
-
-_DECLINES: Mapping[int, ResponseCode] = {
-    900_03: ResponseCode.INVALID_MERCHANT,
-    900_04: ResponseCode.PICK_UP_CARD,
-    900_05: ResponseCode.DO_NOT_HONOUR,
-    900_12: ResponseCode.INVALID_TRANSACTION,
-    900_13: ResponseCode.INVALID_AMOUNT,
-    900_14: ResponseCode.INVALID_CARD_NUMBER,
-    900_15: ResponseCode.NO_SUCH_ISSUER,
-    900_30: ResponseCode.FORMAT_ERROR,
-    900_41: ResponseCode.LOST_CARD,
-    900_43: ResponseCode.STOLEN_CARD,
-    900_51: ResponseCode.INSUFFICIENT_FUNDS,
-    900_54: ResponseCode.EXPIRED_CARD,
-    900_55: ResponseCode.WRONG_PIN,
-    900_57: ResponseCode.CARD_NOT_PERMITTED,
-    900_58: ResponseCode.TERMINAL_NOT_PERMITTED,
-    900_59: ResponseCode.SUSPECTED_FRAUD,
-    900_61: ResponseCode.EXCEEDS_AMOUNT_LIMIT,
-    900_62: ResponseCode.RESTRICTED_CARD,
-    900_63: ResponseCode.SECURITY_VIOLATION,
-    900_65: ResponseCode.EXCEEDS_COUNT_LIMIT,
-    900_75: ResponseCode.PIN_TRIES_EXCEEDED,
-    900_91: ResponseCode.ISSUER_UNAVAILABLE,
-    900_96: ResponseCode.SYSTEM_MALFUNCTION,
-}
 
 
 def standing_rules(*, late_s: float) -> tuple[Rule, ...]:
@@ -88,8 +63,9 @@ def standing_rules(*, late_s: float) -> tuple[Rule, ...]:
     }
     return (
         *(
-            _amount_rule(f"declined: {code.value}", amount_minor, Reaction(code=code))
-            for amount_minor, code in _DECLINES.items()
+            _amount_rule(f"declined: {words}", 900_00 + int(wire), Reaction(code=code))
+            for wire, (code, words) in MEANINGS_1987.items()
+            if wire.isdecimal() and not code.is_approval
         ),
         *(
             _amount_rule(name, amount_minor, reaction)
