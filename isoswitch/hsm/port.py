@@ -7,7 +7,7 @@ never done when it does not verify.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -15,7 +15,13 @@ import msgspec
 class Command(
     msgspec.Struct, frozen=True, tag=True, kw_only=True, array_like=True, gc=False
 ):
-    """One payment command; subclasses say which."""
+    """One payment command; subclasses say which. Prints without its values."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(***)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
 
 
 class VerifyMac(Command, frozen=True, tag=True, kw_only=True):
@@ -87,10 +93,29 @@ class HashData(Command, frozen=True, tag=True, kw_only=True):
     data: bytes
 
 
+class CheckHealth(Command, frozen=True, tag=True, kw_only=True):
+    """Have the engine compute known answers; gives ``b""``.
+
+    Raises ``HsmUnavailable`` when an answer is wrong or does not come.
+    """
+
+
+AnyCommand = (
+    VerifyMac
+    | GenerateMac
+    | TranslatePin
+    | EncryptData
+    | DecryptData
+    | HashData
+    | CheckHealth
+)
+"""What a service is asked; the closed set that crosses the socket."""
+
+
 class Hsm(Protocol):
     """A crypto service: a process behind a socket, or an engine in this process."""
 
-    async def run(self, *commands: Command) -> list[bytes]:
+    async def run(self, *commands: AnyCommand) -> list[bytes]:
         """Run commands in order and give one result for each.
 
         Raises
@@ -99,6 +124,8 @@ class Hsm(Protocol):
             A verification failed; a business result, never a fault of the service.
         KeyRefused
             An unknown key, or a key used against its usage.
+        HsmError
+            A command that makes no sense, such as data that is no whole block.
         HsmUnavailable
             The service did not answer in time.
         """

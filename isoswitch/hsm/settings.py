@@ -1,0 +1,49 @@
+"""What the crypto process is told: tokens, key file, socket, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+DEFAULT_MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
+
+
+class Environment(StrEnum):
+    """Whether published test keys may be used."""
+
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSettings:
+    """One PKCS#11 token and the key in it that protects all others.
+
+    ``pin_file`` holds the user PIN in one line and is readable by its owner only.
+    ``softhsm_conf`` is what SoftHSM reads instead of its system-wide file.
+    """
+
+    label: str
+    pin_file: Path
+    module: Path = DEFAULT_MODULE
+    storage_key: str = "isoswitch-storage-1"
+    softhsm_conf: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HsmdSettings:
+    """Everything one crypto process is told.
+
+    ``ready_file`` is written once the process answers, and removed when it stops.
+    """
+
+    socket: Path
+    keys_file: Path
+    tokens: tuple[TokenSettings, ...]
+    environment: Environment = Environment.TEST
+    ready_file: Path | None = None
+    connections_max: int = 64
+    frame_bytes_max: int = 65_536
+    commands_max: int = 16
+    write_timeout_s: float = 5.0

@@ -1,0 +1,91 @@
+"""Opens what the crypto process works with: a token, its vault, the stored keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isoswitch.codecs.canonical.errors import ConfigError, HsmUnavailable
+from isoswitch.codecs.canonical.secrets import Secret
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.functions.key import DERIVE
+from isoswitch.hsm.keyfile import read_keys
+from isoswitch.hsm.keytable import KeyTable
+from isoswitch.hsm.knownanswers import KnownAnswers
+from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
+from isoswitch.hsm.service import CryptoService
+from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
+from isoswitch.hsm.testkeys import check_not_published
+from isoswitch.hsm.vault import Vault
+
+
+def open_engine(token: TokenSettings) -> Pkcs11Engine:
+    """Log in to a token.
+
+    Raises
+    ------
+    ConfigError
+        The PIN file is missing or others can read it.
+    HsmUnavailable
+        The token does not open.
+    """
+    return Pkcs11Engine(
+        module=token.module,
+        label=token.label,
+        pin=read_pin(token.pin_file),
+        softhsm_conf=token.softhsm_conf,
+    )
+
+
+def open_vault(engine: Pkcs11Engine, storage_key: str) -> Vault:
+    """Find the storage master key in a token.
+
+    Raises
+    ------
+    HsmUnavailable
+        The token does not hold it.
+    """
+    handle = engine.find(storage_key, Algorithm.AES, DERIVE)
+    if handle is None:
+        msg = f"token {engine.label} holds no storage master key {storage_key}"
+        raise HsmUnavailable(msg)
+    return Vault(engine, handle, unwrapper=engine)
+
+
+def open_service(token: TokenSettings, settings: HsmdSettings) -> CryptoService:
+    """Open a token, test it, and load the stored keys into it.
+
+    Raises
+    ------
+    ConfigError
+        A file is not usable, or a published test key is loaded in production.
+    HsmError
+        The token does not open, computes wrongly, or refuses a key.
+    """
+    engine = open_engine(token)
+    known_answers = KnownAnswers(engine)
+    known_answers.check_all()
+    vault = open_vault(engine, token.storage_key)
+    records = read_keys(settings.keys_file, vault)
+    if settings.environment is Environment.PRODUCTION:
+        check_not_published(records)
+    return CryptoService(KeyTable(vault, records), known_answers)
+
+
+def read_pin(path: Path) -> Secret[str]:
+    """Read a token's user PIN from a file that only its owner can read.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, or others can read it.
+    """
+    try:
+        mode = path.stat().st_mode
+        pin = path.read_text(encoding="utf-8").strip()
+    except OSError as fault:
+        msg = f"the PIN file {path} cannot be read: {fault.strerror}"
+        raise ConfigError(msg) from None
+    if mode & 0o077:
+        msg = f"others can read the PIN file {path}; run: chmod 600 {path}"
+        raise ConfigError(msg)
+    return Secret(pin)
