@@ -1,0 +1,237 @@
+"""The command line: what each command takes, and which function does it.
+
+Commands import what they need when they run, so that ``isoswitch --help`` answers at
+once; ``tests/test_cli.py`` watches over that.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isoswitch.codecs.canonical.errors import IsoswitchError
+
+app = typer.Typer(
+    name="isoswitch",
+    help="A payment switch for ISO 8583, and a whole payment network to try it on.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+verify_app = typer.Typer(
+    help="Prove what was written down.", no_args_is_help=True, name="verify"
+)
+simulate_app = typer.Typer(
+    help="Run one of the other ends by itself.", no_args_is_help=True, name="simulate"
+)
+app.add_typer(verify_app, rich_help_panel="Look")
+app.add_typer(simulate_app, rich_help_panel="Parts of a network")
+
+NETWORK = "The network"
+TRY = "Try it"
+LOOK = "Look"
+PARTS = "Parts of a network"
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="ISOSWITCH_CONFIG",
+        help="Network configuration; else network.toml here, else the packaged one.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Show the bytes too, secrets hidden.")
+]
+Pin = Annotated[str, typer.Option(help="The PIN the cardholder types.")]
+
+
+def main() -> None:
+    """Run the command line; a fault becomes one clear sentence and its fix."""
+    try:
+        app()
+    except IsoswitchError as fault:
+        from isoswitch.commands.console import say_failure
+
+        sys.exit(say_failure(fault))
+
+
+@app.command(rich_help_panel=NETWORK)
+def setup(config: Config = None) -> None:
+    """Make what the test network needs in var/: token, keys, certificates."""
+    from isoswitch.commands import setup as command
+
+    command.setup(config)
+
+
+@app.command(rich_help_panel=NETWORK)
+def up(
+    config: Config = None,
+    trickle: Annotated[
+        bool, typer.Option(help="Let simulated terminals pay all the time.")
+    ] = True,
+) -> None:
+    """Start the whole network; Ctrl-C lets it finish what is in flight."""
+    from isoswitch.commands import network
+
+    sys.exit(network.up(config, trickle=trickle))
+
+
+@app.command(rich_help_panel=NETWORK)
+def demo(config: Config = None, as_json: Json = False) -> None:
+    """Start the network, tour what can happen to a payment, and audit the result."""
+    from isoswitch.commands import demo as command
+
+    sys.exit(command.demo(config, as_json=as_json))
+
+
+@app.command(rich_help_panel=NETWORK)
+def check(
+    config: Annotated[
+        Path | None, typer.Argument(help="A configuration file.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell whether a configuration holds, and what to change where it does not."""
+    from isoswitch.commands import check as command
+
+    sys.exit(command.check(config, as_json=as_json))
+
+
+@app.command(rich_help_panel=NETWORK)
+def doctor(config: Config = None, as_json: Json = False) -> None:
+    """Examine this machine and var/, and say how to mend what is wrong."""
+    from isoswitch.commands import doctor as command
+
+    sys.exit(command.doctor(config, as_json=as_json))
+
+
+@app.command(rich_help_panel=TRY)
+def pay(
+    amount: Annotated[str, typer.Argument(help="Major units, such as 12.50.")],
+    card: Annotated[str, typer.Option(help="A test card by name.")] = "visa-ok",
+    pin: Pin = "",
+    terminal: Annotated[
+        str, typer.Option(help="The terminal that pays (DE 41).")
+    ] = "TERM0001",
+    config: Config = None,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Pay at a simulated terminal and print both messages, field by field."""
+    from isoswitch.commands import pay as command
+
+    sys.exit(
+        command.pay(
+            config,
+            amount=amount,
+            card=card,
+            pin=pin,
+            terminal=terminal,
+            verbose=verbose,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command(rich_help_panel=TRY)
+def trigger(
+    event: Annotated[str, typer.Argument(help="What shall happen; `list` names all.")],
+    terminal: Annotated[
+        str, typer.Option(help="The terminal it happens to (DE 41).")
+    ] = "TERM0001",
+    config: Config = None,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Make one thing go wrong on purpose, and show what the switch makes of it."""
+    from isoswitch.commands import pay as command
+
+    sys.exit(
+        command.trigger(
+            config, event=event, terminal=terminal, verbose=verbose, as_json=as_json
+        )
+    )
+
+
+@app.command(rich_help_panel=LOOK)
+def show(
+    transaction: Annotated[
+        str, typer.Argument(help="A transaction id, or `last` for the newest.")
+    ],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Show every leg of a transaction: fields, MAC and PIN results, why this route."""
+    from isoswitch.commands import view
+
+    sys.exit(view.show(_store(config), transaction, as_json=as_json))
+
+
+@app.command(rich_help_panel=LOOK)
+def tail(
+    config: Config = None,
+    endpoint: Annotated[str, typer.Option(help="Only legs with this endpoint.")] = "",
+    last: Annotated[int, typer.Option("-n", min=0, help="Begin so many back.")] = 10,
+    follow: Annotated[bool, typer.Option(help="Go on until Ctrl-C.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Show legs as they are written down."""
+    from isoswitch.commands import view
+
+    sys.exit(
+        view.tail(
+            _store(config), endpoint=endpoint, last=last, follow=follow, as_json=as_json
+        )
+    )
+
+
+@verify_app.callback()
+def _verify() -> None:
+    """Prove what was written down."""
+
+
+@verify_app.command("journal")
+def verify_journal(config: Config = None, as_json: Json = False) -> None:
+    """Walk the journal's hash chain from its first record."""
+    from isoswitch.commands import view
+
+    sys.exit(view.verify_journal(_store(config), as_json=as_json))
+
+
+@app.command(rich_help_panel=PARTS)
+def serve(config: Config = None) -> None:
+    """Run the switch alone; the crypto process must be running."""
+    from isoswitch.commands import serve as command
+
+    command.serve(config)
+
+
+@simulate_app.command("issuers")
+def simulate_issuers(config: Config = None) -> None:
+    """Run the simulated issuers of the configuration."""
+    from isoswitch.commands import simulate
+
+    simulate.issuers(config)
+
+
+@simulate_app.command("trickle")
+def simulate_trickle(config: Config = None) -> None:
+    """Run the simulated terminals that pay all the time."""
+    from isoswitch.commands import simulate
+
+    simulate.trickle(config)
+
+
+def _store(config: Path | None) -> Path:
+    """Give the store of a configuration."""
+    from isoswitch.config.load import load_network
+
+    loaded = load_network(config)
+    return loaded.file(loaded.network.store.path)

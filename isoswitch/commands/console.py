@@ -1,0 +1,72 @@
+"""How commands speak: data on standard output, what goes wrong on standard error.
+
+Exit codes: 0 done, 1 declined or a check failed, 2 wrong usage, 3 not reachable.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from isoswitch.codecs.canonical.errors import IsoswitchError
+
+OK = 0
+FAILED = 1
+USAGE = 2
+UNREACHABLE = 3
+
+
+class Failure(IsoswitchError):
+    """A command cannot go on: one sentence that says what, and one that mends it."""
+
+    def __init__(self, what: str, *, fix: str = "", exit_code: int = FAILED) -> None:
+        self.what = what
+        self.fix = fix
+        self.exit_code = exit_code
+        super().__init__(what)
+
+
+def stdout() -> Console:
+    """Give the console for data; plain when nobody looks."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def stderr() -> Console:
+    """Give the console for what goes wrong and for progress."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on one line."""
+    sys.stdout.write(orjson.dumps(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def say_failure(fault: IsoswitchError) -> int:
+    """Print what went wrong and the fix; give the exit code."""
+    console = stderr()
+    text = str(fault)
+    if text.startswith("error:"):
+        # A configuration's problems come as a listing of their own.
+        console.print(Text(text))
+        return USAGE
+    console.print(f"[bold red]error:[/] {escape(text)}")
+    fix = getattr(fault, "fix", "")
+    if fix:
+        console.print(f"[bold]fix:[/] {escape(fix)}")
+    exit_code: int = getattr(fault, "exit_code", FAILED)
+    return exit_code
+
+
+def plain_table(*columns: str, title: str = "") -> Table:
+    """Make an empty table in the house style."""
+    table = Table(box=None, pad_edge=False, title=title or None, title_justify="left")
+    for column in columns:
+        table.add_column(column, header_style="dim", overflow="fold")
+    return table
