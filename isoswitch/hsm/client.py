@@ -49,7 +49,8 @@ class _Pending(msgspec.Struct, gc=False):
 class HsmClient:
     """The ``Hsm`` port over the socket of a crypto process.
 
-    ``maintain`` must run in a task of its own for as long as the client is used.
+    After ``connect``, ``maintain`` must run in a task of its own for as long as the
+    client is used.
 
     Parameters
     ----------
@@ -75,6 +76,7 @@ class HsmClient:
         self._in_flight_max = in_flight_max
         self._frame_bytes_max = frame_bytes_max
         self._reconnect_max_s = reconnect_max_s
+        self._stream: trio.SocketStream | None = None
         self._numbers = count(1)
         self._pending: dict[int, _Pending] = {}
         self._deadlines: deque[tuple[float, int]] = deque()
@@ -103,27 +105,28 @@ class HsmClient:
         results: list[bytes] = await trio.lowlevel.wait_task_rescheduled(abort)
         return results
 
-    async def maintain(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> NoReturn:
-        """Keep a connection open; ``task_status`` tells when the first one is.
+    async def connect(self) -> None:
+        """Open the first connection.
 
         Raises
         ------
         HsmUnavailable
-            The very first connection fails.
+            Nobody listens on the socket.
         """
         try:
-            stream = await trio.open_unix_socket(os.fspath(self._path))
+            self._stream = await trio.open_unix_socket(os.fspath(self._path))
         except OSError as fault:
             msg = f"no crypto process listens on {self._path}: {fault.strerror}"
             raise HsmUnavailable(msg) from fault
+
+    async def maintain(self) -> NoReturn:
+        """Use the connection and open the next one whenever it breaks."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sweep)
-            task_status.started()
             while True:
+                stream = self._stream or await self._reconnect()
+                self._stream = None
                 await self._serve(stream)
-                stream = await self._reconnect()
 
     def _check_capacity(self, now: float) -> None:
         if len(self._pending) >= self._in_flight_max:
@@ -234,7 +237,14 @@ async def open_hsm(path: Path, *, deadline_s: float = 0.5) -> AsyncIterator[HsmC
         Nobody listens on the socket.
     """
     client = HsmClient(path, deadline_s=deadline_s)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(client.maintain)
-        yield client
-        nursery.cancel_scope.cancel()
+    await client.connect()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.maintain)
+            yield client
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # A client raises nothing by itself: this is the error of the block.
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise

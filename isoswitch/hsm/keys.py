@@ -26,7 +26,7 @@ from isoswitch.hsm.engine import Algorithm, Engine, Use
 from isoswitch.hsm.functions.key import DECRYPT, ENCRYPT, MAC, Key
 from isoswitch.hsm.functions.mac import MacAlgorithm
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9/_.-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9/_.-]{0,63}")
 
 
 class Usage(StrEnum):
@@ -195,7 +195,9 @@ class KeyPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for problem, is_wrong in {
-            "its name is not made of a-z, 0-9 and /_.-": not _NAME.fullmatch(self.name),
+            "its name is not made of A-Z, a-z, 0-9 and /_.-": not _NAME.fullmatch(
+                self.name
+            ),
             "its mode does not go with its usage": self.mode not in _ROLES[self.usage],
             "its algorithm does not go with its usage": (
                 self.algorithm not in _ALGORITHMS[self.usage]

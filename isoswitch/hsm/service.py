@@ -53,6 +53,11 @@ class CryptoService:
         self._keys = keys
         self._known_answers = known_answers
 
+    @property
+    def keys_loaded(self) -> int:
+        """How many versions of keys are loaded."""
+        return len(self._keys)
+
     def execute(self, commands: Sequence[AnyCommand]) -> list[bytes]:
         """Run commands in order and give one result for each.
 

@@ -1,0 +1,33 @@
+"""``isoswitch hsmd``: runs the crypto process in the foreground."""
+
+from __future__ import annotations
+
+import trio
+
+from isoswitch.hsm.daemon import serve
+from isoswitch.hsm.settings import HsmdSettings
+
+
+def run_hsmd(settings: HsmdSettings) -> None:
+    """Run the crypto process until SIGTERM or SIGINT.
+
+    One line on standard output and, if named, the ready file tell that it answers.
+
+    Raises
+    ------
+    ConfigError, HsmError
+        Why it cannot start, in one sentence.
+    """
+    ready_file = settings.ready_file
+
+    def on_ready(keys_loaded: int) -> None:
+        line = f"hsmd ready socket={settings.socket} keys={keys_loaded}"
+        if ready_file is not None:
+            ready_file.write_text(line + "\n", encoding="utf-8")
+        print(line, flush=True)
+
+    try:
+        trio.run(lambda: serve(settings, on_ready=on_ready))
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)

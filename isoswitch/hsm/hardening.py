@@ -1,0 +1,39 @@
+"""What the crypto process gives up before it touches a key."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import socket
+import struct
+
+import trio
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
+_MCL_CURRENT = 1
+_MCL_FUTURE = 2
+
+
+def harden_process() -> None:
+    """Forbid core dumps, debuggers and new privileges; stay out of swap if allowed.
+
+    Locking all memory is tried only without a limit on locked memory: under a limit,
+    later allocations would fail instead.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for option, value in ((_PR_SET_DUMPABLE, 0), (_PR_SET_NO_NEW_PRIVS, 1)):
+        if libc.prctl(option, value, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl refuses to harden the process")
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
+        libc.mlockall(_MCL_CURRENT | _MCL_FUTURE)
+
+
+def is_same_user(sock: trio.socket.SocketType) -> bool:
+    """Whether the process at the other end of a unix socket runs as our user."""
+    size = struct.calcsize("3i")
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    _, uid, _ = struct.unpack("3i", credentials)
+    return bool(uid == os.getuid())

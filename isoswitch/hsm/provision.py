@@ -1,0 +1,143 @@
+"""Makes what the crypto process needs: a SoftHSM token, a storage master key, keys.
+
+Every step looks first whether its result is there, so that running it again changes
+nothing. A hardware token is initialised with its vendor's tools instead; the storage
+master key and the key file are made here for it as well.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from isoswitch.codecs.canonical.errors import ConfigError, KeyRefused
+from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.functions.key import DERIVE
+from isoswitch.hsm.keyfile import locked, read_keys, write_keys
+from isoswitch.hsm.keys import KeyPlan
+from isoswitch.hsm.keytable import form_record, random_value
+from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
+from isoswitch.hsm.token import open_engine, open_vault
+
+_UTILITY = "softhsm2-util"
+
+
+def provision(
+    settings: HsmdSettings,
+    plans: Iterable[KeyPlan],
+    *,
+    test_values: Mapping[str, KeyValue],
+) -> list[str]:
+    """Make the token, its storage master key and the planned keys that are missing.
+
+    Parameters
+    ----------
+    settings
+        What the crypto process will be told; the first token is made.
+    plans
+        The keys that shall exist; those that do are left alone.
+    test_values
+        The values of keys that simulators share, by name; all others are random and
+        known to nobody.
+
+    Returns
+    -------
+    list
+        The names of the keys that were made.
+
+    Raises
+    ------
+    ConfigError
+        Test values in production, or the token cannot be made.
+    HsmError
+        The token does not open or refuses a key.
+    """
+    if test_values and settings.environment is not Environment.TEST:
+        msg = 'keys are formed from test values only when environment = "test"'
+        raise ConfigError(msg)
+    token = settings.tokens[0]
+    make_token(token)
+    engine = open_engine(token)
+    if engine.find(token.storage_key, Algorithm.AES, DERIVE) is None:
+        engine.generate_storage_key(token.storage_key)
+    vault = open_vault(engine, token.storage_key)
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    path = settings.keys_file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        records = read_keys(path, vault) if path.exists() else []
+        present = {record.plan.name for record in records}
+        made = [
+            form_record(vault, *_with_value(plan, test_values), created=created)
+            for plan in plans
+            if plan.name not in present
+        ]
+        if made or not path.exists():
+            records += made
+            write_keys(path, records, vault, storage_key=token.storage_key)
+    return [record.plan.name for record in made]
+
+
+def make_token(token: TokenSettings) -> None:
+    """Initialise a SoftHSM token with a random PIN unless its PIN file is there.
+
+    Raises
+    ------
+    ConfigError
+        No SoftHSM is installed, or it refuses.
+    """
+    if token.softhsm_conf is None or token.pin_file.exists():
+        return
+    if shutil.which(_UTILITY) is None:
+        msg = "SoftHSM is not installed; run: apt-get install softhsm2"
+        raise ConfigError(msg)
+    _write_configuration(token.softhsm_conf)
+    pin = secrets.token_hex(8)
+    # The security officer's PIN is forgotten: a test token is made anew, not unlocked.
+    command = [
+        *(_UTILITY, "--init-token", "--free", "--label", token.label),
+        *("--so-pin", secrets.token_hex(8), "--pin", pin),
+    ]
+    done = subprocess.run(  # noqa: S603 constant program, no shell
+        command,
+        env={"SOFTHSM2_CONF": str(token.softhsm_conf), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        msg = f"SoftHSM makes no token: {done.stderr.strip()}"
+        raise ConfigError(msg)
+    token.pin_file.touch(mode=0o600)
+    token.pin_file.write_text(pin + "\n", encoding="utf-8")
+
+
+def _write_configuration(path: Path) -> None:
+    tokens = path.parent / "tokens"
+    tokens.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_text(
+        f"directories.tokendir = {tokens.resolve()}\n"
+        "objectstore.backend = file\n"
+        "log.level = ERROR\n"
+        "slots.removable = false\n",
+        encoding="utf-8",
+    )
+
+
+def _with_value(
+    plan: KeyPlan, test_values: Mapping[str, KeyValue]
+) -> tuple[KeyPlan, KeyValue]:
+    value = test_values.get(plan.name)
+    if value is None:
+        return plan, random_value(plan)
+    if len(value.reveal()) != plan.length:
+        msg = f"key {plan.name}: its test value has not {plan.length} bytes"
+        raise KeyRefused(msg)
+    return msgspec.structs.replace(plan, is_test=True), value
