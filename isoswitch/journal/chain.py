@@ -18,8 +18,8 @@ a record of kind ``checkpoint`` with the body
     key        the name of the key that signed
     signature  over ``isoswitch-checkpoint\\n<size>\\n<root>\\n``, hex
 
-Whoever verifies checks the signatures first (`Checkpoint.signed_bytes`), of records in
-the journal and of copies kept elsewhere, and gives the roots to `verify_chain`.
+The signatures (over `Checkpoint.signed_bytes`) of checkpoints in the journal, and of
+copies kept elsewhere, are verified first; their roots are then given to `walk_chain`.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def chain_hash(previous: bytes, seq: int, encoded: bytes) -> bytes:
     return hashlib.sha256(previous + seq.to_bytes(8, "big") + encoded).digest()
 
 
-def verify_chain(
+def walk_chain(
     links: Iterable[Link],
     *,
     after: ChainVerdict | None = None,
@@ -193,15 +193,15 @@ def verify_chain(
     )
 
 
-def verify_records(
+def walk_records(
     records: Iterable[ChainedRecord], *, after: ChainVerdict | None = None
 ) -> ChainVerdict:
-    """Walk a chain of decoded records; see `verify_chain`."""
+    """Walk a chain of decoded records; see `walk_chain`."""
     links = (
         Link(seq=chained.seq, encoded=encode_record(chained.record), hash=chained.hash)
         for chained in records
     )
-    return verify_chain(links, after=after)
+    return walk_chain(links, after=after)
 
 
 def to_checkpoint(record: Record) -> Checkpoint:

@@ -278,14 +278,20 @@ class _Staged:
 
     def move(self, move: Move) -> None:
         before = self.transactions.get(move.id)
-        if before is None or before.state is not move.expect:
-            msg = f"transaction {move.id} is no longer {move.expect}"
+        if (
+            before is None
+            or before.state is not move.expect
+            or (before.reversed and move.mark_reversed)
+        ):
+            msg = f"transaction {move.id} is no longer {move.expect}, or is reversed"
             raise OwnershipLost(msg)
+        sealed = before.sealed if move.sealed is None else move.sealed
         self.transactions[move.id] = replace(
             before,
             state=move.state,
             outcome=before.outcome if move.outcome is None else move.outcome,
-            sealed=b"" if move.wipe else before.sealed,
+            endpoint=before.endpoint if move.endpoint is None else move.endpoint,
+            sealed=b"" if move.wipe else sealed,
             reversed=before.reversed or move.mark_reversed,
         )
 

@@ -138,6 +138,16 @@ class StoreReader:
         ):
             yield Link(seq=seq, encoded=record.encode(), hash=digest)
 
+    def checkpoints(self) -> list[ChainedRecord]:
+        """Give the checkpoint records in order."""
+        return [
+            ChainedRecord(seq=seq, record=decode_record(record), hash=digest)
+            for seq, record, digest in self._connection.execute(
+                f"{SELECT_JOURNAL} WHERE iif(json_valid(record), "
+                "record ->> 'kind' = 'checkpoint', FALSE) ORDER BY seq"
+            )
+        ]
+
     def head(self) -> tuple[int, bytes]:
         """Give the last sequence of the journal and its hash."""
         row: tuple[int, str, bytes] | None = self._connection.execute(SELECT_HEAD).get

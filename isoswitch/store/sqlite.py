@@ -24,6 +24,7 @@ import trio
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.journal.chain import encode_record
 from isoswitch.journal.records import ChainedRecord
+from isoswitch.store.inspection import verify_tail
 from isoswitch.store.lock import create_private, exclusive_store
 from isoswitch.store.port import (
     WAITING_MAX,
@@ -78,6 +79,7 @@ class SqliteStore:
         )
         self._reading = connect_reader(path, vfs=vfs)
         self._reader = StoreReader(self._reading)
+        verify_tail(self._reader)
         # One connection, therefore one thread at a time.
         self._reader_limiter = trio.CapacityLimiter(1)
 

@@ -60,9 +60,13 @@ INSERT_TRANSACTION = f"""
     ON CONFLICT (dedup_key) DO NOTHING
 """  # noqa: S608 (names of our own columns)
 MOVE_TRANSACTION = """
-    UPDATE transactions SET state = ?, outcome = coalesce(?, outcome),
-        sealed = iif(?, x'', sealed), reversed = reversed OR ?
-    WHERE id = ? AND state = ?
+    UPDATE transactions SET
+        state = ?,
+        outcome = coalesce(?, outcome),
+        endpoint = coalesce(?, endpoint),
+        sealed = iif(?, x'', coalesce(?, sealed)),
+        reversed = reversed OR ?
+    WHERE id = ? AND state = ? AND NOT (reversed AND ?)
 """
 # The first column is the id, which SQLite gives.
 INSERT_SAF = f"""
@@ -236,14 +240,17 @@ class GroupCommitWriter:
             (
                 move.state,
                 move.outcome,
+                move.endpoint,
                 move.wipe,
+                move.sealed,
                 move.mark_reversed,
                 move.id,
                 move.expect,
+                move.mark_reversed,
             ),
         )
         if not self._connection.changes():
-            msg = f"transaction {move.id} is no longer {move.expect}"
+            msg = f"transaction {move.id} is no longer {move.expect}, or is reversed"
             raise OwnershipLost(msg)
 
     def _put_saf(self, entry: SafEntry) -> SafEntry:

@@ -11,7 +11,7 @@ import trio
 
 from isoswitch.codecs.canonical.errors import EncodeError, StoreUnavailable
 from isoswitch.codecs.canonical.secrets import Pan
-from isoswitch.journal.chain import verify_records
+from isoswitch.journal.chain import walk_records
 from isoswitch.journal.records import RecordKind
 from isoswitch.store.memory import MemoryDisk, open_memory_store
 from isoswitch.store.port import (
@@ -82,7 +82,7 @@ async def test_everything_durable_is_there_after_reopening(open_store: Open) -> 
         assert await store.records() == before
         assert [entry.id for entry in await store.pending_saf()] == [1]
         assert (await store.commit(opening("2"))).last_seq == 7
-        assert verify_records(await store.records()).is_sound
+        assert walk_records(await store.records()).is_sound
 
 
 async def test_a_move_closes_wipes_and_keeps_the_rest(store: Store) -> None:
@@ -107,6 +107,38 @@ async def test_a_move_keeps_the_outcome_and_the_reversed_mark(store: Store) -> N
     found = await store.find_transaction("1")
     assert found is not None
     assert (found.outcome, found.reversed) == ("{}", True)
+
+
+async def test_a_transaction_that_goes_to_another_endpoint_changes_its_leg(
+    store: Store,
+) -> None:
+    sending = TransactionState.SENDING
+    move = Move(id="1", expect=sending, state=sending, endpoint="beta", sealed=b"new")
+    await store.commit(opening("1"))
+    await store.commit(
+        UnitOfWork(records=(record(RecordKind.SENDING, "1"),), moves=(move,))
+    )
+    expected = transaction("1", endpoint="beta", sealed=b"new")
+    assert await store.find_transaction("1") == expected
+    await store.commit(closing("1", outcome="{}"))
+    found = await store.find_transaction("1")
+    assert found is not None
+    assert (found.endpoint, found.sealed) == ("beta", b"")
+
+
+async def test_a_transaction_is_reversed_once(store: Store) -> None:
+    closed = TransactionState.CLOSED
+    reverse = UnitOfWork(
+        records=(record(RecordKind.REVERSAL_OWED, "1"),),
+        moves=(Move(id="1", expect=closed, state=closed, mark_reversed=True),),
+        saf_puts=(saf_entry("1"),),
+    )
+    await store.commit(opening("1"))
+    await store.commit(closing("1"))
+    await store.commit(reverse)
+    with pytest.raises(OwnershipLost):
+        await store.commit(reverse)
+    assert len(await store.pending_saf()) == 1
 
 
 async def test_a_taken_dedup_key_gives_its_holder_and_stores_nothing(
@@ -170,7 +202,7 @@ async def test_the_units_beside_a_refused_one_are_stored(store: Store) -> None:
     assert len(await store.open_transactions()) == 50
     records = await store.records()
     assert len(records) == 100
-    assert verify_records(records).is_sound
+    assert walk_records(records).is_sound
 
 
 async def test_a_unit_may_open_and_move_the_same_transaction(store: Store) -> None:

@@ -1,0 +1,201 @@
+"""Whether a store is what was written: its chain, and the tables that follow from it.
+
+The chain shows that no record was changed, removed, added or swapped. The rules below
+compare the tables with the records, so that a row edited by hand shows as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from isoswitch.codecs.canonical.errors import StoreUnavailable, VerificationFailed
+from isoswitch.journal.chain import (
+    GENESIS,
+    ChainVerdict,
+    Checkpoint,
+    to_checkpoint,
+    walk_chain,
+)
+from isoswitch.store.reader import StoreReader
+from isoswitch.store.schema import connect_reader
+
+TAIL_RECORDS = 1000
+FINDINGS_MAX = 20
+
+SignatureVerifier = Callable[[Checkpoint], None]
+
+
+class StoreContradiction(StoreUnavailable):
+    """The store is not what was written to it; nothing may be built on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A sentence that must hold, and the query that lists where it does not."""
+
+    sentence: str
+    breaches: str
+
+
+# A row without a fingerprint holds the key of a transaction that never came.
+RULES: tuple[Rule, ...] = (
+    Rule(
+        sentence="a record lies under the transaction it names",
+        breaches="""
+            SELECT 'record ' || seq FROM journal
+            WHERE transaction_id IS NOT record ->> 'transaction_id'
+        """,
+    ),
+    Rule(
+        sentence="a transaction in the journal has its row",
+        breaches="""
+            SELECT DISTINCT 'transaction ' || transaction_id FROM journal
+            WHERE record ->> 'kind' IN ('opened', 'sending', 'closed')
+                AND transaction_id NOT IN (SELECT id FROM transactions)
+        """,
+    ),
+    Rule(
+        sentence="the state of a transaction is the one its records tell",
+        breaches="""
+            WITH told AS (
+                SELECT transaction_id AS id,
+                    max(record ->> 'kind' IN ('closed', 'reversal_owed')) AS closed,
+                    max(record ->> 'kind' = 'sending') AS sending,
+                    max(record ->> 'kind' = 'opened') AS opened
+                FROM journal GROUP BY transaction_id
+            )
+            SELECT 'transaction ' || id FROM transactions LEFT JOIN told USING (id)
+            WHERE fingerprint <> '' AND state IS NOT CASE
+                WHEN closed THEN 'closed'
+                WHEN sending THEN 'sending'
+                WHEN opened THEN 'opened'
+            END
+        """,
+    ),
+    Rule(
+        sentence="a reversal that is owed stands in store and forward",
+        breaches="""
+            SELECT DISTINCT 'transaction ' || transaction_id FROM journal
+            WHERE record ->> 'kind' = 'reversal_owed'
+                AND transaction_id NOT IN (SELECT transaction_id FROM saf)
+        """,
+    ),
+    Rule(
+        sentence="a reversal in store and forward was owed",
+        breaches="""
+            SELECT 'entry ' || id FROM saf WHERE transaction_id NOT IN (
+                SELECT transaction_id FROM journal
+                WHERE record ->> 'kind' = 'reversal_owed'
+            )
+        """,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreVerdict:
+    """What an inspection found; ``findings`` are sentences, at most 20."""
+
+    chain: ChainVerdict
+    findings: tuple[str, ...] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the store is what was written to it, as far as it can tell."""
+        return self.chain.is_sound and not self.findings
+
+
+def inspect_store(
+    path: Path,
+    *,
+    heads: Mapping[int, bytes] | None = None,
+    verify_signature: SignatureVerifier | None = None,
+) -> StoreVerdict:
+    """Walk the journal of a store and compare its tables with it.
+
+    Works while a switch writes: all is read from one snapshot.
+
+    Parameters
+    ----------
+    heads
+        Hashes by sequence that were noted down outside the store. Without them, or
+        signed checkpoints, a cut tail does not show.
+    verify_signature
+        Raises `VerificationFailed` for a checkpoint that nobody trusted has signed.
+
+    Raises
+    ------
+    StoreUnavailable
+        The store cannot be read at all.
+    """
+    connection = connect_reader(path)
+    try:
+        connection.execute("BEGIN")
+        reader = StoreReader(connection)
+        roots: dict[int, bytes] = {}
+        findings = [*_damage(connection)]
+        if verify_signature is not None:
+            findings += _read_checkpoints(reader, verify_signature, roots)
+        chain = walk_chain(reader.links(), heads=heads, roots=roots)
+        if chain.is_sound:
+            findings += _breaches(connection)
+        return StoreVerdict(chain=chain, findings=tuple(findings[:FINDINGS_MAX]))
+    except apsw.Error as exc:
+        msg = f"store {path} cannot be read: {exc}"
+        raise StoreUnavailable(msg) from exc
+    finally:
+        connection.close()
+
+
+def verify_tail(reader: StoreReader) -> None:
+    """Check the newest records before anything is built on them.
+
+    Raises
+    ------
+    StoreContradiction
+        The chain is broken among them.
+    """
+    last_seq, _ = reader.head()
+    first = max(last_seq - TAIL_RECORDS, 0)
+    before = next(reader.links(after_seq=first - 1), None) if first else None
+    start = ChainVerdict(last_seq=first, head=before.hash if before else GENESIS)
+    verdict = walk_chain(reader.links(after_seq=first), after=start)
+    if not verdict.is_sound:
+        msg = (
+            f"the journal contradicts itself at record {verdict.first_bad_seq}: "
+            f"{verdict.reason}; restore the store from its newest sound copy"
+        )
+        raise StoreContradiction(msg)
+
+
+def _damage(connection: apsw.Connection) -> list[str]:
+    """List what SQLite itself finds wrong with the file."""
+    rows = connection.execute("PRAGMA quick_check").fetchall()
+    return [f"the file is damaged: {row[0]}" for row in rows if row[0] != "ok"]
+
+
+def _breaches(connection: apsw.Connection) -> list[str]:
+    return [
+        f"{place}: it does not hold that {rule.sentence}"
+        for rule in RULES
+        for (place,) in connection.execute(f"{rule.breaches} LIMIT {FINDINGS_MAX}")
+    ]
+
+
+def _read_checkpoints(
+    reader: StoreReader, verify_signature: SignatureVerifier, roots: dict[int, bytes]
+) -> list[str]:
+    """Collect the roots of the checkpoints in the journal; list the untrusted ones."""
+    findings = []
+    for chained in reader.checkpoints():
+        try:
+            checkpoint = to_checkpoint(chained.record)
+            verify_signature(checkpoint)
+            roots[checkpoint.size] = checkpoint.root
+        except (ValueError, VerificationFailed) as exc:
+            findings.append(f"record {chained.seq}: checkpoint not trusted: {exc}")
+    return findings
