@@ -1,0 +1,171 @@
+"""TDES DUKPT (ANSI X9.24-1:2009): one key per transaction, from a key serial number.
+
+The serial number (KSN) of ten bytes names the key::
+
+    bits    59                        21
+            identifier of the         transaction
+            terminal's initial key    counter
+
+The initial key is made in the token, from the base key in two objects: the key itself
+and its variant. The steps from there add a constant to key bits, which no token does
+without giving the key away; they are computed in this process. Its values are those of
+one terminal, never the base key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.hsm.engine import Algorithm, Engine
+from isoswitch.hsm.functions.dukpt_path import DerivationPath, PathCache
+from isoswitch.hsm.functions.key import ENCRYPT, Key
+from isoswitch.hsm.octets import xor
+
+PATHS_MAX = 20_000
+
+
+class TdesPurpose(Enum):
+    """What a working key is for; each is a variant of the transaction key."""
+
+    PIN = "PIN encryption"
+    MAC_REQUEST = "MAC of the request, or both ways"
+    MAC_RESPONSE = "MAC of the response"
+    DATA_REQUEST = "data of the request, or both ways"
+    DATA_RESPONSE = "data of the response"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseKey:
+    """A base derivation key in its two forms, both for encryption."""
+
+    key: Key
+    variant: Key
+
+    @staticmethod
+    def load(engine: Engine, value: KeyValue) -> BaseKey:
+        """Load a double-length base derivation key and its variant."""
+        variant = KeyValue(xor(value.reveal(), _VARIANT))
+        return BaseKey(
+            key=Key.load(engine, value, Algorithm.TDES, ENCRYPT),
+            variant=Key.load(engine, variant, Algorithm.TDES, ENCRYPT),
+        )
+
+    def destroy(self) -> None:
+        """Forget both session objects."""
+        self.key.destroy()
+        self.variant.destroy()
+
+
+class TdesTerminals:
+    """The terminals under one base key, with the derivation paths of the last ones."""
+
+    def __init__(self, base: BaseKey, *, paths_max: int = PATHS_MAX) -> None:
+        self._base = base
+        self._cache = PathCache(self._start, paths_max=paths_max)
+
+    def derive(self, ksn: bytes, purpose: TdesPurpose) -> KeyValue:
+        """Derive the working key of a key serial number.
+
+        Raises
+        ------
+        DecodeError
+            The serial number is not ten bytes, or no terminal makes it.
+        """
+        terminal, counter = split_ksn(ksn)
+        transaction = self._cache.get_path(terminal).get_key(counter)
+        return working_key(transaction, purpose)
+
+    def _start(self, terminal: bytes) -> DerivationPath[KeyValue]:
+        register = int.from_bytes(terminal[2:])
+
+        def step(key: KeyValue, counter: int) -> KeyValue:
+            return _next_key(key, register | counter)
+
+        initial = initial_key(self._base, terminal)
+        return DerivationPath(initial, step=step, release=_forget)
+
+
+def split_ksn(ksn: bytes) -> tuple[bytes, int]:
+    """Split a serial number into the ten bytes without counter, and the counter.
+
+    Raises
+    ------
+    DecodeError
+        Not ten bytes, a counter of zero, or one that terminals skip because more
+        than ten of its bits are set.
+
+    Examples
+    --------
+    >>> terminal, counter = split_ksn(bytes.fromhex("FFFF9876543210E00008"))
+    >>> terminal.hex(), counter
+    ('ffff9876543210e00000', 8)
+    """
+    if len(ksn) != 10:
+        msg = "a TDES key serial number has ten bytes"
+        raise DecodeError(msg, field="ksn")
+    number = int.from_bytes(ksn)
+    counter = number & _COUNTER
+    if not 1 <= counter.bit_count() <= 10:
+        msg = "no terminal uses this transaction counter"
+        raise DecodeError(msg, field="ksn", offset=7)
+    return (number - counter).to_bytes(10), counter
+
+
+def initial_key(base: BaseKey, terminal: bytes) -> KeyValue:
+    """Derive a terminal's initial key (IPEK) from its serial number without counter."""
+    data = terminal[:8]
+    return KeyValue(base.key.ecb(data) + base.variant.ecb(data))
+
+
+def working_key(transaction: KeyValue, purpose: TdesPurpose) -> KeyValue:
+    """Make the working key of a purpose from a transaction key."""
+    value = xor(transaction.reveal(), _MASKS[purpose] * 2)
+    if purpose in _DATA:
+        # A data key is encrypted under itself, so that it leads to no other key.
+        value = _encrypt(value, value)
+    return KeyValue(value)
+
+
+_COUNTER = 0x1FFFFF
+_VARIANT = bytes.fromhex("C0C0C0C000000000") * 2
+_MASKS: Mapping[TdesPurpose, bytes] = {
+    TdesPurpose.PIN: bytes.fromhex("00000000000000FF"),
+    TdesPurpose.MAC_REQUEST: bytes.fromhex("000000000000FF00"),
+    TdesPurpose.MAC_RESPONSE: bytes.fromhex("00000000FF000000"),
+    TdesPurpose.DATA_REQUEST: bytes.fromhex("0000000000FF0000"),
+    TdesPurpose.DATA_RESPONSE: bytes.fromhex("000000FF00000000"),
+}
+_DATA = frozenset({TdesPurpose.DATA_REQUEST, TdesPurpose.DATA_RESPONSE})
+
+
+def _next_key(key: KeyValue, register: int) -> KeyValue:
+    """Derive one key from another (X9.24-1, A.2, non-reversible key generation)."""
+    serial = register.to_bytes(8)
+    value = key.reveal()
+    right = _half(value, serial)
+    left = _half(xor(value, _VARIANT), serial)
+    return KeyValue(left + right)
+
+
+def _half(value: bytes, serial: bytes) -> bytes:
+    left, right = value[:8], value[8:]
+    return xor(_encrypt(left, xor(serial, right)), right)
+
+
+def _encrypt(key: bytes, data: bytes) -> bytes:
+    """Encrypt blocks; under a key of eight bytes with single DES."""
+    cipher = TripleDES((key * 3)[:24])
+    # X9.24-1, A.2, encrypts single blocks.
+    return Cipher(cipher, ECB()).encryptor().update(data)  # noqa: S305
+
+
+def _forget(key: KeyValue) -> None:
+    """Do nothing: a value in memory goes when nobody refers to it."""
