@@ -1,7 +1,7 @@
 """Live sessions with the endpoints that authorise.
 
-A link keeps its connections up: connect, sign on, echo when idle, reconnect with jitter.
-Only a signed-on connection carries money. A message that no byte was written of raises
+A link keeps its connections up: connect, sign on, echo when idle, connect again. Only
+a signed-on connection carries money. A message that no byte was written of raises
 ``LinkDown`` and may go elsewhere; after the first byte only ``NoAnswer`` is left.
 
     DOWN -> CONNECTED -> SIGNED_ON -> DOWN
@@ -78,6 +78,8 @@ class Link:
         self._turn = itertools.count()
         self._stans = itertools.cycle(range(1, STAN_MAX + 1))
         self._log = log.bind(endpoint=settings.name)
+        # Set once the first attempt to sign on has succeeded or failed.
+        self.attempted = trio.Event()
 
     @property
     def is_up(self) -> bool:
@@ -89,7 +91,9 @@ class Link:
         """How many requests wait for their answers."""
         return len(self._mux)
 
-    async def request(self, message: Message, *, deadline: float) -> Message:
+    async def request(
+        self, message: Message, *, deadline: float, transaction_id: str
+    ) -> Message:
         """Send one message that carries money and wait for its answer.
 
         Raises
@@ -107,7 +111,10 @@ class Link:
             msg = f"{self.settings.name} has {len(self._mux)} requests in flight"
             raise LinkDown(msg)
         connection = self._signed_on[next(self._turn) % len(self._signed_on)]
-        return await self._mux.exchange(connection, message.raw, message, deadline)
+        self._log_leg(message, "out", transaction_id)
+        answer = await self._mux.exchange(connection, message.raw, message, deadline)
+        self._log_leg(answer, "in", transaction_id)
+        return answer
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -130,6 +137,7 @@ class Link:
         while True:
             began_at = trio.current_time()
             reason = await self._connect_and_serve()
+            self.attempted.set()
             self._log.info("link_down", reason=reason)
             if trio.current_time() - began_at > self.settings.reconnect_max_s:
                 pause_s = self.settings.reconnect_min_s
@@ -200,6 +208,7 @@ class Link:
             connection.close("sign-on was not accepted")
             return
         self._signed_on.append(connection)
+        self.attempted.set()
         self._log.info("link_signed_on")
         misses = 0
         while misses < self.settings.echo_misses_max:
@@ -224,3 +233,13 @@ class Link:
         except (LinkDown, NoAnswer):
             return False
         return self.dialect.to_code(answer) is ResponseCode.APPROVED
+
+    def _log_leg(self, message: Message, direction: str, transaction_id: str) -> None:
+        self._log.info(
+            "leg",
+            transaction=transaction_id,
+            direction=direction,
+            mti=message.mti,
+            stan=message.get(11),
+            code=message.get(39, ""),
+        )

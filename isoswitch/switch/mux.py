@@ -1,8 +1,9 @@
 """Pairs answers with the requests that wait for them, on all connections of a link.
 
 An answer and a timer compete for one claim: whoever takes the waiting entry out of the
-table decides, and the other finds nothing. An answer that does not echo what the profile
-demands is no answer; one that nobody waits for is reported with its nearest request.
+table decides, and the other finds nothing. An answer that does not echo what the
+profile demands is no answer; one that nobody waits for is reported with its nearest
+request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is written down of a transaction beyond its masked form.
 
-``ReversalMaterial`` is what a reversal needs: it holds a clear card number, so it exists
-only between this module and the crypto service, which encrypts it before it is stored.
+Reversal material is what a reversal needs: it holds a clear card number, so it exists
+only between this module and the crypto service, which encrypts it for the store.
 An outcome is stored as JSON so that a repeat gets the same answer.
 """
 

@@ -33,7 +33,6 @@ class OriginalData:
     local_at: datetime | None = None
     acquirer_id: str = ""
     rrn: str = ""
-    kind: Kind = Kind.PURCHASE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

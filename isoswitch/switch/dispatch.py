@@ -1,0 +1,296 @@
+"""From a decoded message to an answer: who sent it, is it a repeat, which flow decides.
+
+The order is what makes it safe. A message is authenticated before it may take a key; a
+key has one owner; and an answer leaves only when the record behind it is durable. When
+that is not possible there is no answer, and the terminal repeats or reverses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+import trio
+
+from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.errors import (
+    DecodeError,
+    HsmError,
+    LinkDown,
+    MacMismatch,
+    StoreUnavailable,
+)
+from isoswitch.codecs.canonical.sealing import load_outcome
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.dialects.dialect import Dialect
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.hsm.port import AnyCommand, HashData
+from isoswitch.journal.records import RecordKind
+from isoswitch.store.port import (
+    DuplicateTransaction,
+    StoredTransaction,
+    TransactionState,
+)
+from isoswitch.switch.checks import check_terminal
+from isoswitch.switch.flows.network import answer_network
+from isoswitch.switch.flows.table import FLOWS, NETWORK_KINDS
+from isoswitch.switch.job import Job
+from isoswitch.switch.keys import dedup_key
+from isoswitch.switch.legs import authenticate, verify_command
+from isoswitch.switch.ports import iso_time
+from isoswitch.switch.recorder import REVERSED_MEANWHILE
+from isoswitch.switch.services import Services
+from isoswitch.switch.settings import TerminalSettings
+
+WRONG_MAC = Outcome.declined(ResponseCode.SECURITY_VIOLATION, "the MAC does not verify")
+NO_CRYPTO = Outcome.declined(
+    ResponseCode.SYSTEM_MALFUNCTION, "the crypto service cannot serve this request"
+)
+OVERLOAD = Outcome.declined(
+    ResponseCode.SYSTEM_MALFUNCTION, "too many transactions are in flight"
+)
+UNSUPPORTED = Outcome.declined(
+    ResponseCode.INVALID_TRANSACTION, "this switch does not offer this transaction"
+)
+OTHER_CONTENT = Outcome.declined(
+    ResponseCode.DUPLICATE_TRANSACTION, "the same key came with other content"
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A message from a terminal, and the way back to it.
+
+    ``done`` is called once when the message needs no more attention.
+    """
+
+    message: Message
+    dialect: Dialect
+    listener: str
+    certificate_pin: str
+    send: Callable[[Message], None]
+    done: Callable[[], None]
+
+
+async def dispatch(services: Services, arrival: Arrival) -> None:
+    """Decide a message and answer it; the edge where faults end and are logged."""
+    try:
+        await _dispatch(services, arrival)
+    except LinkDown as error:
+        # The decision stands. The terminal will repeat, and gets the stored answer.
+        log.warning("answer_undeliverable", reason=str(error))
+    except (StoreUnavailable, HsmError) as error:
+        log.error("not_answered", reason=str(error), listener=arrival.listener)
+    except Exception:
+        log.exception("dispatch_failed", listener=arrival.listener)
+    finally:
+        arrival.done()
+
+
+async def _dispatch(services: Services, arrival: Arrival) -> None:
+    try:
+        txn = arrival.dialect.to_transaction(
+            arrival.message,
+            reference=services.clock.now(),
+            currency=services.settings.default_currency,
+        )
+    except DecodeError as error:
+        await _refuse_malformed(services, arrival, error)
+        return
+    terminal = find_terminal(services, txn.terminal_id, arrival.certificate_pin)
+    if txn.kind in NETWORK_KINDS:
+        outcome = answer_network(
+            is_registered=terminal is not None, names_terminal=bool(txn.terminal_id)
+        )
+        arrival.send(arrival.dialect.to_response(arrival.message, outcome))
+        return
+    job = open_job(services, arrival, txn, terminal)
+    log.info("leg", transaction=job.id, direction="in", **_leg_facts(arrival, txn))
+    decided = await decide(services, job)
+    if decided is None:
+        log.warning("not_answered", transaction=job.id, reason="no outcome to repeat")
+        return
+    await answer(services, arrival, job, decided)
+    log.info(
+        "leg",
+        transaction=job.id,
+        direction="out",
+        code=decided.code,
+        **_leg_facts(arrival, txn),
+    )
+
+
+def find_terminal(
+    services: Services, terminal_id: str, certificate_pin: str
+) -> TerminalSettings | None:
+    """Find a registered terminal; over TLS its certificate must be its own."""
+    terminal = services.settings.terminals.get(terminal_id)
+    if terminal is None or terminal.certificate_pin != certificate_pin:
+        return None
+    return terminal
+
+
+def open_job(
+    services: Services,
+    arrival: Arrival,
+    txn: Transaction,
+    terminal: TerminalSettings | None,
+) -> Job:
+    """Give a transaction its numbers, its deadline and its business date."""
+    numbers = services.numbers.draw()
+    settings = services.settings
+    merchant = settings.merchants.get(terminal.merchant_id) if terminal else None
+    name = merchant.name if merchant and not txn.merchant_name else txn.merchant_name
+    return Job(
+        numbers=numbers,
+        txn=replace(txn, rrn=numbers.rrn, merchant_name=name),
+        request=arrival.message,
+        dialect=arrival.dialect,
+        listener=arrival.listener,
+        terminal=terminal,
+        merchant=merchant,
+        deadline=trio.current_time() + settings.transaction_timeout_s,
+        business_date=services.clock.business_date(),
+        opened_at=iso_time(services.clock.now()),
+        dedup_key=dedup_key(arrival.message.mti, txn),
+    )
+
+
+async def decide(services: Services, job: Job) -> Outcome | None:
+    """Give the outcome of a request: new, repeated or refused; None means silence."""
+    decline = check_terminal(job)
+    if decline is None:
+        decline = await _authenticate_request(services, job)
+    running = services.jobs.find(job.dedup_key)
+    if running is not None:
+        return await _join(services, job, running)
+    services.jobs.add(job)
+    outcome = None
+    try:
+        outcome = await _own(services, job, decline)
+    except DuplicateTransaction as duplicate:
+        outcome = await _repeat(services, job, duplicate.existing)
+    finally:
+        services.jobs.remove(job)
+        job.end(outcome)
+    return outcome
+
+
+async def answer(
+    services: Services, arrival: Arrival, job: Job, outcome: Outcome
+) -> None:
+    """Send the answer, authenticated where the terminal expects it."""
+    tak = job.terminal.tak if job.terminal else ""
+    response = job.response(outcome, mac=bool(tak))
+    if tak:
+        response = await authenticate(services.hsm, job.dialect, response, tak)
+    arrival.send(response)
+
+
+async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
+    """Verify the request's MAC and take the card's look-up hash, in one round trip."""
+    assert job.terminal is not None, "checked before"
+    commands: list[AnyCommand] = []
+    try:
+        if job.terminal.tak:
+            commands.append(verify_command(job.dialect, job.request, job.terminal.tak))
+        if job.txn.pan is not None:
+            digits = job.txn.pan.reveal().encode()
+            commands.append(HashData(key=services.settings.pan_hash_key, data=digits))
+        results = await services.hsm.run(*commands) if commands else []
+    except MacMismatch:
+        job.mac_verdict = "failed"
+        log.warning("wrong_mac", terminal=job.terminal.id, transaction=job.id)
+        return WRONG_MAC
+    except HsmError as error:
+        log.error("crypto_failed", transaction=job.id, reason=str(error))
+        return NO_CRYPTO
+    job.mac_verdict = "verified" if job.terminal.tak else "none"
+    if job.txn.pan is not None:
+        job.pan_hash = results[-1].hex()
+    return None
+
+
+async def _own(services: Services, job: Job, decline: Outcome | None) -> Outcome:
+    if decline is not None:
+        return await services.recorder.refuse(job, decline)
+    if len(services.jobs) > services.settings.in_flight_max:
+        return await services.recorder.refuse(job, OVERLOAD)
+    flow = FLOWS.get(job.txn.kind)
+    if flow is None:
+        return await services.recorder.refuse(job, UNSUPPORTED)
+    return await flow(services, job)
+
+
+async def _join(services: Services, job: Job, running: Job) -> Outcome | None:
+    """Wait with the owner of the same request."""
+    if job.mac_verdict == "failed":
+        # It would contradict the answer that the genuine copy gets.
+        return None
+    if running.fingerprint != job.fingerprint:
+        return await _other_content(services, job, running.id)
+    job.txn = replace(job.txn, rrn=running.txn.rrn)
+    return await running.wait_outcome()
+
+
+async def _repeat(
+    services: Services, job: Job, existing: StoredTransaction
+) -> Outcome | None:
+    """Answer a request that was decided before, as it was decided."""
+    if job.mac_verdict == "failed" or existing.state is not TransactionState.CLOSED:
+        return None
+    if existing.fingerprint not in ("", job.fingerprint):
+        return await _other_content(services, job, existing.id)
+    job.txn = replace(job.txn, rrn=existing.rrn)
+    await services.recorder.note(
+        RecordKind.REPEATED, existing.id, {"message": job.request.masked()}
+    )
+    outcome = load_outcome(existing.outcome)
+    if existing.reversed and outcome.is_approved:
+        return REVERSED_MEANWHILE
+    return outcome
+
+
+async def _other_content(services: Services, job: Job, holder: str) -> Outcome:
+    body = {"reason": OTHER_CONTENT.reason, "message": job.request.masked()}
+    await services.recorder.note(RecordKind.EXCEPTION, holder, body)
+    log.error("duplicate_with_other_content", transaction=holder)
+    return OTHER_CONTENT
+
+
+async def _refuse_malformed(
+    services: Services, arrival: Arrival, error: DecodeError
+) -> None:
+    """Answer a message that decodes but makes no sense, once that is written down."""
+    message = arrival.message
+    terminal_id = str(message.get(41, "")).strip()
+    terminal = find_terminal(services, terminal_id, arrival.certificate_pin)
+    outcome = Outcome.declined(ResponseCode.FORMAT_ERROR, str(error))
+    body = {
+        "listener": arrival.listener,
+        "code": outcome.code,
+        "reason": outcome.reason,
+        "message": message.masked(),
+    }
+    numbers = services.numbers.draw()
+    await services.recorder.note(RecordKind.EXCEPTION, numbers.transaction_id, body)
+    log.warning("malformed_request", listener=arrival.listener, reason=str(error))
+    has_key = terminal is not None and bool(terminal.tak)
+    response = arrival.dialect.to_response(message, outcome, mac=has_key)
+    if terminal is not None and has_key:
+        response = await authenticate(
+            services.hsm, arrival.dialect, response, terminal.tak
+        )
+    arrival.send(response)
+
+
+def _leg_facts(arrival: Arrival, txn: Transaction) -> dict[str, str]:
+    return {
+        "endpoint": arrival.listener,
+        "mti": arrival.message.mti,
+        "stan": txn.stan,
+        "terminal": txn.terminal_id,
+    }

@@ -1,0 +1,22 @@
+"""Which flow decides which kind of transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.switch.flows.authorisation import authorise
+from isoswitch.switch.flows.reversal import reverse
+from isoswitch.switch.job import Job
+from isoswitch.switch.services import Services
+
+Flow = Callable[[Services, Job], Awaitable[Outcome]]
+
+FLOWS: Mapping[Kind, Flow] = {
+    Kind.PURCHASE: authorise,
+    Kind.CASH_WITHDRAWAL: authorise,
+    Kind.BALANCE_INQUIRY: authorise,
+    Kind.REVERSAL: reverse,
+}
+NETWORK_KINDS = frozenset({Kind.SIGN_ON, Kind.SIGN_OFF, Kind.ECHO})

@@ -1,0 +1,114 @@
+"""A transaction while this switch owns it, and the table of all of them.
+
+One owner decides each transaction. A repeat that arrives meanwhile waits for the same
+outcome; a reversal leaves its wish with the job, and it is applied when the outcome is
+known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.dialects.dialect import Dialect
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.switch.numbers import Numbering
+from isoswitch.switch.settings import MerchantSettings, TerminalSettings
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Job:
+    """One transaction in the hands of its flow.
+
+    ``is_open`` says that the store knows it; ``reversal_wanted`` is set by a reversal
+    that arrived before the outcome. From ``is_closing`` on, the outcome is on its way
+    to the store and a reversal waits for it instead.
+    """
+
+    numbers: Numbering
+    txn: Transaction
+    request: Message
+    dialect: Dialect
+    listener: str
+    terminal: TerminalSettings | None
+    merchant: MerchantSettings | None
+    deadline: float
+    business_date: str
+    opened_at: str
+    dedup_key: str
+    pan_hash: str = ""
+    mac_verdict: str = "none"
+    is_open: bool = False
+    is_closing: bool = False
+    reversal_wanted: bool = False
+    outcome: Outcome | None = None
+    _ended: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def id(self) -> str:
+        """The transaction's id, unique for ever."""
+        return self.numbers.transaction_id
+
+    @property
+    def fingerprint(self) -> str:
+        """What a repeat must have in common; empty when the card was not read."""
+        if not self.pan_hash:
+            return ""
+        amount = self.txn.amount
+        money = f"{amount.minor} {amount.currency}" if amount else ""
+        return f"{self.txn.kind}|{money}|{self.pan_hash}"
+
+    def response(self, outcome: Outcome, *, mac: bool = False) -> Message:
+        """Build the answer to this job's request."""
+        extra = {} if 37 in self.request else {37: self.txn.rrn}
+        return self.dialect.to_response(self.request, outcome, extra=extra, mac=mac)
+
+    def end(self, outcome: Outcome | None) -> None:
+        """Wake whoever waits for the outcome; None when it could not be recorded."""
+        self.outcome = outcome
+        self._ended.set()
+
+    async def wait_outcome(self) -> Outcome | None:
+        """Wait for the owner's decision."""
+        await self._ended.wait()
+        return self.outcome
+
+
+class Jobs:
+    """The transactions that this switch owns now, by dedup key."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Job] = {}
+        self._ids: set[str] = set()
+        self._empty = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def owns(self, transaction_id: str) -> bool:
+        """Whether a transaction has an owner in this process."""
+        return transaction_id in self._ids
+
+    def find(self, dedup_key: str) -> Job | None:
+        """Find the running job under a key."""
+        return self._by_key.get(dedup_key)
+
+    def add(self, job: Job) -> None:
+        """Take a job into the table; its key must be free."""
+        assert job.dedup_key not in self._by_key, "one owner for each transaction"
+        self._by_key[job.dedup_key] = job
+        self._ids.add(job.id)
+
+    def remove(self, job: Job) -> None:
+        """Let a job go."""
+        del self._by_key[job.dedup_key]
+        self._ids.discard(job.id)
+        if not self._by_key:
+            self._empty.unpark_all()
+
+    async def wait_empty(self) -> None:
+        """Wait until no transaction is owned any more."""
+        while self._by_key:
+            await self._empty.park()

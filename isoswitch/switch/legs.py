@@ -1,0 +1,170 @@
+"""The exchange with an issuer: building its request and trusting its answer.
+
+The PIN block is translated, spliced into the encoded request and covered by the MAC in
+one round trip to the crypto service; the reversal's material is sealed in the same one.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from isoswitch.codecs.canonical.errors import DecodeError, MacMismatch
+from isoswitch.codecs.canonical.sealing import pack_reversal
+from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.dialects.dialect import Dialect, LegNumbers
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.hsm.port import (
+    AnyCommand,
+    EncryptData,
+    GenerateMac,
+    Hsm,
+    Splice,
+    TranslatePin,
+    VerifyMac,
+)
+from isoswitch.switch.job import Job
+from isoswitch.switch.links import Link
+from isoswitch.switch.recorder import Leg
+from isoswitch.switch.services import Services
+
+MAC_BYTES = 8
+PIN_BLOCK_BYTES = 8
+
+
+async def prepare_leg(
+    services: Services, job: Job, link: Link, *, owes_reversal: bool
+) -> Leg:
+    """Build the request for one endpoint: translated PIN block, MAC, sealed material.
+
+    Raises
+    ------
+    PinBlockInvalid
+        The terminal's PIN block is not one for this card.
+    HsmUnavailable, KeyRefused
+        The crypto service cannot do it; nothing was sent.
+    EncodeError
+        The endpoint's dialect cannot carry the transaction.
+    """
+    endpoint, txn = link.settings, job.txn
+    numbers = LegNumbers(
+        stan=job.numbers.stan,
+        rrn=txn.rrn,
+        transmitted_at=services.clock.now(),
+        acquirer_id=endpoint.acquirer_id,
+    )
+    plain = link.dialect.to_request(txn, numbers, mac=True)
+    commands: list[AnyCommand] = []
+    if owes_reversal:
+        material = pack_reversal(
+            txn,
+            mti=plain.mti,
+            stan=numbers.stan,
+            transmitted_at=numbers.transmitted_at,
+            acquirer_id=endpoint.acquirer_id,
+        )
+        seal_key = services.settings.seal_key
+        commands.append(EncryptData(key=seal_key, data=material))
+    if txn.pin_block is not None and txn.pan is not None:
+        assert job.terminal is not None, "only a registered terminal reaches a leg"
+        commands.append(
+            TranslatePin(
+                source=job.terminal.tpk,
+                target=endpoint.zpk,
+                block=txn.pin_block.reveal(),
+                pan=txn.pan.reveal(),
+            )
+        )
+    commands.append(mac_command(link.dialect, plain, endpoint.zak))
+    results = await services.hsm.run(*commands)
+    block = results[-2] if txn.pin_block is not None else None
+    return Leg(
+        endpoint=endpoint.name,
+        message=_complete(link.dialect, plain, mac=results[-1], block=block),
+        sealed=results[0] if owes_reversal else b"",
+        pin_verdict="none" if block is None else "translated",
+        began_at=trio.current_time(),
+    )
+
+
+async def read_answer(
+    services: Services, job: Job, link: Link, answer: Message
+) -> Outcome:
+    """Give the outcome that an answer carries, once its MAC is verified.
+
+    Raises
+    ------
+    MacMismatch, HsmUnavailable
+        The answer cannot be trusted, which is as good as none.
+    DecodeError
+        The answer makes no sense.
+    """
+    await verify_message(services.hsm, link.dialect, answer, link.settings.zak)
+    return link.dialect.to_outcome(answer, job.txn)
+
+
+async def verify_message(
+    hsm: Hsm, dialect: Dialect, message: Message, key: str
+) -> None:
+    """Verify the MAC that a message must carry.
+
+    Raises
+    ------
+    MacMismatch
+        The MAC is absent or wrong.
+    """
+    await hsm.run(verify_command(dialect, message, key))
+
+
+def verify_command(dialect: Dialect, message: Message, key: str) -> VerifyMac:
+    """Make the command that verifies a message; raises MacMismatch without a MAC."""
+    mac_field = dialect.mac_field(message)
+    if mac_field is None:
+        msg = "the message carries no MAC"
+        raise MacMismatch(msg)
+    return VerifyMac(
+        key=key,
+        data=message.raw[: message.offset(mac_field)],
+        mac=_octets(message, mac_field),
+    )
+
+
+def mac_command(dialect: Dialect, message: Message, key: str) -> GenerateMac:
+    """Make the command that authenticates a message with a place for its MAC.
+
+    When the message holds a PIN block, the result of the command before is put there.
+    """
+    mac_field = dialect.mac_field(message)
+    assert mac_field is not None, "the message was built with a MAC field"
+    splice = None
+    if 52 in message:
+        start, end = message.offset(52), message.end(52)
+        splice = Splice(offset=start, as_hex=end - start == 2 * PIN_BLOCK_BYTES)
+    data = message.raw[: message.offset(mac_field)]
+    return GenerateMac(key=key, data=data, length=MAC_BYTES, splice=splice)
+
+
+async def authenticate(
+    hsm: Hsm, dialect: Dialect, message: Message, key: str
+) -> Message:
+    """Fill in the MAC of a message that was built with a place for it."""
+    (mac,) = await hsm.run(mac_command(dialect, message, key))
+    return _complete(dialect, message, mac=mac, block=None)
+
+
+def _complete(
+    dialect: Dialect, message: Message, *, mac: bytes, block: bytes | None
+) -> Message:
+    mac_field = dialect.mac_field(message)
+    assert mac_field is not None, "the message was built with a MAC field"
+    changes: dict[int, str | bytes | None] = {mac_field: mac}
+    if block is not None:
+        changes[52] = block
+    return message.replace(changes)
+
+
+def _octets(message: Message, field: int) -> bytes:
+    value = message[field]
+    if isinstance(value, str):
+        reason = "the MAC is not binary"
+        raise DecodeError(reason, field=str(field))
+    return value

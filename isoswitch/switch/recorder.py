@@ -1,0 +1,334 @@
+"""Turns what a flow decides into units of work: journal records and rows together.
+
+A purchase needs two commits: opened and sending, then answered and closed. On a timeout
+the state of the leg, the reversal that is owed and the answer are one unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.sealing import store_outcome
+from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.routing.table import Route
+from isoswitch.store.port import (
+    Move,
+    SafEntry,
+    Store,
+    StoredTransaction,
+    TransactionState,
+    UnitOfWork,
+)
+from isoswitch.switch.job import Job
+from isoswitch.switch.numbers import Numbering
+from isoswitch.switch.ports import Clock, iso_time
+
+REVERSED_MEANWHILE = Outcome(
+    code=ResponseCode.ANSWER_TOO_LATE, reason="reversed before its outcome was known"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One exchange with an endpoint, ready to be sent.
+
+    ``sealed`` is the encrypted material of its reversal, empty when none can be owed.
+    """
+
+    endpoint: str
+    message: Message
+    sealed: bytes
+    pin_verdict: str
+    began_at: float
+
+
+class Recorder:
+    """Writes down the life of transactions; every method returns when it is durable."""
+
+    def __init__(self, store: Store, clock: Clock, *, node: str) -> None:
+        self._store = store
+        self._clock = clock
+        self._node = node
+
+    async def refuse(self, job: Job, outcome: Outcome) -> Outcome:
+        """Open and close a transaction that no endpoint has seen."""
+        job.is_closing = True
+        closed = self._closed(job, outcome)
+        if job.is_open:
+            await self._move(job, (closed,), outcome, wipe=True)
+        else:
+            row = self._row(job, TransactionState.CLOSED, outcome=outcome)
+            await self._store.commit(
+                UnitOfWork(records=(self._opened(job), closed), opens=(row,))
+            )
+        return outcome
+
+    async def sending(self, job: Job, leg: Leg, route: Route) -> None:
+        """Write down the intent to send; afterwards the endpoint may have seen it."""
+        body = {
+            "endpoint": leg.endpoint,
+            "message": leg.message.masked(),
+            "pin": leg.pin_verdict,
+            "route": route.reason,
+        }
+        record = self._record(RecordKind.SENDING, job, body)
+        if job.is_open:
+            # Another endpoint is asked now: the reversal owed would be that one's.
+            move = Move(
+                id=job.id,
+                expect=TransactionState.SENDING,
+                state=TransactionState.SENDING,
+                endpoint=leg.endpoint,
+                sealed=leg.sealed,
+            )
+            unit = UnitOfWork(records=(record,), moves=(move,))
+        else:
+            row = self._row(job, TransactionState.SENDING, leg=leg)
+            unit = UnitOfWork(records=(self._opened(job), record), opens=(row,))
+        await self._store.commit(unit)
+        job.is_open = True
+
+    async def not_written(self, job: Job, leg: Leg, reason: str) -> None:
+        """Write down that the endpoint cannot have seen the request."""
+        body = {"endpoint": leg.endpoint, "reason": reason}
+        record = self._record(RecordKind.NOT_WRITTEN, job, body)
+        await self._store.commit(UnitOfWork(records=(record,)))
+
+    async def answered(
+        self, job: Job, leg: Leg, answer: Message, outcome: Outcome, *, now: float
+    ) -> Outcome:
+        """Write down the endpoint's answer and the outcome that follows from it."""
+        record = self._record(
+            RecordKind.ANSWERED,
+            job,
+            {
+                "endpoint": leg.endpoint,
+                "message": answer.masked(),
+                "mac": "verified",
+                "elapsed_ms": round((now - leg.began_at) * 1000, 1),
+            },
+        )
+        job.is_closing = True
+        if job.reversal_wanted and outcome.is_approved:
+            return await self._owe_reversal(
+                job, leg, record, REVERSED_MEANWHILE, "the terminal reversed it"
+            )
+        closed = self._closed(job, outcome)
+        # An approval keeps its material: the terminal may still reverse it.
+        wipe = not outcome.is_approved
+        await self._move(job, (record, closed), outcome, wipe=wipe)
+        return outcome
+
+    async def timed_out(
+        self, job: Job, leg: Leg, outcome: Outcome, *, reason: str, now: float
+    ) -> Outcome:
+        """Write down the silence, the reversal it calls for, and the outcome."""
+        body = {
+            "endpoint": leg.endpoint,
+            "reason": reason,
+            "elapsed_ms": round((now - leg.began_at) * 1000, 1),
+        }
+        record = self._record(RecordKind.TIMED_OUT, job, body)
+        job.is_closing = True
+        if leg.sealed:
+            return await self._owe_reversal(job, leg, record, outcome, reason)
+        closed = self._closed(job, outcome)
+        await self._move(job, (record, closed), outcome, wipe=True)
+        return outcome
+
+    async def undo(
+        self, job: Job, outcome: Outcome, original: StoredTransaction
+    ) -> Outcome:
+        """Acknowledge a reversal and owe its advice to the issuer, in one unit."""
+        job.is_closing = True
+        owed = Record(
+            kind=RecordKind.REVERSAL_OWED,
+            transaction_id=original.id,
+            at=iso_time(self._clock.now()),
+            body={"endpoint": original.endpoint, "reason": "the terminal reversed it"},
+        )
+        move = Move(
+            id=original.id,
+            expect=original.state,
+            state=TransactionState.CLOSED,
+            outcome=None if original.outcome else store_outcome(REVERSED_MEANWHILE),
+            wipe=True,
+            mark_reversed=True,
+        )
+        entry = SafEntry(
+            transaction_id=original.id,
+            endpoint=original.endpoint,
+            order_key=original.pan_hash,
+            sealed=original.sealed,
+        )
+        await self._store.commit(
+            UnitOfWork(
+                records=(self._opened(job), owed, self._closed(job, outcome)),
+                opens=(self._row(job, TransactionState.CLOSED, outcome=outcome),),
+                moves=(move,),
+                saf_puts=(entry,),
+            )
+        )
+        return outcome
+
+    async def take_key(
+        self, job: Job, outcome: Outcome, *, key: str, stan: str, numbers: Numbering
+    ) -> Outcome:
+        """Acknowledge the reversal of an unknown original and take the original's key.
+
+        Should the original still arrive, its key is found here, declined and reversed.
+        """
+        job.is_closing = True
+        body = {"reason": outcome.reason, "original_key": key}
+        exception = self._record(RecordKind.EXCEPTION, job, body)
+        reversal = self._row(job, TransactionState.CLOSED, outcome=outcome)
+        kind = job.txn.original.kind if job.txn.original else job.txn.kind
+        tombstone = replace(
+            reversal,
+            id=numbers.transaction_id,
+            rrn=numbers.rrn,
+            dedup_key=key,
+            stan=stan,
+            kind=kind,
+            fingerprint="",
+            outcome=store_outcome(REVERSED_MEANWHILE),
+            reversed=True,
+        )
+        await self._store.commit(
+            UnitOfWork(
+                records=(self._opened(job), exception, self._closed(job, outcome)),
+                opens=(reversal, tombstone),
+            )
+        )
+        return outcome
+
+    async def except_reversal(
+        self, job: Job, outcome: Outcome, candidates: tuple[str, ...]
+    ) -> Outcome:
+        """Acknowledge a reversal that fits several originals; the operator decides."""
+        job.is_closing = True
+        body = {"reason": outcome.reason, "candidates": list(candidates)}
+        exception = self._record(RecordKind.EXCEPTION, job, body)
+        row = self._row(job, TransactionState.CLOSED, outcome=outcome)
+        await self._store.commit(
+            UnitOfWork(
+                records=(self._opened(job), exception, self._closed(job, outcome)),
+                opens=(row,),
+            )
+        )
+        return outcome
+
+    async def note(
+        self, kind: RecordKind, transaction_id: str, body: Mapping[str, Any]
+    ) -> None:
+        """Write down one fact that changes no state."""
+        record = Record(
+            kind=kind,
+            transaction_id=transaction_id,
+            at=iso_time(self._clock.now()),
+            body=dict(body),
+        )
+        await self._store.commit(UnitOfWork(records=(record,)))
+
+    async def _owe_reversal(
+        self, job: Job, leg: Leg, record: Record, outcome: Outcome, reason: str
+    ) -> Outcome:
+        owed = self._record(
+            RecordKind.REVERSAL_OWED, job, {"endpoint": leg.endpoint, "reason": reason}
+        )
+        entry = SafEntry(
+            transaction_id=job.id,
+            endpoint=leg.endpoint,
+            order_key=job.pan_hash,
+            sealed=leg.sealed,
+        )
+        move = Move(
+            id=job.id,
+            expect=TransactionState.SENDING,
+            state=TransactionState.CLOSED,
+            outcome=store_outcome(outcome),
+            wipe=True,
+            mark_reversed=True,
+        )
+        records = (record, owed, self._closed(job, outcome))
+        await self._store.commit(
+            UnitOfWork(records=records, moves=(move,), saf_puts=(entry,))
+        )
+        return outcome
+
+    async def _move(
+        self, job: Job, records: tuple[Record, ...], outcome: Outcome, *, wipe: bool
+    ) -> None:
+        move = Move(
+            id=job.id,
+            expect=TransactionState.SENDING,
+            state=TransactionState.CLOSED,
+            outcome=store_outcome(outcome),
+            wipe=wipe,
+        )
+        await self._store.commit(UnitOfWork(records=records, moves=(move,)))
+
+    def _opened(self, job: Job) -> Record:
+        body = {
+            "kind": job.txn.kind,
+            "listener": job.listener,
+            "terminal": job.txn.terminal_id,
+            "merchant": job.txn.merchant_id,
+            "business_date": job.business_date,
+            "mac": job.mac_verdict,
+            "message": job.request.masked(),
+        }
+        return Record(
+            kind=RecordKind.OPENED, transaction_id=job.id, at=job.opened_at, body=body
+        )
+
+    def _closed(self, job: Job, outcome: Outcome) -> Record:
+        body = {
+            "code": outcome.code,
+            "approval_code": outcome.approval_code,
+            "reason": outcome.reason,
+            "message": job.response(outcome).masked(),
+        }
+        return self._record(RecordKind.CLOSED, job, body)
+
+    def _record(self, kind: RecordKind, job: Job, body: dict[str, Any]) -> Record:
+        return Record(
+            kind=kind, transaction_id=job.id, at=iso_time(self._clock.now()), body=body
+        )
+
+    def _row(
+        self,
+        job: Job,
+        state: TransactionState,
+        *,
+        leg: Leg | None = None,
+        outcome: Outcome | None = None,
+    ) -> StoredTransaction:
+        txn = job.txn
+        return StoredTransaction(
+            id=job.id,
+            dedup_key=job.dedup_key,
+            fingerprint=job.fingerprint,
+            kind=txn.kind,
+            state=state,
+            node=self._node,
+            business_date=job.business_date,
+            opened_at=job.opened_at,
+            terminal_id=txn.terminal_id,
+            merchant_id=txn.merchant_id,
+            stan=txn.stan,
+            rrn=txn.rrn,
+            local_at=txn.local_at.isoformat() if txn.local_at else "",
+            pan_masked=txn.pan.masked if txn.pan else "",
+            pan_hash=job.pan_hash,
+            amount_minor=txn.amount.minor if txn.amount else 0,
+            currency=txn.amount.currency if txn.amount else "",
+            endpoint=leg.endpoint if leg else "",
+            outcome=store_outcome(outcome) if outcome else "",
+            sealed=leg.sealed if leg else b"",
+        )

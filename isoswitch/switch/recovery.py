@@ -1,0 +1,125 @@
+"""What a restart, or a lost owner, leaves behind, and how it is brought to an end.
+
+A transaction that may have been sent is timed out: its reversal goes to store and
+forward and its answer becomes a decline, in one unit. The same function serves the
+start, when every open transaction has lost its owner, and the sweeper at run time.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+import trio
+
+from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.codecs.canonical.sealing import store_outcome
+from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.store.port import (
+    Move,
+    OwnershipLost,
+    SafEntry,
+    Store,
+    StoredTransaction,
+    TransactionState,
+    UnitOfWork,
+)
+from isoswitch.switch.ports import Clock, iso_time
+from isoswitch.switch.services import Services
+
+BOOT = "boot"
+ABANDONED = Outcome.declined(
+    ResponseCode.ISSUER_UNAVAILABLE, "its owner was lost before the outcome was known"
+)
+SWEEP_S = 1.0
+
+log = structlog.get_logger()
+
+
+async def begin_boot(store: Store, clock: Clock, *, node: str) -> int:
+    """Write down that a node starts, and give the number of this boot."""
+    boot = 1
+    after_seq = 0
+    while records := await store.records(BOOT, after_seq=after_seq):
+        boot = records[-1].record.body["number"] + 1
+        after_seq = records[-1].seq
+    body = {"number": boot, "node": node}
+    record = Record(
+        kind=RecordKind.BOOT, transaction_id=BOOT, at=iso_time(clock.now()), body=body
+    )
+    await store.commit(UnitOfWork(records=(record,)))
+    return boot
+
+
+async def recover(services: Services) -> int:
+    """Bring every open transaction to an end that no owner will; give their number."""
+    closed_count = 0
+    for row in await services.store.open_transactions():
+        if not services.jobs.owns(row.id) and _is_overdue(services, row):
+            closed_count += await _abandon(services, row)
+    if closed_count:
+        log.warning("transactions_recovered", count=closed_count)
+    return closed_count
+
+
+async def sweep_forever(services: Services) -> None:
+    """Close, at run time, what is past its deadline and has no owner."""
+    while True:
+        await trio.sleep(SWEEP_S)
+        try:
+            await recover(services)
+        except StoreUnavailable as error:
+            log.error("sweep_postponed", reason=str(error))
+
+
+def _is_overdue(services: Services, row: StoredTransaction) -> bool:
+    # What an earlier boot opened has no owner any more, however young it is.
+    if row.id.partition("-")[0] != str(services.numbers.boot):
+        return True
+    opened_at = datetime.fromisoformat(row.opened_at)
+    age_s = (services.clock.now() - opened_at).total_seconds()
+    return age_s > services.settings.transaction_timeout_s
+
+
+async def _abandon(services: Services, row: StoredTransaction) -> bool:
+    at = iso_time(services.clock.now())
+    reason = ABANDONED.reason
+
+    def record(kind: RecordKind, body: dict[str, str]) -> Record:
+        return Record(kind=kind, transaction_id=row.id, at=at, body=body)
+
+    records = [
+        record(RecordKind.TIMED_OUT, {"endpoint": row.endpoint, "reason": reason})
+    ]
+    entries: tuple[SafEntry, ...] = ()
+    if row.sealed:
+        body = {"endpoint": row.endpoint, "reason": reason}
+        records.append(record(RecordKind.REVERSAL_OWED, body))
+        entries = (
+            SafEntry(
+                transaction_id=row.id,
+                endpoint=row.endpoint,
+                order_key=row.pan_hash,
+                sealed=row.sealed,
+            ),
+        )
+    records.append(
+        record(RecordKind.CLOSED, {"code": ABANDONED.code, "reason": reason})
+    )
+    move = Move(
+        id=row.id,
+        expect=row.state,
+        state=TransactionState.CLOSED,
+        outcome=store_outcome(ABANDONED),
+        wipe=True,
+        mark_reversed=bool(row.sealed),
+    )
+    unit = UnitOfWork(records=tuple(records), moves=(move,), saf_puts=entries)
+    try:
+        await services.store.commit(unit)
+    except OwnershipLost:
+        # Its reversal came from the terminal in the meantime.
+        return False
+    return True

@@ -1,0 +1,255 @@
+"""Store and forward: what must reach an endpoint, however long it takes.
+
+Entries of one card go out one after the other, different cards side by side within
+the endpoint's window. The first write is an xx20 and every later one an xx21; after a
+restart every entry is taken to have been written. Silence is answered with patience
+(exponential pauses up to a cap), an explicit refusal with quarantine: nothing is ever
+dropped, and a poison entry blocks nobody but its own card until it is quarantined.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+import trio
+
+from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.errors import (
+    DecodeError,
+    EncodeError,
+    HsmError,
+    LinkDown,
+    MacMismatch,
+    NoAnswer,
+    StoreUnavailable,
+)
+from isoswitch.codecs.canonical.sealing import unpack_reversal
+from isoswitch.codecs.dialects.dialect import LegNumbers
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.hsm.port import DecryptData
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.store.port import SafEntry, SafState, SafUpdate, UnitOfWork
+from isoswitch.switch.legs import authenticate, verify_message
+from isoswitch.switch.links import Link
+from isoswitch.switch.ports import iso_time
+from isoswitch.switch.services import Services
+
+# The endpoint has it, or has nothing to undo.
+DELIVERED_CODES = frozenset({ResponseCode.APPROVED, ResponseCode.ORIGINAL_NOT_FOUND})
+# The endpoint asks for patience.
+RETRY_CODES = frozenset(
+    {
+        ResponseCode.ISSUER_UNAVAILABLE,
+        ResponseCode.SYSTEM_MALFUNCTION,
+        ResponseCode.CUTOVER_IN_PROGRESS,
+    }
+)
+TICK_S = 0.1
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """An entry on its way, and whether it may have been written before."""
+
+    entry: SafEntry
+    is_repeat: bool
+    refusals: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """The entries for one endpoint: a queue for each card, and who is due when."""
+
+    link: Link
+    queues: dict[str, deque[Item]] = field(default_factory=dict)
+    due: list[tuple[float, str]] = field(default_factory=list)
+    sending_count: int = 0
+    idle: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
+    def put(self, item: Item) -> None:
+        """Append an entry to its card's queue."""
+        key = item.entry.order_key
+        queue = self.queues.get(key)
+        if queue is None:
+            queue = self.queues[key] = deque()
+            heapq.heappush(self.due, (trio.current_time(), key))
+        queue.append(item)
+        self.idle.unpark_all()
+
+    def take_due(self, now: float) -> list[str]:
+        """Give the keys whose heads may go now, within the window."""
+        keys: list[str] = []
+        room = self.link.settings.saf_window - self.sending_count
+        while room > len(keys) and self.due and self.due[0][0] <= now:
+            keys.append(heapq.heappop(self.due)[1])
+        self.sending_count += len(keys)
+        return keys
+
+    def put_back(self, key: str, *, pause_s: float) -> None:
+        """Let a key come up again, unless its queue is empty."""
+        self.sending_count -= 1
+        if self.queues[key]:
+            heapq.heappush(self.due, (trio.current_time() + pause_s, key))
+        else:
+            del self.queues[key]
+
+
+class Saf:
+    """Drains the store-and-forward entries of every endpoint."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._lanes = {name: Lane(link) for name, link in services.links.items()}
+
+    @property
+    def waiting_count(self) -> int:
+        """How many entries are not delivered yet."""
+        return sum(
+            len(queue)
+            for lane in self._lanes.values()
+            for queue in lane.queues.values()
+        )
+
+    def put(self, entry: SafEntry, *, is_repeat: bool) -> None:
+        """Take on an entry that is durable."""
+        lane = self._lanes.get(entry.endpoint)
+        if lane is None:
+            # It stays pending in the store until the endpoint is configured again.
+            log.error("saf_endpoint_unknown", endpoint=entry.endpoint)
+            return
+        lane.put(Item(entry, is_repeat))
+
+    async def run(self) -> None:
+        """Deliver entries until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for lane in self._lanes.values():
+                nursery.start_soon(self._drain, lane)
+
+    async def _drain(self, lane: Lane) -> None:
+        async with trio.open_nursery() as nursery:
+            while True:
+                if not lane.queues:
+                    await lane.idle.park()
+                if lane.link.is_up:
+                    for key in lane.take_due(trio.current_time()):
+                        nursery.start_soon(self._send_head, lane, key)
+                await trio.sleep(TICK_S)
+
+    async def _send_head(self, lane: Lane, key: str) -> None:
+        item = lane.queues[key][0]
+        pause_s = self._pause_s(lane.link, item)
+        try:
+            state, reason = await self._send(lane.link, item)
+            if state is not SafState.PENDING:
+                await self._finish(item, state, reason)
+                lane.queues[key].popleft()
+                pause_s = 0.0
+        except (StoreUnavailable, HsmError) as error:
+            log.error(
+                "saf_postponed",
+                transaction=item.entry.transaction_id,
+                reason=str(error),
+            )
+        finally:
+            lane.put_back(key, pause_s=pause_s)
+
+    async def _send(self, link: Link, item: Item) -> tuple[SafState, str]:
+        """Send the head of a queue once and judge what came back."""
+        try:
+            message = await self._build(link, item)
+            await self._note_attempt(link, item, message)
+            answer = await link.request(
+                message,
+                deadline=trio.current_time() + link.settings.request_timeout_s,
+                transaction_id=item.entry.transaction_id,
+            )
+            item.is_repeat = True
+            await verify_message(
+                self._services.hsm, link.dialect, answer, link.settings.zak
+            )
+            code = link.dialect.to_code(answer)
+        except LinkDown:
+            return SafState.PENDING, ""
+        except (NoAnswer, MacMismatch, DecodeError):
+            item.is_repeat = True
+            return SafState.PENDING, ""
+        except EncodeError as error:
+            return SafState.QUARANTINED, f"cannot be encoded: {error}"
+        if code in DELIVERED_CODES:
+            return SafState.DELIVERED, code
+        item.refusals += 1
+        if code in RETRY_CODES and item.refusals < link.settings.saf_refusals_max:
+            return SafState.PENDING, code
+        return SafState.QUARANTINED, f"refused with {code}"
+
+    async def _build(self, link: Link, item: Item) -> Message:
+        seal_key = self._services.settings.seal_key
+        (packed,) = await self._services.hsm.run(
+            DecryptData(key=seal_key, data=item.entry.sealed)
+        )
+        txn = unpack_reversal(packed)
+        original = txn.original
+        assert original is not None, "a packed reversal names its original"
+        numbers = LegNumbers(
+            stan=txn.stan,
+            rrn=txn.rrn,
+            transmitted_at=self._services.clock.now(),
+            acquirer_id=original.acquirer_id,
+            repeat=item.is_repeat,
+        )
+        message = link.dialect.to_request(txn, numbers, mac=True)
+        return await authenticate(
+            self._services.hsm, link.dialect, message, link.settings.zak
+        )
+
+    async def _note_attempt(self, link: Link, item: Item, message: Message) -> None:
+        entry = item.entry = replace(item.entry, attempts=item.entry.attempts + 1)
+        record = self._record(
+            RecordKind.FORWARDED,
+            item,
+            {
+                "endpoint": entry.endpoint,
+                "attempt": entry.attempts,
+                "message": message.masked(),
+            },
+        )
+        next_at = self._services.clock.now().timestamp() + self._pause_s(link, item)
+        update = SafUpdate(id=entry.id, attempts=entry.attempts, next_at=next_at)
+        await self._services.store.commit(
+            UnitOfWork(records=(record,), saf_updates=(update,))
+        )
+
+    async def _finish(self, item: Item, state: SafState, reason: str) -> None:
+        entry = item.entry
+        delivered = state is SafState.DELIVERED
+        kind = RecordKind.DELIVERED if delivered else RecordKind.QUARANTINED
+        body = {"endpoint": entry.endpoint, "reason": reason}
+        update = SafUpdate(
+            id=entry.id,
+            attempts=entry.attempts,
+            next_at=0.0,
+            state=state,
+            reason=reason,
+        )
+        await self._services.store.commit(
+            UnitOfWork(records=(self._record(kind, item, body),), saf_updates=(update,))
+        )
+        event = "saf_delivered" if delivered else "saf_quarantined"
+        log.info(event, transaction=entry.transaction_id, reason=reason)
+
+    def _record(self, kind: RecordKind, item: Item, body: dict[str, Any]) -> Record:
+        at = iso_time(self._services.clock.now())
+        return Record(
+            kind=kind, transaction_id=item.entry.transaction_id, at=at, body=body
+        )
+
+    def _pause_s(self, link: Link, item: Item) -> float:
+        settings = link.settings
+        doubled: float = settings.saf_retry_s * 2 ** min(item.entry.attempts, 16)
+        return min(doubled, settings.saf_retry_max_s)

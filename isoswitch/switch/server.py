@@ -1,0 +1,151 @@
+"""The running host: recovers, signs on, listens, and drains.
+
+store -> recover -> links -> store and forward -> listeners
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+import trio
+
+from isoswitch.hsm.port import Hsm
+from isoswitch.routing.table import RoutingTable
+from isoswitch.store.port import Committed, Store, UnitOfWork
+from isoswitch.switch.dispatch import Arrival, dispatch
+from isoswitch.switch.job import Jobs
+from isoswitch.switch.links import Connect, Link
+from isoswitch.switch.numbers import Numbers
+from isoswitch.switch.ports import Clock, Random
+from isoswitch.switch.recorder import Recorder
+from isoswitch.switch.recovery import begin_boot, recover, sweep_forever
+from isoswitch.switch.saf import Saf
+from isoswitch.switch.services import Services
+from isoswitch.switch.settings import EndpointSettings, SwitchSettings
+from isoswitch.switch.sockets import open_tcp
+from isoswitch.switch.strays import Strays
+from isoswitch.switch.terminals import Listener
+
+SIGN_ON_PATIENCE_S = 2.0
+
+log = structlog.get_logger()
+
+
+async def connect_tcp(endpoint: EndpointSettings) -> trio.abc.Stream:
+    """Connect to an endpoint's address."""
+    return await open_tcp(endpoint.host, endpoint.port)
+
+
+class Switch:
+    """One switch process: its parts, and the nursery that owns every transaction."""
+
+    def __init__(
+        self,
+        settings: SwitchSettings,
+        *,
+        store: Store,
+        hsm: Hsm,
+        routing: RoutingTable,
+        clock: Clock,
+        random: Random,
+        connect: Connect = connect_tcp,
+    ) -> None:
+        self.settings = settings
+        self._store = store
+        self._hsm = hsm
+        self._routing = routing
+        self._clock = clock
+        self._strays = Strays()
+        self.links: Mapping[str, Link] = {
+            name: Link(
+                endpoint,
+                connect=connect,
+                clock=clock,
+                random=random,
+                on_stray=self._strays.put,
+            )
+            for name, endpoint in settings.endpoints.items()
+        }
+        self.listeners = {
+            listener.name: Listener(listener, accept=self._accept)
+            for listener in settings.listeners
+        }
+        self._nursery: trio.Nursery | None = None
+        self._is_draining = False
+        self.services: Services | None = None
+        self.saf: Saf | None = None
+
+    async def run(
+        self,
+        *,
+        listen: bool = True,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Recover what an earlier run left, then serve until cancelled.
+
+        ``listen=False`` opens no sockets: streams come in through ``listeners``.
+        """
+        services = self.services = await self._begin()
+        saf = self.saf = Saf(services)
+        await self._resume(services, saf)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._strays.run, services)
+            nursery.start_soon(saf.run)
+            nursery.start_soon(sweep_forever, services)
+            for link in self.links.values():
+                nursery.start_soon(link.run)
+            with trio.move_on_after(SIGN_ON_PATIENCE_S):
+                for link in self.links.values():
+                    await link.attempted.wait()
+            for listener in self.listeners.values():
+                if listen:
+                    await nursery.start(listener.run)
+                else:
+                    nursery.start_soon(listener.expire_forever)
+            log.info("ready", node=self.settings.node, boot=services.numbers.boot)
+            task_status.started()
+
+    async def drain(self) -> None:
+        """Take no new transactions, finish those in flight, and sign off.
+
+        The caller bounds the time and cancels ``run`` afterwards.
+        """
+        self._is_draining = True
+        assert self.services is not None, "only a running switch drains"
+        await self.services.jobs.wait_empty()
+        for link in self.links.values():
+            await link.sign_off()
+
+    async def _begin(self) -> Services:
+        boot = await begin_boot(self._store, self._clock, node=self.settings.node)
+        return Services(
+            settings=self.settings,
+            clock=self._clock,
+            numbers=Numbers(boot=boot),
+            hsm=self._hsm,
+            store=self._store,
+            recorder=Recorder(self._store, self._clock, node=self.settings.node),
+            routing=self._routing,
+            links=self.links,
+            jobs=Jobs(),
+        )
+
+    async def _resume(self, services: Services, saf: Saf) -> None:
+        for entry in await self._store.pending_saf():
+            saf.put(entry, is_repeat=True)
+
+        def applied(_: UnitOfWork, committed: Committed) -> None:
+            for entry in committed.saf_entries:
+                saf.put(entry, is_repeat=False)
+
+        self._store.on_commit(applied)
+        await recover(services)
+
+    def _accept(self, arrival: Arrival) -> None:
+        if self._nursery is None or self.services is None or self._is_draining:
+            # Silence: the terminal repeats, here after the restart or elsewhere.
+            arrival.done()
+            return
+        self._nursery.start_soon(dispatch, self.services, arrival)

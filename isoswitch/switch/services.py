@@ -1,0 +1,36 @@
+"""The ports through which flows act on the world, in one frozen object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from isoswitch.hsm.port import Hsm
+from isoswitch.routing.table import RoutingTable
+from isoswitch.store.port import Store
+from isoswitch.switch.job import Jobs
+from isoswitch.switch.links import Link
+from isoswitch.switch.numbers import Numbers
+from isoswitch.switch.ports import Clock
+from isoswitch.switch.recorder import Recorder
+from isoswitch.switch.settings import SwitchSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What a flow may use."""
+
+    settings: SwitchSettings
+    clock: Clock
+    numbers: Numbers
+    hsm: Hsm
+    store: Store
+    recorder: Recorder
+    routing: RoutingTable
+    links: Mapping[str, Link]
+    jobs: Jobs
+
+    def is_up(self, endpoint: str) -> bool:
+        """Whether an endpoint can be sent money now."""
+        link = self.links.get(endpoint)
+        return link is not None and link.is_up

@@ -1,0 +1,210 @@
+"""Listeners for terminals: connections in, messages to the dispatcher, answers back.
+
+A connection only carries messages. What a message starts belongs to the switch, so a
+terminal that hangs up cancels nothing. Bytes that are no message end their connection
+with one log line and touch nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from isoswitch.codecs import headers
+from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.dialects.dialect import Dialect
+from isoswitch.codecs.dialects.registry import get_dialect
+from isoswitch.codecs.framing import get_framing
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.switch.connection import Connection
+from isoswitch.switch.dispatch import Arrival
+from isoswitch.switch.settings import ListenerSettings, TlsFiles
+from isoswitch.switch.sockets import SocketStream, accept_forever, listen_tcp
+
+EXPIRY_TICK_S = 1.0
+HANDSHAKE_TIMEOUT_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Listener:
+    """One address where terminals connect, and the connections that came in."""
+
+    def __init__(
+        self, settings: ListenerSettings, *, accept: Callable[[Arrival], None]
+    ) -> None:
+        self.settings = settings
+        self._accept = accept
+        self._dialect = get_dialect(settings.dialect)
+        self._framing = get_framing(settings.framing)
+        self._tls = make_tls_context(settings.tls) if settings.tls else None
+        self._connections: set[Connection] = set()
+        self.port = settings.port
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Accept connections until cancelled; raises OSError when the port is taken."""
+        sock = listen_tcp(self.settings.host, self.settings.port)
+        with sock:
+            self.port = sock.getsockname()[1]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.expire_forever)
+
+                def accepted(stream: SocketStream) -> None:
+                    nursery.start_soon(self._serve_socket, stream)
+
+                task_status.started()
+                await accept_forever(sock, accepted)
+
+    async def expire_forever(self) -> None:
+        """Close connections that are idle or slow for too long."""
+        while True:
+            await trio.sleep(EXPIRY_TICK_S)
+            now = trio.current_time()
+            for connection in list(self._connections):
+                connection.expire(now)
+
+    async def serve_stream(
+        self, stream: trio.abc.Stream, *, peer: str = "", certificate_pin: str = ""
+    ) -> None:
+        """Serve one connection to its end."""
+        if len(self._connections) >= self.settings.connections_max:
+            log.warning("connection_refused", listener=self.settings.name, peer=peer)
+            await trio.aclose_forcefully(stream)
+            return
+        connection = Connection(
+            stream,
+            self._framing,
+            frame_bytes_max=self.settings.frame_bytes_max,
+            frame_timeout_s=self.settings.frame_timeout_s,
+            idle_timeout_s=self.settings.idle_timeout_s,
+        )
+        session = Session(
+            connection, self.settings, self._dialect, self._accept, certificate_pin
+        )
+        self._connections.add(connection)
+        try:
+            reason = await connection.run(session.handle)
+        except DecodeError as error:
+            reason = f"not frames: {error}"
+        except Exception:
+            # The edge of a connection: a fault of ours ends this one and no other.
+            log.exception("connection_failed", listener=self.settings.name, peer=peer)
+            return
+        finally:
+            self._connections.discard(connection)
+        log.info(
+            "terminal_disconnected",
+            listener=self.settings.name,
+            peer=peer,
+            reason=reason,
+        )
+
+    async def _serve_socket(self, stream: SocketStream) -> None:
+        peer = stream.peer
+        if self._tls is None:
+            await self.serve_stream(stream, peer=peer)
+            return
+        secure = trio.SSLStream(stream, self._tls, server_side=True)
+        try:
+            with trio.fail_after(HANDSHAKE_TIMEOUT_S):
+                await secure.do_handshake()
+        except (trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError) as error:
+            log.warning(
+                "handshake_refused",
+                listener=self.settings.name,
+                peer=peer,
+                reason=str(error.__cause__ or error),
+            )
+            await trio.aclose_forcefully(secure)
+            return
+        pin = certificate_pin(secure.getpeercert(binary_form=True))
+        await self.serve_stream(secure, peer=peer, certificate_pin=pin)
+
+
+class Session:
+    """What one connection is doing: decodes its messages and limits their number."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        settings: ListenerSettings,
+        dialect: Dialect,
+        accept: Callable[[Arrival], None],
+        certificate_pin: str,
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._dialect = dialect
+        self._accept = accept
+        self._certificate_pin = certificate_pin
+        self._in_flight_count = 0
+        self._room = trio.lowlevel.ParkingLot()
+
+    async def handle(self, payload: bytes) -> None:
+        """Decode one message and hand it over; waits while too many are in flight."""
+        try:
+            header, raw = headers.split(self._settings.header, payload)
+            message = self._dialect.codec.decode(raw)
+        except DecodeError as error:
+            self._connection.close(f"undecodable message: {error}")
+            return
+        while self._in_flight_count >= self._settings.in_flight_max:
+            await self._room.park()
+        self._in_flight_count += 1
+        answer_header = headers.swap(self._settings.header, header)
+
+        def send(answer: Message) -> None:
+            self._connection.send_nowait(answer_header + answer.raw)
+
+        self._accept(
+            Arrival(
+                message=message,
+                dialect=self._dialect,
+                listener=self._settings.name,
+                certificate_pin=self._certificate_pin,
+                send=send,
+                done=self._done,
+            )
+        )
+
+    def _done(self) -> None:
+        self._in_flight_count -= 1
+        self._room.unpark()
+
+
+def make_tls_context(files: TlsFiles) -> ssl.SSLContext:
+    """Make a TLS 1.3 server context that demands a certificate of its own CA."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    # Every connection proves its key; none is resumed.
+    context.num_tickets = 0
+    context.load_cert_chain(_existing(files.certificate), _existing(files.key))
+    context.load_verify_locations(_existing(files.ca))
+    return context
+
+
+def certificate_pin(certificate: bytes | None) -> str:
+    """Give the SHA-256 of a certificate's public key (SPKI), in hex; '' without one."""
+    if certificate is None:
+        return ""
+    public_key = x509.load_der_x509_certificate(certificate).public_key()
+    spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).hexdigest()
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        msg = f"TLS file {path} is missing: run make setup"
+        raise FileNotFoundError(msg)
+    return path
