@@ -1,0 +1,1 @@
+"""QR codes: merchant-presented, consumer-presented, payment codes and links."""
