@@ -213,6 +213,16 @@ def serve(config: Config = None) -> None:
     command.serve(config)
 
 
+@app.command(rich_help_panel=PARTS)
+def hsmd(config: Config = None) -> None:
+    """Run the crypto process alone: the only one that ever holds a clear PIN."""
+    from isoswitch.commands.hsmd import run_hsmd
+    from isoswitch.config.load import load_network
+    from isoswitch.config.settings import hsmd_settings
+
+    run_hsmd(hsmd_settings(load_network(config)))
+
+
 @simulate_app.command("issuers")
 def simulate_issuers(config: Config = None) -> None:
     """Run the simulated issuers of the configuration."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 PATTERNS = {
     r"^[a-z][a-z0-9-]{0,31}$": "a lower-case name: letters, digits, hyphens",
-    r"^[A-Za-z0-9][A-Za-z0-9/_.-]*$": "a key name, such as north/zpk",
+    r"^[a-z0-9][a-z0-9/_.-]{0,63}$": "a key name of a-z, 0-9 and /_.-",
     r"^\d{3}$": "three digits, in quotes",
     r"^\d{4}$": "four digits, in quotes",
     r"^\d{1,11}$": "up to 11 digits, in quotes",
@@ -24,7 +24,7 @@ PATTERNS = {
 """What each pattern of the types below means, for people."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9/_.-]*$")]
+KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9/_.-]{0,63}$")]
 NumericCode = Annotated[str, StringConstraints(pattern=r"^\d{3}$")]
 CategoryCode = Annotated[str, StringConstraints(pattern=r"^\d{4}$")]
 InstitutionId = Annotated[str, StringConstraints(pattern=r"^\d{1,11}$")]
@@ -183,10 +183,12 @@ class Route(Table):
 class Issuer(Table):
     """A simulated issuer at the address of the endpoint of its name.
 
+    ``mac`` is what its ``zak`` makes, so that setup makes the test key for it.
     ``rules`` come before the standing rules of the test cards and test amounts, in
     the form that ``isoswitch.simulators.rules`` describes.
     """
 
+    mac: Literal["x9.19", "aes-cmac"] = "x9.19"
     rules: list[dict[str, Any]] = []
 
 

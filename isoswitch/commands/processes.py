@@ -1,0 +1,246 @@
+"""The processes of a network under one parent: start, readiness, drain, kill.
+
+Order matters: the crypto process before the switch, issuers before the switch signs
+on, terminals last. Stopping goes the other way round, so that what is in flight can
+end. Children run in sessions of their own, so that Ctrl-C reaches the parent only; the
+kernel ends them when the parent is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from isoswitch.commands.console import UNREACHABLE, Failure
+from isoswitch.config.load import LoadedNetwork
+
+READY_TIMEOUT_S = 20.0
+DRAIN_TIMEOUT_S = 30.0
+POLL_S = 0.05
+LOG_LINES_SHOWN = 8
+_PR_SET_PDEATHSIG = 1
+
+Address = tuple[str, int] | Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One process of a network: its command, and the addresses it must open."""
+
+    name: str
+    arguments: tuple[str, ...]
+    opens: tuple[Address, ...] = ()
+
+
+def parts_of(loaded: LoadedNetwork) -> tuple[Part, ...]:
+    """Give the processes of a network in the order of their start."""
+    network = loaded.network
+    config = ("--config", str(loaded.path))
+    parts = [
+        Part(
+            name="hsmd",
+            arguments=("hsmd", *config),
+            opens=(loaded.file(network.hsm.socket),),
+        )
+    ]
+    simulators = network.simulators
+    if simulators is not None:
+        rows = [network.endpoints[name] for name in simulators.issuers]
+        parts.append(
+            Part(
+                name="issuers",
+                arguments=("simulate", "issuers", *config),
+                opens=tuple((row.host, row.port) for row in rows),
+            )
+        )
+    parts.append(
+        Part(
+            name="switch",
+            arguments=("serve", *config),
+            opens=tuple((row.host, row.port) for row in network.listeners.values()),
+        )
+    )
+    if simulators is not None and simulators.trickle is not None:
+        parts.append(Part(name="trickle", arguments=("simulate", "trickle", *config)))
+    return tuple(parts)
+
+
+def check_ports_free(loaded: LoadedNetwork) -> None:
+    """Find out before anything starts whether every port can be opened.
+
+    Raises
+    ------
+    Failure
+        A port is taken; says which, by what it is needed, and what to do.
+    """
+    network = loaded.network
+    wanted = {
+        f"listeners.{name}": (row.host, row.port)
+        for name, row in network.listeners.items()
+    }
+    if network.simulators is not None:
+        wanted |= {
+            f"endpoints.{name}": (
+                network.endpoints[name].host,
+                network.endpoints[name].port,
+            )
+            for name in network.simulators.issuers
+        }
+    for table, (host, port) in wanted.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as exc:
+                raise Failure(
+                    f"{host}:{port}, which [{table}] needs: {exc.strerror}",
+                    fix=f"stop what listens there (ss -ltnp 'sport = :{port}' names "
+                    f"it; another `isoswitch up`?) or set another port in [{table}]",
+                    exit_code=UNREACHABLE,
+                ) from None
+
+
+class Processes:
+    """The running parts of one network.
+
+    Parameters
+    ----------
+    folder
+        Where the output of each part is kept, as ``<name>.out``.
+    """
+
+    def __init__(self, parts: tuple[Part, ...], *, folder: Path) -> None:
+        self._parts = {part.name: part for part in parts}
+        self._running: dict[str, trio.Process] = {}
+        self._folder = folder
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parts that run, in the order of their start."""
+        return tuple(self._running)
+
+    async def start(self, name: str) -> None:
+        """Start a part and wait until it has opened its addresses.
+
+        Raises
+        ------
+        Failure
+            It ended or did not open them in time; says why, as far as it said so.
+        """
+        part = self._parts[name]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._output(name).open("ab") as output:
+            process = await trio.lowlevel.open_process(
+                [sys.executable, "-m", "isoswitch", *part.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_die_with_parent(os.getpid()),
+            )
+        self._running[name] = process
+        with trio.move_on_after(READY_TIMEOUT_S):
+            await self._wait_open(part, process)
+            return
+        raise self._failure(name, f"did not get ready in {READY_TIMEOUT_S:g} s")
+
+    async def stop(self, name: str) -> None:
+        """Ask a part to finish, and end it when it does not in time."""
+        process = self._running.pop(name)
+        process.terminate()
+        with trio.move_on_after(DRAIN_TIMEOUT_S, shield=True):
+            await process.wait()
+        if process.returncode is None:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
+    async def kill(self, name: str) -> None:
+        """End a part at once, as a power cut would."""
+        process = self._running.pop(name)
+        process.kill()
+        await process.wait()
+
+    async def stop_all(self) -> None:
+        """Stop everything, last started first."""
+        for name in reversed(self.names):
+            await self.stop(name)
+
+    async def wait_any_end(self) -> None:
+        """Wait until a part ends that should not.
+
+        Raises
+        ------
+        Failure
+            Always, when it happens; says which part, and what it said last.
+        """
+        while True:
+            for name, process in self._running.items():
+                if process.poll() is not None:
+                    del self._running[name]
+                    raise self._failure(name, "ended unexpectedly")
+            await trio.sleep(POLL_S)
+
+    async def _wait_open(self, part: Part, process: trio.Process) -> None:
+        for address in part.opens:
+            while not await _answers(address):
+                if process.poll() is not None:
+                    del self._running[part.name]
+                    raise self._failure(part.name, "could not start")
+                await trio.sleep(POLL_S)
+
+    def _output(self, name: str) -> Path:
+        return self._folder / f"{name}.out"
+
+    def _failure(self, name: str, what: str) -> Failure:
+        """Tell what a part said last; its own errors come first."""
+        path = self._output(name)
+        text = path.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()]
+        said = [line for line in lines if line.startswith(("error:", "fix:"))][-2:]
+        fixes = [line.removeprefix("fix: ") for line in said if line[0] == "f"]
+        errors = [line.removeprefix("error: ") for line in said if line[0] == "e"]
+        if errors:
+            return Failure(
+                f"{name} {what}: {errors[-1]}",
+                fix=fixes[-1] if fixes else f"see {path}, then isoswitch doctor",
+            )
+        last = "\n  ".join(lines[-LOG_LINES_SHOWN:])
+        return Failure(
+            f"{name} {what}; it said last:\n  {last}",
+            fix=f"see {path}, then isoswitch doctor",
+        )
+
+
+async def _answers(address: Address) -> bool:
+    """Try an address once."""
+    try:
+        if isinstance(address, Path):
+            stream = await trio.open_unix_socket(os.fspath(address))
+        else:
+            stream = await trio.open_tcp_stream(*address)
+    except OSError:
+        return False
+    await stream.aclose()
+    return True
+
+
+def _die_with_parent(parent: int) -> Callable[[], None]:
+    """Make what a child does first: have the kernel end it when its parent dies."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare

@@ -1,0 +1,141 @@
+"""``isoswitch setup``: token, keys and certificates of a test network, in ``var/``.
+
+Every step looks first whether its result is there. What the simulators share with the
+switch gets values of its own in every folder; they are kept in clear in the keyring of
+the simulators, which is why production refuses them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from isoswitch.commands.certificates import TestAuthority
+from isoswitch.commands.console import Failure, stdout
+from isoswitch.config.load import LoadedNetwork, load_network
+from isoswitch.config.settings import hsmd_settings, tls_files
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.keys import KeyPlan, Mode, Usage
+from isoswitch.hsm.keytable import random_value
+from isoswitch.hsm.provision import provision
+from isoswitch.simulators.keyring import read_keyring, write_keyring
+from isoswitch.switch.settings import SwitchSettings
+
+_DEFAULTS = SwitchSettings.__dataclass_fields__
+_OWN_PLANS = (
+    KeyPlan(
+        name=_DEFAULTS["pan_hash_key"].default,
+        usage=Usage.HMAC,
+        mode=Mode.GENERATE_AND_VERIFY,
+        algorithm=Algorithm.HMAC,
+        length=32,
+    ),
+    KeyPlan(
+        name=_DEFAULTS["seal_key"].default,
+        usage=Usage.DATA,
+        mode=Mode.BOTH,
+        algorithm=Algorithm.AES,
+        length=32,
+    ),
+)
+
+
+def setup(config: Path | None) -> None:
+    """Make what is missing and say what was made.
+
+    Raises
+    ------
+    Failure
+        The configuration is not one for tests.
+    """
+    loaded = load_network(config)
+    console = stdout()
+    for line in ensure(loaded):
+        console.print(f"made {line}")
+
+
+def ensure(loaded: LoadedNetwork) -> list[str]:
+    """Make what is missing; give a line for each thing made."""
+    simulators = loaded.network.simulators
+    if simulators is None:
+        raise Failure(
+            f"{loaded.path} describes no test network: it has no [simulators]",
+            fix="real keys are loaded with `isoswitch keys`",
+        )
+    shared = list(_shared_plans(loaded))
+    keyring_path = loaded.file(simulators.keyring)
+    new_values = _ensure_keyring(keyring_path, shared)
+    keyring = read_keyring(keyring_path)
+    new_keys = provision(
+        hsmd_settings(loaded),
+        [*_OWN_PLANS, *shared],
+        test_values={plan.name: keyring.get_key(plan.name).value for plan in shared},
+    )
+    made = [f"{keyring_path}: {new_values} test keys"] if new_values else []
+    if new_keys:
+        keys_file = loaded.file(loaded.network.hsm.keys_file)
+        made.append(f"{keys_file}: {len(new_keys)} keys under the token's own")
+    return made + [str(path) for path in _ensure_certificates(loaded)]
+
+
+def _shared_plans(loaded: LoadedNetwork) -> Iterator[KeyPlan]:
+    """Plan the keys that the switch shares with terminals and issuers."""
+    network = loaded.network
+    assert network.simulators is not None, "a test network"
+    for terminal in network.terminals.values():
+        yield _pin_plan(terminal.tpk, Mode.DECRYPT)
+        if terminal.tak is not None:
+            yield _mac_plan(terminal.tak, "x9.19")
+    for name, issuer in network.simulators.issuers.items():
+        endpoint = network.endpoints[name]
+        yield _pin_plan(endpoint.zpk, Mode.ENCRYPT)
+        yield _mac_plan(endpoint.zak, issuer.mac)
+
+
+def _pin_plan(name: str, mode: Mode) -> KeyPlan:
+    return KeyPlan(name=name, usage=Usage.PIN, mode=mode, algorithm=Algorithm.TDES)
+
+
+def _mac_plan(name: str, mac: str) -> KeyPlan:
+    retail = mac == "x9.19"
+    return KeyPlan(
+        name=name,
+        usage=Usage.MAC_ALGORITHM_3 if retail else Usage.CMAC,
+        mode=Mode.GENERATE_AND_VERIFY,
+        algorithm=Algorithm.TDES if retail else Algorithm.AES,
+    )
+
+
+def _ensure_keyring(path: Path, plans: list[KeyPlan]) -> int:
+    """Add random values for the keys that the keyring lacks; give their number."""
+    values: dict[str, str] = {}
+    if path.exists():
+        read_keyring(path)
+        values = json.loads(path.read_bytes())
+    missing = [plan for plan in plans if plan.name not in values]
+    if missing:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for plan in missing:
+            prefix = "aes:" if plan.algorithm is Algorithm.AES else ""
+            values[plan.name] = prefix + random_value(plan).reveal().hex()
+        write_keyring(path, values)
+    return len(missing)
+
+
+def _ensure_certificates(loaded: LoadedNetwork) -> Iterator[Path]:
+    """Sign the sides of mutual TLS that have no certificate yet."""
+    sides = [
+        (listener.tls, "isoswitch", True)
+        for listener in loaded.network.listeners.values()
+    ] + [
+        (terminal.tls, name, False)
+        for name, terminal in loaded.network.terminals.items()
+    ]
+    for tls, name, is_server in sides:
+        if tls is None:
+            continue
+        files = tls_files(loaded, tls)
+        if not files.certificate.exists():
+            TestAuthority(files.ca).sign(files, name, is_server=is_server)
+            yield files.certificate

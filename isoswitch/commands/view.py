@@ -1,0 +1,263 @@
+"""``show``, ``tail`` and ``verify``: the journal, for people and for other programs.
+
+A leg is one journal record seen as an exchange: when, which way, with whom, what the
+message said (masked when it was written), what became of its MAC and its PIN.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from isoswitch.codecs.iso8583.specs import get_spec
+from isoswitch.commands.console import (
+    FAILED,
+    OK,
+    Failure,
+    plain_table,
+    print_json,
+    stderr,
+    stdout,
+)
+from isoswitch.journal.chain import walk_chain
+from isoswitch.journal.records import ChainedRecord, RecordKind
+from isoswitch.store.port import StoredTransaction
+from isoswitch.store.reader import StoreReader, open_reader
+
+POLL_S = 0.2
+TERMINAL = "terminal"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a kind of record reads as a leg: its arrow, and the style of its line."""
+
+    arrow: str
+    style: str = ""
+
+
+WAYS: Mapping[RecordKind, Way] = {
+    RecordKind.BOOT: Way("·", "dim"),
+    RecordKind.OPENED: Way("terminal → switch", "cyan"),
+    RecordKind.SENDING: Way("switch → {endpoint}", "cyan"),
+    RecordKind.ANSWERED: Way("{endpoint} → switch", "green"),
+    RecordKind.TIMED_OUT: Way("{endpoint} ✗ silent", "yellow"),
+    RecordKind.NOT_WRITTEN: Way("switch ✗ {endpoint}", "yellow"),
+    RecordKind.CLOSED: Way("switch → terminal", "green"),
+    RecordKind.REPEATED: Way("terminal → switch again", "yellow"),
+    RecordKind.LATE: Way("{endpoint} → switch too late", "red"),
+    RecordKind.UNMATCHED: Way("{endpoint} → switch unasked", "red"),
+    RecordKind.REVERSAL_OWED: Way("reversal owed to {endpoint}", "yellow"),
+    RecordKind.FORWARDED: Way("switch → {endpoint} from the queue", "yellow"),
+    RecordKind.DELIVERED: Way("{endpoint} took it", "green"),
+    RecordKind.QUARANTINED: Way("{endpoint} refuses it", "red"),
+    RecordKind.EXCEPTION: Way("exception", "red"),
+    RecordKind.LINK: Way("link {endpoint}", "dim"),
+    RecordKind.OPERATOR: Way("operator", "magenta"),
+}
+
+# The first digit of the message type tells the edition, and that the field names.
+_SPEC_OF_VERSION = {"0": "iso87-ascii", "1": "iso93-ascii"}
+_SHOWN_APART = frozenset({"message", "endpoint"})
+
+
+def show(path: Path, transaction_id: str, *, as_json: bool) -> int:
+    """Print every leg of one transaction."""
+    with open_reader(path) as reader:
+        stored = _find(reader, transaction_id)
+        records = reader.records(stored.id)
+    if as_json:
+        print_json(
+            {
+                "transaction": _summary(stored),
+                "legs": [leg_json(record) for record in records],
+            }
+        )
+        return OK
+    console = stdout()
+    console.print(_headline(stored))
+    for record in records:
+        console.print(_leg(record))
+    return OK
+
+
+def tail(path: Path, *, endpoint: str, last: int, follow: bool, as_json: bool) -> int:
+    """Print legs as they are written down, until Ctrl-C."""
+    with open_reader(path) as reader:
+        head, _ = reader.head()
+        console = stdout()
+        seq = max(head - last, 0)
+        for record in _follow(reader, seq, follow=follow):
+            if endpoint and record.record.body.get("endpoint") != endpoint:
+                continue
+            if as_json:
+                print_json(leg_json(record))
+            else:
+                console.print(_line(record))
+    return OK
+
+
+def verify_journal(path: Path, *, as_json: bool) -> int:
+    """Walk the whole hash chain and say whether it holds."""
+    with open_reader(path) as reader:
+        verdict = walk_chain(reader.links())
+    if as_json:
+        print_json(
+            {
+                "sound": verdict.is_sound,
+                "records": verdict.last_seq,
+                "head": verdict.head.hex(),
+                "first_bad": verdict.first_bad_seq,
+                "reason": verdict.reason,
+            }
+        )
+    elif verdict.is_sound:
+        console = stdout()
+        console.print(f"[green]✓[/] {verdict.last_seq} records, the chain holds")
+        console.print(f"  head {verdict.head.hex()}", style="dim")
+    else:
+        stderr().print(
+            f"[red]✗[/] record {verdict.first_bad_seq}: {verdict.reason}; the "
+            f"{verdict.last_seq} records before it hold"
+        )
+    return OK if verdict.is_sound else FAILED
+
+
+def leg_json(chained: ChainedRecord) -> dict[str, Any]:
+    """Give a leg as JSON: stable keys, masked fields."""
+    record = chained.record
+    body = record.body
+    return {
+        "seq": chained.seq,
+        "at": record.at,
+        "transaction": record.transaction_id,
+        "kind": record.kind,
+        "direction": _direction(chained),
+        "endpoint": body.get("endpoint", ""),
+        "fields": body.get("message", {}),
+        **{key: value for key, value in body.items() if key not in _SHOWN_APART},
+    }
+
+
+def message_table(fields: Mapping[str, str]) -> RenderableType:
+    """Give a masked message as a table: number, name, value."""
+    names = get_spec(_SPEC_OF_VERSION.get(fields.get("mti", "")[:1], "iso87-ascii"))
+    table = plain_table("field", "name", "value")
+    for key, value in fields.items():
+        spec = names.fields.get(int(key)) if key.isdecimal() else None
+        name = spec.name if spec else "message type"
+        table.add_row(Text(key, style="bold"), Text(name, style="dim"), Text(value))
+    return table
+
+
+def _find(reader: StoreReader, transaction_id: str) -> StoredTransaction:
+    """Find a transaction by id; ``last`` is the newest."""
+    if transaction_id == "last":
+        newest = reader.transactions(limit=1)
+        if newest:
+            return newest[0]
+    found = reader.find_transaction(transaction_id)
+    if found is None:
+        raise Failure(
+            f"there is no transaction {transaction_id}",
+            fix="isoswitch tail shows ids; `isoswitch show last` takes the newest",
+        )
+    return found
+
+
+def _follow(
+    reader: StoreReader, after_seq: int, *, follow: bool
+) -> Iterator[ChainedRecord]:
+    """Give the records after a place, and new ones as they come."""
+    while True:
+        records = reader.records(after_seq=after_seq)
+        yield from records
+        if records:
+            after_seq = records[-1].seq
+        elif not follow:
+            return
+        else:
+            time.sleep(POLL_S)
+
+
+def _summary(stored: StoredTransaction) -> dict[str, Any]:
+    return {
+        "id": stored.id,
+        "kind": stored.kind,
+        "state": stored.state,
+        "business_date": stored.business_date,
+        "opened_at": stored.opened_at,
+        "terminal": stored.terminal_id,
+        "merchant": stored.merchant_id,
+        "stan": stored.stan,
+        "rrn": stored.rrn,
+        "pan": stored.pan_masked,
+        "amount_minor": stored.amount_minor,
+        "currency": stored.currency,
+        "endpoint": stored.endpoint,
+        "reversed": stored.reversed,
+        "outcome": orjson.loads(stored.outcome) if stored.outcome else None,
+    }
+
+
+def _headline(stored: StoredTransaction) -> Text:
+    text = Text.assemble(
+        (stored.id, "bold"),
+        f"  {stored.kind}  {stored.pan_masked}  ",
+        f"{stored.amount_minor} minor units of {stored.currency}  ",
+        f"terminal {stored.terminal_id}  state {stored.state}",
+    )
+    if stored.reversed:
+        text.append("  reversed", "yellow")
+    return text
+
+
+def _direction(chained: ChainedRecord) -> str:
+    body = chained.record.body
+    return WAYS[chained.record.kind].arrow.format(endpoint=body.get("endpoint", "?"))
+
+
+def _leg(chained: ChainedRecord) -> RenderableType:
+    """Give one leg in full: its line, and its fields below."""
+    fields = chained.record.body.get("message")
+    line = _line(chained)
+    if not fields:
+        return line
+    return Group(line, Padding(message_table(fields), (0, 0, 1, 4)))
+
+
+def _line(chained: ChainedRecord) -> Text:
+    """Give one leg in one line."""
+    record = chained.record
+    way = WAYS[record.kind]
+    time_of_day = record.at[11:23]
+    return Text.assemble(
+        (time_of_day, "dim"),
+        f"  {record.transaction_id or '-':<10} ",
+        (f"{_direction(chained):<28}", way.style),
+        " " + "  ".join(_facts(record.body)),
+    )
+
+
+def _facts(body: Mapping[str, Any]) -> Iterable[str]:
+    """Give what a record says besides its message, shortest first to read."""
+    message = body.get("message") or {}
+    if "mti" in message:
+        yield message["mti"]
+    for key, value in body.items():
+        if key not in _SHOWN_APART and value not in ("", None):
+            yield f"{key} {value}"
+
+
+def print_message(console: Console, title: str, fields: Mapping[str, str]) -> None:
+    """Print a masked message under its title."""
+    console.print(Text(title, style="bold"))
+    console.print(Padding(message_table(fields), (0, 0, 1, 2)))
