@@ -131,7 +131,7 @@ def decode_record(encoded: bytes | str) -> Record:
             at=fields["at"],
             body=fields["body"],
         )
-    except (KeyError, TypeError, orjson.JSONDecodeError):
+    except (KeyError, TypeError, ValueError):
         msg = "not a journal record"
         raise ValueError(msg) from None
 
@@ -219,7 +219,7 @@ def to_checkpoint(record: Record) -> Checkpoint:
             key=str(record.body["key"]),
             signature=bytes.fromhex(record.body["signature"]),
         )
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         msg = "not a checkpoint"
         raise ValueError(msg) from None
 
