@@ -1,0 +1,141 @@
+"""Bitmaps: which data elements a message says it carries.
+
+    first map   bits 1-64     bit 1: a second map follows
+    second map  bits 65-128   bit 65: a third map follows, in some layouts
+    third map   bits 129-192
+
+Each map is 8 bytes or 16 hexadecimal characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.iso8583.charsets import from_view, to_view
+from isoswitch.codecs.iso8583.spec import Spec
+
+_MAP_NAMES = ("p", "1", "65")
+_BITS = tuple(
+    tuple(bit for bit in range(8) if octet & (0x80 >> bit)) for octet in range(256)
+)
+_HEX_DIGITS = frozenset(b"0123456789ABCDEFabcdef")
+
+
+class Bitmaps:
+    """The bitmaps of a layout, between wire bytes and numbers of data elements."""
+
+    __slots__ = ("_always", "_charset", "_flagged", "_hex", "_third", "width")
+
+    def __init__(self, spec: Spec) -> None:
+        self._hex = spec.bitmap != "raw"
+        self._charset = spec.charset if spec.bitmap == "hex" else "ascii"
+        self._always = spec.second_bitmap != "when-used"
+        self._flagged = spec.second_bitmap != "always-unflagged"
+        self._third = spec.third_bitmap
+        self.width = 16 if self._hex else 8
+
+    def end(self, raw: bytes, pos: int) -> int:
+        """Where the maps that start at ``pos`` end; unchecked, IndexError if short."""
+        width = self.width
+        second = pos + width
+        if not (self._always or self._has_first_bit(raw, pos)):
+            return second
+        if self._third == "after-second" and self._has_first_bit(raw, second):
+            return second + 2 * width
+        return second + width
+
+    def read(self, raw: bytes, pos: int) -> tuple[list[int], int]:
+        """Give the data elements named by the maps, and where the maps end.
+
+        Raises
+        ------
+        DecodeError
+            A map is cut short or holds something else than hexadecimal digits.
+        """
+        octets = self.read_map(raw, pos, 0)
+        pos += self.width
+        if self._always or octets[0] >= 0x80:
+            octets += self.read_map(raw, pos, 1)
+            pos += self.width
+            if self._third == "after-second" and octets[8] >= 0x80:
+                octets += self.read_map(raw, pos, 2)
+                pos += self.width
+        hidden = {1} if self._third != "after-second" else {1, 65}
+        return [de for de in numbers_of(octets, 1) if de not in hidden], pos
+
+    def read_map(self, raw: bytes, pos: int, index: int) -> bytes:
+        """Give the eight octets of one map, 0 to 2, or raise."""
+        part = raw[pos : pos + self.width]
+        name = _MAP_NAMES[index]
+        if len(part) < self.width:
+            reason = "message ends inside the bitmap"
+            raise DecodeError(reason, field=name, offset=pos)
+        if not self._hex:
+            return part
+        view = to_view(part, self._charset)
+        for place, octet in enumerate(view):
+            if octet not in _HEX_DIGITS:
+                reason = "not a hexadecimal character"
+                raise DecodeError(reason, field=name, offset=pos + place)
+        return bytes.fromhex(view.decode("ascii"))
+
+    def write(self, numbers: Sequence[int]) -> bytes:
+        """Give the maps that stand in front of the fields.
+
+        Examples
+        --------
+        >>> from isoswitch.codecs.iso8583.spec import Spec
+        >>> Bitmaps(Spec(name="", edition="1987", fields={})).write([2, 70])
+        b'C0000000000000000400000000000000'
+        """
+        maps = bytearray(octets_of(numbers, 1, 192))
+        count = 1 + (self._always or any(maps[8:]))
+        if self._third != "none" and any(maps[16:]):
+            maps[8] |= 0x80
+            count = 3 if self._third == "after-second" else 2
+        if count > 1 and self._flagged:
+            maps[0] |= 0x80
+        return self.write_map(bytes(maps[: 8 * count]))
+
+    def write_map(self, octets: bytes) -> bytes:
+        """Give the wire form of whole maps."""
+        if not self._hex:
+            return octets
+        return from_view(octets.hex().upper().encode(), self._charset)
+
+    def _has_first_bit(self, raw: bytes, pos: int) -> bool:
+        octet = raw[pos]
+        if not self._hex:
+            return octet >= 0x80
+        # The characters 8, 9 and A to F stand for a first bit that is set.
+        return to_view(raw[pos : pos + 1], self._charset) >= b"8"
+
+
+def numbers_of(octets: bytes, first: int) -> Iterable[int]:
+    """Give the number of each bit that is set, the first bit being ``first``.
+
+    Examples
+    --------
+    >>> list(numbers_of(bytes.fromhex("C001"), 1))
+    [1, 2, 16]
+    """
+    for index, octet in enumerate(octets):
+        if octet:
+            for bit in _BITS[octet]:
+                yield first + 8 * index + bit
+
+
+def octets_of(numbers: Iterable[int], first: int, last: int) -> bytes:
+    """Give octets in which the bits of the given numbers are set.
+
+    Examples
+    --------
+    >>> octets_of([2, 16], 1, 16).hex()
+    '4001'
+    """
+    octets = bytearray((last - first + 1) // 8)
+    for number in numbers:
+        if first <= number <= last:
+            octets[(number - first) // 8] |= 0x80 >> (number - first) % 8
+    return bytes(octets)

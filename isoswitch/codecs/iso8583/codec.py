@@ -1,0 +1,282 @@
+"""The compiled codec of a layout: strict decoding, encoding, splicing.
+
+Decoding has two lanes with the same verdict. The field codecs check a message field by
+field and know the exact place of an error; a bitmap that keeps coming gets its
+fields fused into runs, which only know yes or no. Whatever the fast lane does
+not take goes through the other, so every error is a precise one. Layouts are made
+only for bitmaps of good messages, after several sightings, and in bounded number:
+inventing bitmaps costs the sender more than the receiver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
+from isoswitch.codecs.iso8583.bitmaps import Bitmaps, numbers_of, octets_of
+from isoswitch.codecs.iso8583.charsets import TO_VIEW, encode_text, to_view
+from isoswitch.codecs.iso8583.fields import FieldCodec, Value, compile_field
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.codecs.iso8583.runs import REFUSALS, Put, Step, fuse, places_of
+from isoswitch.codecs.iso8583.spec import FieldSpec, Spec
+
+_VERSIONS, _CLASSES, _FUNCTIONS, _ORIGINS = "01289", "123456789", "01234567", "012345"
+
+KNOWN_MTIS = frozenset(
+    version + kind + function + origin
+    for version in _VERSIONS
+    for kind in _CLASSES
+    for function in _FUNCTIONS
+    for origin in _ORIGINS
+)
+"""Message type indicators of a known version, class, function and origin.
+
+Class 9 is reserved by the standard and used by UnionPay terminals all the same.
+"""
+
+LAYOUTS_MAX = 512
+SIGHTINGS_MAX = 2048
+SIGHTINGS_TO_FUSE = 3
+
+_DIGITS = frozenset("0123456789")
+_FALLBACKS = (*REFUSALS, DecodeError, EncodeError)
+
+
+class Layout:
+    """The fields of one bitmap, in order, and where they stand.
+
+    With steps, places count from the marks of fused runs; without, the marks are
+    the start of the body and the end of every field.
+    """
+
+    __slots__ = ("codec", "numbers", "order", "places", "puts", "steps")
+
+    def __init__(
+        self, codec: Codec, order: Sequence[FieldCodec], *, fused: bool
+    ) -> None:
+        self.codec = codec
+        self.order = order
+        self.numbers = tuple(f.de for f in order if f is not codec.map_field)
+        self.steps: tuple[Step, ...] = ()
+        self.puts: tuple[Put, ...] = ()
+        if fused:
+            self.steps, self.puts = fuse(order)
+            self.places = places_of(order)
+        else:
+            self.places = {
+                field.de: (index, field.prefix, index + 1, 0)
+                for index, field in enumerate(order)
+            }
+
+
+class Codec:
+    """Decodes and builds the messages of one layout.
+
+    Examples
+    --------
+    >>> from isoswitch.codecs.iso8583.specs import get_codec
+    >>> codec = get_codec("iso87-ascii")
+    >>> codec.build("0800", {11: "000001", 70: "301"}).raw
+    b'080080200000000000000400000000000000000001301'
+    >>> codec.decode(b"0800002000000000000000000A")
+    Traceback (most recent call last):
+    ...
+    isoswitch.codecs.canonical.errors.DecodeError: field 11, offset 25: not a digit
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.map_field: FieldCodec | None = None
+        self.fields: dict[int, FieldCodec] = {
+            de: compile_field(field, spec.charset) for de, field in spec.fields.items()
+        }
+        if spec.third_bitmap == "in-65":
+            self.map_field = compile_field(_map_spec(spec), spec.charset)
+        self._bitmaps = Bitmaps(spec)
+        self._table = TO_VIEW.get(spec.charset)
+        self._packs = spec.mti == "bcd" or any(
+            field.encoding == "bcd" for field in spec.fields.values()
+        )
+        self._mti_end = 2 if spec.mti == "bcd" else 4
+        self._mti_bytes = {mti: self._encode_mti(mti) for mti in KNOWN_MTIS}
+        self._mtis = {octets: mti for mti, octets in self._mti_bytes.items()}
+        self._by_bitmap = _LayoutCache()
+        self._by_numbers = _LayoutCache()
+
+    @property
+    def name(self) -> str:
+        """The name of the layout."""
+        return self.spec.name
+
+    def decode(self, raw: bytes) -> Message:
+        """Check a whole message and give it, its values still unread.
+
+        Raises
+        ------
+        DecodeError
+            Anything in it is not as the layout says, trailing bytes included. The
+            field is ``t`` for the type indicator, ``p``, ``1`` and ``65`` for the
+            bitmaps, ``end`` for what follows the last field.
+        """
+        layout, marks = self.locate(raw)
+        return Message(layout, raw, marks)
+
+    def locate(self, raw: bytes) -> tuple[Layout, list[int]]:
+        """Check a whole message and say where its fields stand; see ``decode``."""
+        start = self._mti_end
+        try:
+            body = self._bitmaps.end(raw, start)
+            layout, _ = self._by_bitmap.layouts[raw[start:body]]
+            if raw[:start] in self._mtis:
+                view = raw if self._table is None else raw.translate(self._table)
+                nibbles = raw.hex() if self._packs else ""
+                marks = [body]
+                pos = body
+                for step in layout.steps:
+                    pos = step(raw, view, nibbles, pos, marks)
+                if pos == len(raw):
+                    return layout, marks
+        except _FALLBACKS:
+            pass
+        return self._locate_precisely(raw)
+
+    def build(self, mti: str, fields: Mapping[int, Value]) -> Message:
+        """Encode a message.
+
+        Raises
+        ------
+        EncodeError
+            The type indicator is unknown, a field is not in the layout, or a value
+            does not fit its field; fixed fields must have their exact length.
+        """
+        known = self._by_numbers.layouts.get(tuple(fields))
+        if known is not None and mti in KNOWN_MTIS:
+            layout, bitmap = known
+            try:
+                body = [put(fields) for put in layout.puts]
+            except _FALLBACKS:
+                pass
+            else:
+                return Message(layout, self.write_mti(mti) + bitmap + b"".join(body))
+        return self._build_precisely(mti, fields)
+
+    def read_mti(self, raw: bytes) -> str:
+        """The type indicator of a checked message."""
+        return self._mtis[raw[: self._mti_end]]
+
+    def write_mti(self, mti: str) -> bytes:
+        """The bytes of a known type indicator; raises EncodeError for others."""
+        octets = self._mti_bytes.get(mti)
+        if octets is None:
+            raise EncodeError("unknown message type indicator", field="t")
+        return octets
+
+    def assemble(self, mti: str, parts: Mapping[int, bytes]) -> Message:
+        """Give the message of fields that are encoded already, prefix included."""
+        numbers = sorted(parts)
+        order = [self.fields[de] for de in numbers]
+        bodies = [parts[de] for de in numbers]
+        if self.map_field is not None and numbers and numbers[-1] > 128:
+            place = sum(de < 65 for de in numbers)
+            order.insert(place, self.map_field)
+            bodies.insert(place, self._bitmaps.write_map(octets_of(numbers, 129, 192)))
+        raw = self.write_mti(mti) + self._bitmaps.write(numbers) + b"".join(bodies)
+        return Message(Layout(self, order, fused=False), raw)
+
+    def _build_precisely(self, mti: str, fields: Mapping[int, Value]) -> Message:
+        self.write_mti(mti)
+        parts = {}
+        for de in sorted(fields):
+            field = self.fields.get(de)
+            if field is None:
+                raise EncodeError("field is not in this layout", field=str(de))
+            parts[de] = field.put(fields[de])
+        message = self.assemble(mti, parts)
+        if self.map_field not in message.layout.order:
+            bitmap = self._bitmaps.write(message.fields)
+            self._by_numbers.note(tuple(fields), message.layout, bitmap)
+        return message
+
+    def _locate_precisely(self, raw: bytes) -> tuple[Layout, list[int]]:
+        start = self._mti_end
+        if raw[:start] not in self._mtis:
+            raise self._mti_error(raw)
+        numbers, pos = self._bitmaps.read(raw, start)
+        bitmap = raw[start:pos]
+        view = to_view(raw, self.spec.charset)
+        order: list[FieldCodec] = []
+        marks = [pos]
+        for de in numbers:
+            field = (
+                self.map_field if de == 65 and self.map_field else self.fields.get(de)
+            )
+            if field is None:
+                reason = "field is not in this layout"
+                raise DecodeError(reason, field=str(de), offset=pos)
+            begin, pos = field.check(raw, view, pos)
+            order.append(field)
+            marks.append(pos)
+            if field is self.map_field:
+                # The list grows while it is read: the third map names what follows.
+                numbers += numbers_of(self._bitmaps.read_map(raw, begin, 2), 129)
+        if pos < len(raw):
+            raise DecodeError("bytes follow the last field", field="end", offset=pos)
+        layout = Layout(self, order, fused=False)
+        if self.map_field not in order:
+            self._by_bitmap.note(bitmap, layout, bitmap)
+        return layout, marks
+
+    def _mti_error(self, raw: bytes) -> DecodeError:
+        part = raw[: self._mti_end]
+        if len(part) < self._mti_end:
+            reason = "message ends inside the type indicator"
+            return DecodeError(reason, field="t", offset=0)
+        digits = part.hex() if self.spec.mti == "bcd" else _latin(part, self.spec)
+        wrong = [place for place, digit in enumerate(digits) if digit not in _DIGITS]
+        if wrong:
+            reason = "not a digit in the type indicator"
+            offset = wrong[0] * self._mti_end // 4
+            return DecodeError(reason, field="t", offset=offset)
+        return DecodeError("unknown message type indicator", field="t", offset=0)
+
+    def _encode_mti(self, mti: str) -> bytes:
+        if self.spec.mti == "bcd":
+            return bytes.fromhex(mti)
+        return encode_text(mti, self.spec.charset)
+
+
+class _LayoutCache:
+    """Layouts of keys that keep coming, in bounded number, the oldest leaving first."""
+
+    __slots__ = ("_sightings", "layouts")
+
+    def __init__(self) -> None:
+        self.layouts: dict[Hashable, tuple[Layout, bytes]] = {}
+        self._sightings: dict[Hashable, int] = {}
+
+    def note(self, key: Hashable, layout: Layout, bitmap: bytes) -> None:
+        """Count a good message; fuse its layout when its key has come often."""
+        count = self._sightings.get(key, 0) + 1
+        if count < SIGHTINGS_TO_FUSE:
+            if len(self._sightings) >= SIGHTINGS_MAX:
+                self._sightings.clear()
+            self._sightings[key] = count
+            return
+        self._sightings.pop(key, None)
+        if len(self.layouts) >= LAYOUTS_MAX:
+            del self.layouts[next(iter(self.layouts))]
+        self.layouts[key] = Layout(layout.codec, layout.order, fused=True), bitmap
+
+
+def compile_spec(spec: Spec) -> Codec:
+    """Build the codec of a layout; do it once and keep it."""
+    return Codec(spec)
+
+
+def _map_spec(spec: Spec) -> FieldSpec:
+    encoding = "raw" if spec.bitmap == "raw" else "hex"
+    return FieldSpec(de=65, name="Bitmap, third", cls="b", max=8, encoding=encoding)
+
+
+def _latin(part: bytes, spec: Spec) -> str:
+    return to_view(part, spec.charset).decode("latin-1")

@@ -1,0 +1,104 @@
+"""What of a field may be shown: masked by its kind, and scanned for card numbers.
+
+Fields that are shown are scanned too, because a sender may hide a card number anywhere;
+fields of free format are not shown at all, because a card security code among other
+digits looks like nothing. The rules fail closed: what is in doubt is hidden.
+"""
+
+from __future__ import annotations
+
+import re
+
+from isoswitch.codecs.canonical.secrets import mask_pan
+from isoswitch.codecs.iso8583.spec import Masking
+
+_PAN_DIGITS_MIN, _PAN_DIGITS_MAX = 13, 19
+_DIGIT_RUN = re.compile(r"\d(?:[ \-.]?\d){12,}")
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
+
+
+def mask_value(value: str | bytes, masking: Masking) -> str:
+    """Give a value as text that may be shown and stored.
+
+    Examples
+    --------
+    >>> mask_value("4111111111111111", "pan")
+    '411111******1111'
+    >>> mask_value("4111111111111111=29121010000012300000", "track")
+    '411111******1111 and 21 more'
+    >>> mask_value(bytes(8), "hide")
+    '*** (8 bytes)'
+    >>> mask_value("order 4111 1111 1111 1111", "show")
+    'order 411111*********1111'
+    """
+    if masking == "hide":
+        unit = "bytes" if isinstance(value, bytes) else "characters"
+        return f"*** ({len(value)} {unit})"
+    if isinstance(value, bytes):
+        return _mask_octets(value)
+    if masking == "pan":
+        return mask_pan(value) if _is_digits(value) else "*" * len(value)
+    if masking == "track":
+        return _mask_track(value)
+    return _UNPRINTABLE.sub("\N{MIDDLE DOT}", scan(value))
+
+
+def scan(text: str) -> str:
+    """Mask every run of digits that may be a card number, separators included.
+
+    Examples
+    --------
+    >>> scan("000000001250"), scan("x4111111111111111x")
+    ('000000001250', 'x411111******1111x')
+    """
+    return _DIGIT_RUN.sub(lambda run: _mask_run(run.group()), text)
+
+
+def is_luhn_valid(digits: str) -> bool:
+    """Whether the last digit is the check digit of the others (ISO 7812-1 annex B).
+
+    Examples
+    --------
+    >>> is_luhn_valid("4111111111111111"), is_luhn_valid("4111111111111112")
+    (True, False)
+    """
+    total = sum(map(int, digits[-1::-2]))
+    return (total + sum(_DOUBLED[int(digit)] for digit in digits[-2::-2])) % 10 == 0
+
+
+def _mask_run(run: str) -> str:
+    digits = re.sub(r"\D", "", run)
+    if not any(_windows(digits)):
+        return run
+    # The run may hold a number at any place; only its own ends stay.
+    return digits[:6] + "*" * (len(run) - 10) + digits[-4:]
+
+
+def _windows(digits: str) -> list[bool]:
+    return [
+        is_luhn_valid(digits[start : start + size])
+        for start in range(len(digits) - _PAN_DIGITS_MIN + 1)
+        for size in range(_PAN_DIGITS_MIN, _PAN_DIGITS_MAX + 1)
+        if start + size <= len(digits) and digits[start] != "0"
+    ]
+
+
+def _mask_octets(value: bytes) -> str:
+    """Hexadecimal, unless the bytes or their nibbles may show a card number."""
+    as_text = value.decode("latin-1")
+    shown = value.hex().upper()
+    if scan(as_text) != as_text or scan(shown) != shown:
+        return f"*** ({len(value)} bytes)"
+    return shown
+
+
+def _mask_track(value: str) -> str:
+    number = re.match(r"[;%]?[A-Z]?(\d{8,19})(?=[=D^])", value)
+    if number is None:
+        return f"*** ({len(value)} characters)"
+    return f"{mask_pan(number[1])} and {len(value) - number.end()} more"
+
+
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
