@@ -1,0 +1,112 @@
+"""Signatures: ECDSA over P-256 and RSA-PSS, both with SHA-256.
+
+The kind follows from the key. An ECDSA signature is the two numbers of 32 bytes one
+after the other, as tokens give it, and not their DER form.
+"""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_private_key,
+    load_der_public_key,
+)
+
+from isoswitch.codecs.canonical.errors import KeyRefused, VerificationFailed
+from isoswitch.codecs.canonical.secrets import KeyValue
+
+RSA_BITS_MIN = 2048
+
+
+def sign(private: KeyValue, data: bytes) -> bytes:
+    """Sign data with a private key (PKCS#8, DER).
+
+    Raises
+    ------
+    KeyRefused
+        The key is not a private one on P-256 or of RSA with at least 2048 bits.
+    """
+    key = _load_private(private)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, _pss(), SHA256())
+    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(SHA256())))
+    return r.to_bytes(32) + s.to_bytes(32)
+
+
+def verify_signature(public: bytes, data: bytes, signature: bytes) -> None:
+    """Check a signature with a public key (SubjectPublicKeyInfo, DER).
+
+    Raises
+    ------
+    KeyRefused
+        The key is not a public one on P-256 or of RSA with at least 2048 bits.
+    VerificationFailed
+        The signature is not the one of this data.
+    """
+    key = _load_public(public)
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, data, _pss(), SHA256())
+        else:
+            key.verify(_dss_form(signature), data, ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        msg = "the signature does not verify"
+        raise VerificationFailed(msg) from None
+
+
+def public_of(private: KeyValue) -> bytes:
+    """Give the public key that belongs to a private one (SubjectPublicKeyInfo, DER)."""
+    public = _load_private(private).public_key()
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _pss() -> padding.PSS:
+    return padding.PSS(padding.MGF1(SHA256()), padding.PSS.DIGEST_LENGTH)
+
+
+def _dss_form(signature: bytes) -> bytes:
+    if len(signature) != 64:
+        raise InvalidSignature
+    return encode_dss_signature(
+        int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
+    )
+
+
+def _load_private(private: KeyValue) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+    try:
+        key = load_der_private_key(private.reveal(), password=None)
+    except (ValueError, TypeError):
+        # The library's error may quote the key.
+        raise KeyRefused(_REFUSED) from None
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= RSA_BITS_MIN:
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey) and _is_p256(key.curve):
+        return key
+    raise KeyRefused(_REFUSED)
+
+
+def _load_public(public: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
+    try:
+        key = load_der_public_key(public)
+    except ValueError:
+        raise KeyRefused(_REFUSED) from None
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= RSA_BITS_MIN:
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey) and _is_p256(key.curve):
+        return key
+    raise KeyRefused(_REFUSED)
+
+
+_REFUSED = "not a key on P-256 or of RSA with at least 2048 bits"
+
+
+def _is_p256(curve: ec.EllipticCurve) -> bool:
+    return isinstance(curve, ec.SECP256R1)
