@@ -1,9 +1,9 @@
 """Amounts of the wire: the transaction amount and the additional amounts (DE 54).
 
-    1987, 1993   DE 4 n12, its currency in DE 49
-                 DE 54: account 2, type 2, currency 3, sign C or D, amount 12
-    2003         DE 4: currency 3, decimals 1, amount 12
-                 DE 54: account 2, type 2, currency 3, decimals 1, sign, amount 12
+1987, 1993   DE 4 n12, its currency in DE 49
+             DE 54: account 2, type 2, currency 3, sign C or D, amount 12
+2003         DE 4: currency 3, decimals 1, amount 12
+             DE 54: account 2, type 2, currency 3, decimals 1, sign, amount 12
 """
 
 from __future__ import annotations
@@ -133,14 +133,20 @@ def write_additional_2003(account: str, amount_type: str, amount: Money) -> str:
     )
 
 
-def _find(text: str, types: tuple[str, ...], *, size: int, sign_at: int) -> Money | None:
+def _find(
+    text: str, types: tuple[str, ...], *, size: int, sign_at: int
+) -> Money | None:
     items = {
         text[start + 2 : start + 4]: text[start : start + size]
         for start in range(0, len(text) - size + 1, size)
     }
     for amount_type in types:
         item = items.get(amount_type, "")
-        currency, sign, digits = item[4:7], item[sign_at : sign_at + 1], item[sign_at + 1 :]
+        currency, sign, digits = (
+            item[4:7],
+            item[sign_at : sign_at + 1],
+            item[sign_at + 1 :],
+        )
         if sign and sign in "CD" and currency.isdigit() and digits.isdigit():
             return Money(int(digits) if sign == "C" else -int(digits), currency)
     return None

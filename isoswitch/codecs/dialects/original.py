@@ -30,9 +30,7 @@ from isoswitch.codecs.dialects.dates import (
 _MTI_AND_STAN = 10
 
 
-def read_1987(
-    text: str, *, kind: Kind, rrn: str, reference: datetime
-) -> OriginalData:
+def read_1987(text: str, *, kind: Kind, rrn: str, reference: datetime) -> OriginalData:
     """Read DE 90; ``kind`` and ``rrn`` come from the reversal's own fields."""
     return OriginalData(
         mti=text[:4],
@@ -62,9 +60,7 @@ def write_1987(original: OriginalData, *, version: str) -> str:
     )
 
 
-def read_1993(
-    text: str, *, kind: Kind, rrn: str, reference: datetime
-) -> OriginalData:
+def read_1993(text: str, *, kind: Kind, rrn: str, reference: datetime) -> OriginalData:
     """Read DE 56 of 1993."""
     return OriginalData(
         mti=text[:4],
@@ -90,9 +86,7 @@ def write_1993(
     )
 
 
-def read_2003(
-    text: str, *, kind: Kind, rrn: str, reference: datetime
-) -> OriginalData:
+def read_2003(text: str, *, kind: Kind, rrn: str, reference: datetime) -> OriginalData:
     """Read DE 56 of 2003."""
     del reference  # the date is whole
     return OriginalData(

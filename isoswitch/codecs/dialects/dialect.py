@@ -1,0 +1,603 @@
+"""Canonical transactions and outcomes to and from ISO 8583 messages.
+
+    request message  -> to_transaction -> Transaction
+    Outcome          -> to_response    -> answer to that message
+    Transaction      -> to_request     -> message to an endpoint
+    answer message   -> to_outcome     -> Outcome
+
+One class does this for every dialect, driven by the tables of its ``Edition`` and by
+the field table of its codec. Above it nobody knows a field number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from isoswitch.codecs.canonical.codes import (
+    EntryMode,
+    Function,
+    Kind,
+    ResponseCode,
+    ReversalReason,
+)
+from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
+from isoswitch.codecs.canonical.transaction import (
+    OriginalData,
+    Outcome,
+    Transaction,
+)
+from isoswitch.codecs.dialects.amounts import (
+    AVAILABLE_BALANCE,
+    CASH,
+    LEDGER_BALANCE,
+)
+from isoswitch.codecs.dialects.dates import format_transmission, parse_transmission
+from isoswitch.codecs.dialects.edition import (
+    Edition,
+    Fields,
+    FieldValue,
+    RequestRow,
+)
+from isoswitch.codecs.dialects.entry_mode import UNKNOWN
+from isoswitch.codecs.dialects.mti import ANSWERS, FUNCTION_DIGITS, REQUESTS
+from isoswitch.codecs.iso8583.codec import Codec
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.codecs.iso8583.spec import FieldSpec
+
+MAC_BYTES: Final = 8
+
+# Kinds that move or reserve money: senseless without an amount and a card.
+_MONEY_KINDS = frozenset(
+    {
+        Kind.PURCHASE,
+        Kind.CASH_WITHDRAWAL,
+        Kind.PURCHASE_WITH_CASHBACK,
+        Kind.PREAUTHORISATION,
+        Kind.INCREMENTAL,
+        Kind.COMPLETION,
+        Kind.REFUND,
+    }
+)
+_CARD_KINDS = _MONEY_KINDS | {
+    Kind.BALANCE_INQUIRY,
+    Kind.MINI_STATEMENT,
+    Kind.ACCOUNT_VERIFICATION,
+}
+
+# MTI classes in which DE 3 tells what is done: authorisation and financial.
+_MONEY_CLASSES = frozenset("12")
+
+# Charsets of DE 43 that hold more than ASCII, where positions are bytes.
+_WIDE_CHARSETS = frozenset({"gbk", "gb18030", "utf-8"})
+
+_NOTHING: Mapping[int, FieldValue] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegNumbers:
+    """What is new on each leg: the numbers this host gives its own message.
+
+    ``transmitted_at`` is aware; ``repeat`` marks the same message sent again.
+    """
+
+    stan: str
+    rrn: str
+    transmitted_at: datetime
+    acquirer_id: str
+    repeat: bool = False
+
+
+class Dialect:
+    """How one kind of endpoint encodes and means its fields.
+
+    Parameters
+    ----------
+    name
+        The name under which the registry gives it.
+    codec
+        Bytes to and from messages of this layout.
+    edition
+        The meaning of its fields.
+    """
+
+    def __init__(self, name: str, codec: Codec, edition: Edition) -> None:
+        self.name = name
+        self.codec = codec
+        self.edition = edition
+        # Fixed text fields are filled with blanks; variable ones have width 0.
+        self._widths = {
+            de: 0 if spec.length else spec.max
+            for de, spec in codec.spec.fields.items()
+            if de in {37, 38, 41, 42}
+        }
+        # Layouts that keep DE 55 as text carry chip data in hexadecimal characters.
+        self._chip_is_text = codec.spec.fields[55].cls != "b"
+        self._name = codec.spec.fields[43] if edition.has_merchant_name else None
+
+    def __repr__(self) -> str:
+        return f"Dialect({self.name})"
+
+    def to_transaction(
+        self, msg: Message, *, reference: datetime, currency: str
+    ) -> Transaction:
+        """Read a request, advice or notification.
+
+        Parameters
+        ----------
+        reference
+            The aware instant of receipt, which completes dates without years.
+        currency
+            The ISO 4217 numeric code of amounts that name none.
+
+        Raises
+        ------
+        DecodeError
+            A field that this kind of transaction needs is missing or senseless.
+        """
+        edition = self.edition
+        request = REQUESTS.get(msg.mti)
+        if request is None or request.version != edition.version:
+            raise DecodeError("not a request of this edition", field="mti")
+        # The codec gives str for text and bytes for binary fields.
+        get: Any = msg.get
+        processing_code = get(3) or ""
+        kind, network_code = self._kind_of(msg, request.message_class, processing_code)
+        stan = get(11)
+        if not stan:
+            raise _missing(11)
+        if len(stan) > 6 and stan.startswith("000000"):
+            stan = stan[6:]
+        rrn = (get(37) or "").rstrip()
+        pan, track2, expiry = _read_card(msg)
+        entry_code = get(22)
+        entry = edition.read_entry(entry_code) if entry_code else UNKNOWN
+        amount = edition.read_amount(msg, currency)
+        if amount is None and kind in _MONEY_KINDS:
+            raise _missing(4)
+        if pan is None and kind in _CARD_KINDS and entry.mode is not EntryMode.QR:
+            raise _missing(2)
+        additional = get(54)
+        cashback = additional and edition.find_additional(additional, CASH)
+        pin_block = get(52)
+        reason = ReversalReason.UNSPECIFIED
+        if kind is Kind.REVERSAL:
+            reason = edition.reasons.get(get(edition.reason_field), reason)
+        return Transaction(
+            kind=kind,
+            function=request.function,
+            is_repeat=request.is_repeat,
+            stan=stan,
+            rrn=rrn,
+            pan=pan,
+            track2=track2,
+            expiry=expiry,
+            card_sequence=get(23) or "",
+            amount=amount,
+            cashback=Money(abs(cashback.minor), cashback.currency)
+            if cashback
+            else None,
+            transmitted_at=_read_transmission(msg, reference),
+            local_at=self._read_local(msg, reference),
+            entry_mode=entry.mode,
+            pin_entry=entry.pin_entry,
+            mcc=next((get(de) for de in edition.mcc_fields if de in msg), ""),
+            acquirer_id=get(32) or "",
+            terminal_id=(get(41) or "").rstrip(),
+            merchant_id=(get(42) or "").rstrip(),
+            merchant_name=self._merchant_name(msg),
+            pin_block=PinBlock(pin_block) if pin_block else None,
+            emv=self._read_chip(msg),
+            approval_code=(get(38) or "").rstrip(),
+            original=self._read_original(msg, kind, stan, rrn, reference),
+            reversal_reason=reason,
+            network_code=network_code,
+            accounts=processing_code[2:] or "0000",
+        )
+
+    def to_response(
+        self,
+        request: Message,
+        outcome: Outcome,
+        *,
+        extra: Mapping[int, FieldValue] = _NOTHING,
+        mac: bool = False,
+    ) -> Message:
+        """Build the answer to a request that came in this dialect.
+
+        Parameters
+        ----------
+        extra
+            Fields of this host's own, such as the RRN it gave (DE 37).
+        mac
+            Leave room for a MAC: eight zero bytes in the last field.
+
+        Raises
+        ------
+        EncodeError
+            The request is a notification or an answer, which gets none.
+        """
+        edition = self.edition
+        mti = ANSWERS.get(request.mti)
+        if mti is None:
+            raise EncodeError("a message that gets no answer", field="mti")
+        echoed = edition.echo_fields
+        fields: Fields = {
+            de: value
+            for de in request.fields
+            if de in echoed and (value := request[de])
+        }
+        if outcome.approval_code:
+            fields[38] = outcome.approval_code.ljust(self._widths[38])
+        fields[39] = edition.answer_codes[mti[1]][outcome.code]
+        if outcome.amount is not None:
+            edition.write_original_amount(fields, request)
+            edition.write_amount(fields, outcome.amount)
+        if outcome.balance is not None:
+            account = str(request.get(3, "0000"))[2:4]
+            fields[54] = edition.write_additional(
+                account, AVAILABLE_BALANCE, outcome.balance
+            )
+        if outcome.emv is not None:
+            fields[55] = self._write_chip(outcome.emv)
+        fields.update(extra)
+        return self._build(mti, fields, mac=mac)
+
+    def to_request(
+        self,
+        txn: Transaction,
+        leg: LegNumbers,
+        *,
+        mac: bool,
+        extra: Mapping[int, FieldValue] = _NOTHING,
+    ) -> Message:
+        """Build the request or advice that takes a transaction to an endpoint.
+
+        Track and PIN data of a reversal stay behind: it undoes, and proves nothing.
+
+        Parameters
+        ----------
+        leg
+            The numbers of this leg; ``repeat`` gives xx01 and xx21.
+        mac
+            Leave room for a MAC: eight zero bytes in the last field.
+        extra
+            Fields that this endpoint wants besides; they win over ours.
+        """
+        edition = self.edition
+        row = self._row(txn)
+        undoes = txn.kind is Kind.REVERSAL
+        acted = self._acted_row(txn) if undoes else row
+        fields: Fields = {
+            7: format_transmission(leg.transmitted_at),
+            11: leg.stan.zfill(edition.stan_digits),
+            **acted.constants,
+            **row.constants,
+        }
+        if acted.transaction_type:
+            fields[3] = acted.transaction_type + txn.accounts
+            has_pin = txn.pin_block is not None and not undoes
+            fields[22] = edition.entry_codes[txn.entry_mode, txn.pin_entry, has_pin]
+        self._put_card(fields, txn, undoes=undoes)
+        self._put_place(fields, txn)
+        if txn.amount is not None:
+            edition.write_amount(fields, txn.amount)
+        if txn.cashback is not None:
+            cash = Money(-txn.cashback.minor, txn.cashback.currency)
+            fields[54] = edition.write_additional(txn.accounts[:2], CASH, cash)
+        if txn.local_at is not None:
+            edition.write_local(fields, txn.local_at)
+        if leg.acquirer_id:
+            fields[32] = leg.acquirer_id
+        if leg.rrn:
+            fields[37] = leg.rrn.ljust(self._widths[37])
+        if txn.approval_code:
+            fields[38] = txn.approval_code.ljust(self._widths[38])
+        if txn.original is not None:
+            fields[edition.original_field] = edition.write_original(
+                txn.original, txn.local_at
+            )
+        if undoes and txn.reversal_reason in edition.reason_codes:
+            fields[edition.reason_field] = edition.reason_codes[txn.reversal_reason]
+        fields.update(extra)
+        return self._build(
+            self._request_mti(row, txn.function, repeat=leg.repeat), fields, mac=mac
+        )
+
+    def to_outcome(self, response: Message, txn: Transaction) -> Outcome:
+        """Read the answer of an endpoint.
+
+        A response code that no list knows declines: only known approvals move money.
+
+        Raises
+        ------
+        DecodeError
+            No answer to this kind of transaction, no response code, or a partial
+            approval without an amount of its own.
+        """
+        edition = self.edition
+        mti = response.mti
+        meanings = edition.meanings.get(mti[1:3])
+        if meanings is None or mti[0] != edition.version:
+            raise DecodeError("not an answer of this edition", field="mti")
+        if mti[1] != self._row(txn).message_class:
+            raise DecodeError("answers another class of message", field="mti")
+        get: Any = response.get
+        wire = get(39)
+        if not wire:
+            raise _missing(39)
+        meaning = meanings.get(wire)
+        if meaning is None:
+            return Outcome.declined(
+                ResponseCode.DO_NOT_HONOUR, "unlisted response code"
+            )
+        code, words = meaning
+        amount = None
+        if code is ResponseCode.PARTIALLY_APPROVED:
+            amount = self._partial_amount(response, txn)
+        additional = get(54)
+        return Outcome(
+            code=code,
+            approval_code=(get(38) or "").rstrip(),
+            reason="" if code.is_approval else words,
+            amount=amount,
+            balance=edition.find_additional(
+                additional, AVAILABLE_BALANCE, LEDGER_BALANCE
+            )
+            if additional
+            else None,
+            emv=self._read_chip(response),
+        )
+
+    def to_code(self, response: Message) -> ResponseCode:
+        """Read only the response code of an answer, whatever it answers.
+
+        One that is absent or that no list knows declines.
+        """
+        meanings = self.edition.meanings.get(response.mti[1:3], {})
+        meaning = meanings.get(str(response.get(39)))
+        return meaning[0] if meaning else ResponseCode.DO_NOT_HONOUR
+
+    def network_request(
+        self,
+        kind: Kind,
+        *,
+        stan: str,
+        transmitted_at: datetime,
+        mac: bool = False,
+        extra: Mapping[int, FieldValue] = _NOTHING,
+    ) -> Message:
+        """Build a sign-on, sign-off, echo, key change or cutover request."""
+        edition = self.edition
+        row = edition.requests[kind]
+        fields: Fields = {
+            7: format_transmission(transmitted_at),
+            11: stan.zfill(edition.stan_digits),
+            **row.constants,
+        }
+        # A host has no place: its local time is UTC.
+        edition.write_local(fields, transmitted_at.astimezone(UTC))
+        fields.update(extra)
+        mti = self._request_mti(row, Function.REQUEST, repeat=False)
+        return self._build(mti, fields, mac=mac)
+
+    def mac_field(self, msg: Message) -> int | None:
+        """Give the field that holds the MAC of this message, None where it has none."""
+        return 128 if 128 in msg else 64 if 64 in msg else None
+
+    def _build(self, mti: str, fields: Fields, *, mac: bool) -> Message:
+        if mac:
+            fields[128 if max(fields) > 64 else 64] = bytes(MAC_BYTES)
+        return self.codec.build(mti, fields)
+
+    def _kind_of(
+        self, msg: Message, message_class: str, processing_code: str
+    ) -> tuple[Kind, str]:
+        """Give the kind of a request, and its network management code if it has one."""
+        edition = self.edition
+        if message_class == "8":
+            code = str(msg.get(edition.network_field, ""))
+            network_kind = edition.network_kinds.get(code)
+            if network_kind is None:
+                reason = "unknown network management code"
+                raise DecodeError(reason, field=str(edition.network_field))
+            return network_kind, code
+        kind = self._find_kind(msg, message_class, processing_code)
+        if kind is not None:
+            return kind, ""
+        if message_class not in _MONEY_CLASSES:
+            raise DecodeError("a class of message that is not served", field="mti")
+        raise DecodeError("missing or unknown transaction type", field="3")
+
+    def _find_kind(
+        self, msg: Message, message_class: str, processing_code: str
+    ) -> Kind | None:
+        edition = self.edition
+        key = message_class + processing_code[:2]
+        return (
+            edition.kinds.get(key + edition.read_condition(msg))
+            or edition.kinds.get(key)
+            or edition.kinds.get(message_class)
+        )
+
+    def _row(self, txn: Transaction) -> RequestRow:
+        """Give the row of this kind; a void follows what it undoes."""
+        edition = self.edition
+        if txn.kind is Kind.VOID and txn.original is not None:
+            row = edition.voids.get(txn.original.kind)
+            if row is not None:
+                return row
+        return edition.requests[txn.kind]
+
+    def _acted_row(self, txn: Transaction) -> RequestRow:
+        """Give the row of what a reversal undoes."""
+        kind = Kind.PURCHASE if txn.original is None else txn.original.kind
+        return self.edition.requests[kind]
+
+    def _request_mti(self, row: RequestRow, function: Function, *, repeat: bool) -> str:
+        origin = str(int(row.origin) + 1) if repeat else row.origin
+        return (
+            self.edition.version
+            + row.message_class
+            + FUNCTION_DIGITS[function]
+            + origin
+        )
+
+    def _read_local(self, msg: Message, reference: datetime) -> datetime | None:
+        try:
+            return self.edition.read_local(msg, reference)
+        except ValueError:
+            raise DecodeError(
+                "not a date and time", field="12", offset=msg.offset(12)
+            ) from None
+
+    def _read_original(
+        self, msg: Message, kind: Kind, stan: str, rrn: str, reference: datetime
+    ) -> OriginalData | None:
+        """Read the original of a message that names one.
+
+        A reversal without original data elements means the transaction whose trace
+        number and RRN it repeats.
+        """
+        edition = self.edition
+        text = msg.get(edition.original_field)
+        if text:
+            elements = str(text)
+            acted = self._acted_kind(msg, elements[1:2])
+            return edition.read_original(
+                elements, kind=acted, rrn=rrn, reference=reference
+            )
+        if kind is not Kind.REVERSAL:
+            return None
+        acted = self._acted_kind(msg, "")
+        return OriginalData(
+            mti=self._request_mti(
+                edition.requests[acted], Function.REQUEST, repeat=False
+            ),
+            stan=stan,
+            rrn=rrn,
+            kind=acted,
+        )
+
+    def _acted_kind(self, msg: Message, message_class: str) -> Kind:
+        """Give what the original did, from its class and the code repeated in DE 3."""
+        edition = self.edition
+        known = message_class if message_class in _MONEY_CLASSES else "2"
+        key = known + str(msg.get(3, ""))[:2]
+        condition = edition.read_condition(msg).rstrip("+")
+        return (
+            edition.kinds.get(key + condition)
+            or edition.kinds.get(key)
+            or Kind.PURCHASE
+        )
+
+    def _merchant_name(self, msg: Message) -> str:
+        return "" if self._name is None else str(msg.get(43, "")).rstrip()
+
+    def _read_chip(self, msg: Message) -> Secret[bytes] | None:
+        data = msg.get(55)
+        if not data:
+            return None
+        if isinstance(data, bytes):
+            return Secret(data)
+        try:
+            return Secret(bytes.fromhex(data))
+        except ValueError:
+            # A private use of a reserved field is no chip data.
+            return None
+
+    def _write_chip(self, emv: Secret[bytes]) -> FieldValue:
+        data = emv.reveal()
+        return data.hex().upper() if self._chip_is_text else data
+
+    def _put_card(self, fields: Fields, txn: Transaction, *, undoes: bool) -> None:
+        if txn.pan is not None:
+            fields[2] = txn.pan.reveal()
+        if txn.expiry:
+            fields[14] = txn.expiry
+        if txn.card_sequence:
+            fields[23] = txn.card_sequence
+        if txn.emv is not None:
+            fields[55] = self._write_chip(txn.emv)
+        if undoes:
+            return
+        if txn.track2 is not None:
+            fields[35] = txn.track2.reveal()
+        if txn.pin_block is not None:
+            fields[52] = txn.pin_block.reveal()
+
+    def _put_place(self, fields: Fields, txn: Transaction) -> None:
+        if txn.mcc:
+            fields[self.edition.mcc_fields[0]] = txn.mcc
+        if txn.terminal_id:
+            fields[41] = txn.terminal_id.ljust(self._widths[41])
+        if txn.merchant_id:
+            fields[42] = txn.merchant_id.ljust(self._widths[42])
+        if txn.merchant_name and self._name is not None:
+            fields[43] = _fit_name(txn.merchant_name, self._name)
+
+    def _partial_amount(self, response: Message, txn: Transaction) -> Money:
+        currency = txn.amount.currency if txn.amount else ""
+        amount = self.edition.read_amount(response, currency)
+        if amount is None:
+            raise _missing(4)
+        if txn.amount is not None and (
+            amount.currency != txn.amount.currency or amount.minor > txn.amount.minor
+        ):
+            reason = "no part of the requested amount"
+            raise DecodeError(reason, field="4", offset=response.offset(4))
+        return amount
+
+
+def _read_card(msg: Message) -> tuple[Pan | None, Track2 | None, str]:
+    """Read card number, track 2 and expiry; track 2 fills what is absent."""
+    get: Any = msg.get
+    number, track, expiry = get(2), get(35), get(14) or ""
+    track2 = None
+    de = 2
+    if track:
+        track = track.strip(";?").replace("D", "=", 1)
+        track2 = Track2(track)
+        on_track, _, rest = track.partition("=")
+        expiry = expiry or (rest[:4] if rest[:4].isdigit() else "")
+        if not number:
+            number, de = on_track, 35
+    if not number:
+        return None, track2, expiry
+    try:
+        return Pan(number), track2, expiry
+    except ValueError:
+        raise DecodeError(
+            "not a card number", field=str(de), offset=msg.offset(de)
+        ) from None
+
+
+def _read_transmission(msg: Message, reference: datetime) -> datetime | None:
+    text = msg.get(7)
+    if not text:
+        return None
+    try:
+        return parse_transmission(str(text), reference=reference)
+    except ValueError:
+        raise DecodeError(
+            "not a date and time", field="7", offset=msg.offset(7)
+        ) from None
+
+
+def _fit_name(name: str, spec: FieldSpec) -> str:
+    """Cut or fill a name for DE 43; a character that it cannot hold becomes ``?``."""
+    wide = not name.isascii() and spec.encoding in _WIDE_CHARSETS
+    charset = spec.encoding if wide else "ascii"
+    octets = name.encode(charset, "replace")[: spec.max]
+    fitted = octets.decode(charset, "ignore")
+    if spec.length:
+        return fitted
+    return fitted + " " * (spec.max - len(fitted.encode(charset)))
+
+
+def _missing(de: int) -> DecodeError:
+    return DecodeError("missing", field=str(de))

@@ -1,0 +1,107 @@
+"""What one edition of the standard, or a network's reading of it, tells a dialect.
+
+An ``Edition`` is tables, and small functions where a field changed its shape from one
+edition to the next. ``Dialect`` is the one reader and writer that is driven by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode, ReversalReason
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.transaction import OriginalData
+from isoswitch.codecs.dialects.codes import Meanings
+from isoswitch.codecs.dialects.entry_mode import Entry, EntryKey
+from isoswitch.codecs.iso8583.message import Message
+
+FieldValue = str | bytes
+Fields = dict[int, FieldValue]
+
+NO_CONSTANTS: Mapping[int, FieldValue] = MappingProxyType({})
+
+
+class RequestRow(NamedTuple):
+    """How a kind is asked for: MTI class and origin, DE 3 type, fixed fields."""
+
+    message_class: str
+    transaction_type: str = ""
+    constants: Mapping[int, FieldValue] = NO_CONSTANTS
+    origin: str = "0"
+
+
+class OriginalReader(Protocol):
+    """Reads the original data elements of a reversal."""
+
+    def __call__(
+        self, text: str, *, kind: Kind, rrn: str, reference: datetime
+    ) -> OriginalData:
+        """Give the original that these elements name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edition:
+    """The tables of an edition.
+
+    Parameters
+    ----------
+    version
+        The first digit of the MTI.
+    requests
+        How each kind is asked for.
+    voids
+        How a void is asked for, by the kind it undoes, where that makes a difference.
+    kinds
+        What a request does: by MTI class, transaction type and condition, then by
+        MTI class and transaction type, then by MTI class.
+    read_condition
+        The part of the key of ``kinds`` that other fields than MTI and DE 3 decide.
+    network_field, network_kinds
+        The field that says what a network management message wants, and its codes.
+    answer_codes
+        DE 39 of an answer: by MTI class, then by canonical code.
+    meanings
+        What DE 39 of an answer means: by MTI class and function.
+    reason_field, reasons, reason_codes
+        The field and the codes that tell why a transaction is reversed.
+    entry_codes, read_entry
+        DE 22, written by table and read by function.
+    original_field, read_original, write_original
+        DE 90 or DE 56.
+    echo_fields
+        What an answer repeats from its request.
+    """
+
+    version: str
+    requests: Mapping[Kind, RequestRow]
+    voids: Mapping[Kind, RequestRow]
+    kinds: Mapping[str, Kind]
+    read_condition: Callable[[Message], str]
+    network_field: int
+    network_kinds: Mapping[str, Kind]
+    answer_codes: Mapping[str, Mapping[ResponseCode, str]]
+    meanings: Mapping[str, Meanings]
+    reason_field: int
+    reasons: Mapping[str, ReversalReason]
+    reason_codes: Mapping[ReversalReason, str]
+    entry_codes: Mapping[EntryKey, FieldValue]
+    read_entry: Callable[[FieldValue], Entry]
+    read_amount: Callable[[Message, str], Money | None]
+    write_amount: Callable[[Fields, Money], None]
+    write_original_amount: Callable[[Fields, Message], None]
+    read_local: Callable[[Message, datetime], datetime | None]
+    write_local: Callable[[Fields, datetime], None]
+    find_additional: Callable[..., Money | None]
+    write_additional: Callable[[str, str, Money], str]
+    original_field: int
+    read_original: OriginalReader
+    write_original: Callable[[OriginalData, datetime | None], str]
+    echo_fields: frozenset[int]
+    mcc_fields: tuple[int, ...]
+    stan_digits: int = 6
+    has_merchant_name: bool = True
+    money_classes: str = "12"

@@ -1,0 +1,44 @@
+"""Dialects by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.codecs.dialects.dialect import Dialect
+from isoswitch.codecs.dialects.edition import Edition
+from isoswitch.codecs.dialects.edition1987 import EDITION_1987
+from isoswitch.codecs.dialects.edition1993 import EDITION_1993
+from isoswitch.codecs.dialects.edition2003 import EDITION_2003
+from isoswitch.codecs.iso8583.specs import get_codec
+
+# The meaning of each layout; the layout of the same name is the codec's.
+EDITIONS: Mapping[str, Edition] = {
+    "iso87-ascii": EDITION_1987,
+    "iso87-bcd": EDITION_1987,
+    "iso93-ascii": EDITION_1993,
+    "iso93-bcd": EDITION_1993,
+    "iso2003": EDITION_2003,
+}
+
+
+@cache
+def get_dialect(name: str) -> Dialect:
+    """Give the dialect of this name; each is built once.
+
+    Raises
+    ------
+    ConfigError
+        No dialect has this name.
+
+    Examples
+    --------
+    >>> get_dialect("iso87-ascii")
+    Dialect(iso87-ascii)
+    """
+    edition = EDITIONS.get(name)
+    if edition is None:
+        msg = f"no dialect is called {name!r}; there are {', '.join(EDITIONS)}"
+        raise ConfigError(msg)
+    return Dialect(name, get_codec(name), edition)

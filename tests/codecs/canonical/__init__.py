@@ -1,0 +1,3 @@
+"""Tests of the canonical values."""
+
+from __future__ import annotations

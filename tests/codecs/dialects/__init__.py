@@ -1,0 +1,3 @@
+"""Tests of the dialects."""
+
+from __future__ import annotations
