@@ -25,7 +25,7 @@ from isoswitch.store.port import (
 # (sqlite.org/wal.html#walresetbug).
 SQLITE_VERSION_MIN = (3, 51, 3)
 SYNCHRONOUS_FULL = 2
-BUSY_TIMEOUT_MS = 1000
+BUSY_TIMEOUT_MS = 250
 
 TRANSACTION_COLUMNS = tuple(StoredTransaction.__dataclass_fields__)
 SAF_COLUMNS = tuple(SafEntry.__dataclass_fields__)

@@ -121,6 +121,8 @@ class GroupCommitWriter:
     on_fatal
         Called in the writer's thread when the store can no longer be trusted. The
         writer stops when it returns.
+    checkpoint_pages
+        How long the write-ahead log may grow before it is folded into the file.
     """
 
     def __init__(
@@ -129,8 +131,10 @@ class GroupCommitWriter:
         *,
         deliver: Callable[[list[Waiter]], None],
         on_fatal: Callable[[BaseException], None],
+        checkpoint_pages: int = CHECKPOINT_PAGES,
     ) -> None:
         self._connection = connection
+        self._checkpoint_pages = checkpoint_pages
         self._deliver = deliver
         self._on_fatal = on_fatal
         self._queue: SimpleQueue[Waiter | None] = SimpleQueue()
@@ -282,7 +286,7 @@ class GroupCommitWriter:
 
     def _checkpoint(self) -> None:
         """Move a long write-ahead log into the database file."""
-        if self._wal_pages < CHECKPOINT_PAGES:
+        if self._wal_pages < self._checkpoint_pages:
             return
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
