@@ -32,6 +32,8 @@ from isoswitch.switch.settings import EndpointSettings
 
 Connect = Callable[[EndpointSettings], Awaitable[trio.abc.Stream]]
 
+AMOUNT = 4
+
 log = structlog.get_logger()
 
 
@@ -72,7 +74,7 @@ class Link:
         self._random = random
         self._on_stray = on_stray
         self._mux = Mux(
-            match_fields=settings.match_fields, echo_fields=settings.echo_fields
+            match_fields=settings.match_fields, find_unechoed=self._find_unechoed
         )
         self._signed_on: list[Connection] = []
         self._turn = itertools.count()
@@ -195,6 +197,19 @@ class Link:
             self._on_stray(
                 Stray(endpoint=self.settings.name, message=message, miss=miss)
             )
+
+    def _find_unechoed(self, request: Message, answer: Message) -> tuple[int, ...]:
+        differing = tuple(
+            de
+            for de in self.settings.echo_fields
+            if de in request and answer.get(de) != request[de]
+        )
+        # A partial approval answers with the smaller amount it approves.
+        if differing == (AMOUNT,) and (
+            self.dialect.to_code(answer) is ResponseCode.PARTIALLY_APPROVED
+        ):
+            return ()
+        return differing
 
     def _answer_network(self, connection: Connection, message: Message) -> None:
         if message.mti[1] != "8":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import outcome
@@ -23,6 +23,8 @@ from isoswitch.switch.connection import Connection
 SWEEP_S = 0.05
 
 Key = tuple[str | bytes | None, ...]
+# The fields of a request that an answer should have echoed and did not.
+FindUnechoed = Callable[[Message, Message], tuple[int, ...]]
 
 
 @dataclass(slots=True, eq=False)
@@ -64,10 +66,10 @@ class Mux:
     """The waiting requests of one endpoint."""
 
     def __init__(
-        self, *, match_fields: Sequence[int], echo_fields: Sequence[int]
+        self, *, match_fields: Sequence[int], find_unechoed: FindUnechoed
     ) -> None:
         self._match_fields = tuple(match_fields)
-        self._echo_fields = tuple(echo_fields)
+        self._find_unechoed = find_unechoed
         self._waiting: dict[Key, Waiting] = {}
         self._timers: list[_Timer] = []
         self._order = itertools.count()
@@ -114,11 +116,7 @@ class Mux:
         waiting = self._waiting.get(key)
         if waiting is None:
             return self._nearest(key)
-        differing = tuple(
-            de
-            for de in self._echo_fields
-            if de in waiting.request and answer.get(de) != waiting.request[de]
-        )
+        differing = self._find_unechoed(waiting.request, answer)
         if differing:
             return NearMiss(
                 reason="the answer does not echo its request",

@@ -1,0 +1,325 @@
+"""The whole network in one process: terminals, a switch, issuers, on memory streams.
+
+Time is trio's, so that under a virtual clock a silent issuer costs nothing; chance
+comes from one seed. ``crash_switch`` ends the switch as a process ends: what its store
+had not made durable is lost, its connections break, and nothing of it runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import trio
+import trio.testing
+
+from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.keys import KeyPlan, Mode, Usage
+from isoswitch.hsm.keytable import KeyTable, form_record
+from isoswitch.hsm.knownanswers import KnownAnswers
+from isoswitch.hsm.local import LocalHsm
+from isoswitch.hsm.port import Hsm
+from isoswitch.hsm.service import CryptoService
+from isoswitch.hsm.software import SoftwareEngine
+from isoswitch.hsm.vault import Vault
+from isoswitch.routing.table import BinRow, RoutingTable
+from isoswitch.simulators.cards import CARDS, NORTH, SOUTH, cards_of
+from isoswitch.simulators.issuer import Issuer, IssuerProfile
+from isoswitch.simulators.keyring import Keyring
+from isoswitch.simulators.terminal import Terminal, TerminalProfile
+from isoswitch.simulators.triggers import standing_rules
+from isoswitch.store.memory import MemoryDisk, MemoryStore
+from isoswitch.switch.server import Switch
+from isoswitch.switch.settings import (
+    EndpointSettings,
+    ListenerSettings,
+    MerchantSettings,
+    SwitchSettings,
+    TerminalSettings,
+)
+
+EPOCH = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
+MERCHANT = MerchantSettings(id="KIOSK0000000001", name="Kiosk", mcc="5994")
+TERMINALS: Mapping[str, str] = {"TERM0001": "ascii", "TERM0002": "bcd"}
+LISTENERS: Mapping[str, ListenerSettings] = {
+    "ascii": ListenerSettings(
+        name="ascii", host="", port=0, dialect="iso87-ascii", framing="ascii4"
+    ),
+    "bcd": ListenerSettings(
+        name="bcd",
+        host="",
+        port=0,
+        dialect="iso87-bcd",
+        framing="bin2",
+        header="tpdu",
+    ),
+}
+ISSUERS: Mapping[str, tuple[str, Algorithm]] = {
+    NORTH: ("iso87-ascii", Algorithm.TDES),
+    SOUTH: ("iso93-bcd", Algorithm.AES),
+}
+
+
+class World:
+    """A network of two terminals, one switch and two issuers.
+
+    ``run`` it in a nursery; afterwards use ``terminals`` and ``issuers``, and
+    ``crash_switch``, ``start_switch``, ``cut_link`` and ``heal_link`` to disturb it.
+    ``change`` adapts the switch's settings before it starts.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        late_s: float = 30.0,
+        store_delay_s: Callable[[], float] = lambda: 0.0,
+        change: Callable[[SwitchSettings], SwitchSettings] = lambda settings: settings,
+        wrap_hsm: Callable[[Hsm], Hsm] = lambda hsm: hsm,
+    ) -> None:
+        self.random = Random(seed)  # noqa: S311 a simulation repeats its chance
+        self.disk = MemoryDisk()
+        self.keyring = Keyring(_draw_keys(self.random))
+        self.settings = change(_settings())
+        self._store_delay_s = store_delay_s
+        self._began_at = trio.current_time()
+        self.hsm = wrap_hsm(LocalHsm(_make_crypto(self.keyring, self.random)))
+        self._cut: set[str] = set()
+        self._nursery: trio.Nursery | None = None
+        self._switch_scope = trio.CancelScope()
+        self._streams: trio.Nursery | None = None
+        self.store: MemoryStore | None = None
+        self.switch: Switch | None = None
+        self.issuers = {name: self._make_issuer(name, late_s) for name in ISSUERS}
+        self.terminals = {
+            name: self._make_terminal(name, listener)
+            for name, listener in TERMINALS.items()
+        }
+
+    def now(self) -> datetime:
+        """Give the world's time, which is its age."""
+        return EPOCH + timedelta(seconds=trio.current_time() - self._began_at)
+
+    def business_date(self) -> str:
+        """Give the day of the world's time."""
+        return self.now().date().isoformat()
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Start everything, and go on until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await self.start_switch()
+            for terminal in self.terminals.values():
+                await nursery.start(terminal.run)
+            task_status.started()
+
+    async def start_switch(self) -> None:
+        """Start a switch on what the disk holds."""
+        assert self._nursery is not None, "a world is run before it is used"
+        await self._nursery.start(self._run_switch)
+
+    def crash_switch(self) -> None:
+        """End the switch at once; only what is durable is left of it."""
+        assert self.store is not None, "only a started switch crashes"
+        self.store.crash()
+        self.switch = None
+        self._switch_scope.cancel()
+
+    def cut_link(self, endpoint: str) -> None:
+        """Break an issuer's connections and refuse new ones."""
+        self._cut.add(endpoint)
+        for wire in self.issuers[endpoint].wires:
+            wire.close()
+
+    def heal_link(self, endpoint: str) -> None:
+        """Let an issuer be reached again."""
+        self._cut.discard(endpoint)
+
+    async def connect(self, listener: str) -> trio.abc.Stream:
+        """Open a connection to the switch; raises OSError when it is not there."""
+        await trio.lowlevel.checkpoint()
+        if self.switch is None or self._streams is None:
+            msg = "the switch is not running"
+            raise OSError(msg)
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._streams.start_soon(self.switch.listeners[listener].serve_stream, theirs)
+        return ours
+
+    async def _run_switch(self, *, task_status: trio.TaskStatus[None]) -> None:
+        self.store = MemoryStore(self.disk, delay_s=self._store_delay_s)
+        switch = Switch(
+            self.settings,
+            store=self.store,
+            hsm=self.hsm,
+            routing=RoutingTable(bin_rows()),
+            clock=self,
+            random=self.random,
+            connect=self._connect_issuer,
+        )
+        with trio.CancelScope() as self._switch_scope:
+            async with trio.open_nursery() as self._streams:
+                await self._streams.start(_run_quietly, switch)
+                self.switch = switch
+                task_status.started()
+
+    async def _connect_issuer(self, endpoint: EndpointSettings) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        if endpoint.name in self._cut:
+            msg = "the issuer is not reachable"
+            raise OSError(msg)
+        assert self._nursery is not None, "only a running world connects"
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._nursery.start_soon(self.issuers[endpoint.name].serve_stream, theirs)
+        return ours
+
+    def _make_issuer(self, name: str, late_s: float) -> Issuer:
+        dialect, _ = ISSUERS[name]
+        return Issuer(
+            IssuerProfile(
+                name=name,
+                dialect=dialect,
+                framing="bin2",
+                zpk=f"{name}/zpk",
+                zak=f"{name}/zak",
+            ),
+            keyring=self.keyring,
+            cards=cards_of(name),
+            clock=self,
+            random=self.random,
+            rules=standing_rules(late_s=late_s),
+        )
+
+    def _make_terminal(self, name: str, listener: str) -> Terminal:
+        settings = LISTENERS[listener]
+
+        async def connect() -> trio.abc.Stream:
+            return await self.connect(listener)
+
+        return Terminal(
+            TerminalProfile(
+                terminal_id=name,
+                merchant_id=MERCHANT.id,
+                dialect=settings.dialect,
+                framing=settings.framing,
+                header=settings.header,
+                tpk=f"{name}/tpk",
+                tak=f"{name}/tak",
+            ),
+            keyring=self.keyring,
+            connect=connect,
+            clock=self,
+        )
+
+
+def bin_rows() -> tuple[BinRow, ...]:
+    """Give a row for every test card's BIN, with the other issuer as alternate."""
+    other = {NORTH: SOUTH, SOUTH: NORTH}
+    rows = {
+        card.pan.leading(8): BinRow(
+            prefix=card.pan.leading(8),
+            primary=card.issuer,
+            alternate=other[card.issuer] if card.name.endswith("-ok") else "",
+        )
+        for card in CARDS.values()
+    }
+    return tuple(rows.values())
+
+
+async def _run_quietly(
+    switch: Switch, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    await switch.run(listen=False, task_status=task_status)
+
+
+def _settings() -> SwitchSettings:
+    return SwitchSettings(
+        node="sw1",
+        acquirer_id="10001",
+        country="276",
+        default_currency="978",
+        listeners=tuple(LISTENERS.values()),
+        endpoints={
+            name: EndpointSettings(
+                name=name,
+                host="",
+                port=0,
+                dialect=dialect,
+                framing="bin2",
+                acquirer_id="10001",
+                zpk=f"{name}/zpk",
+                zak=f"{name}/zak",
+            )
+            for name, (dialect, _) in ISSUERS.items()
+        },
+        terminals={
+            name: TerminalSettings(
+                id=name,
+                merchant_id=MERCHANT.id,
+                tpk=f"{name}/tpk",
+                tak=f"{name}/tak",
+            )
+            for name in TERMINALS
+        },
+        merchants={MERCHANT.id: MERCHANT},
+    )
+
+
+def _draw_keys(random: Random) -> dict[str, str]:
+    names = [f"{name}/{key}" for name in TERMINALS for key in ("tpk", "tak")]
+    values = {name: random.randbytes(16).hex() for name in names}
+    for name, (_, mac_algorithm) in ISSUERS.items():
+        values[f"{name}/zpk"] = random.randbytes(16).hex()
+        prefix = "aes:" if mac_algorithm is Algorithm.AES else ""
+        values[f"{name}/zak"] = prefix + random.randbytes(16).hex()
+    return values
+
+
+def _make_crypto(keyring: Keyring, random: Random) -> CryptoService:
+    engine = SoftwareEngine()
+    vault = Vault.of_value(engine, KeyValue(random.randbytes(32)))
+    values = {
+        _plan(name, keyring): keyring.get_key(name).value
+        for name in keyring.clear_values()
+    }
+    values[_STORE_PLANS[0]] = KeyValue(random.randbytes(32))
+    values[_STORE_PLANS[1]] = KeyValue(random.randbytes(32))
+    records = [
+        form_record(vault, plan, value, created=EPOCH.isoformat())
+        for plan, value in values.items()
+    ]
+    return CryptoService(KeyTable(vault, records), KnownAnswers(engine))
+
+
+def _plan(name: str, keyring: Keyring) -> KeyPlan:
+    role = name.rpartition("/")[2]
+    algorithm = keyring.get_key(name).cipher
+    if role in {"tak", "zak"}:
+        is_aes = algorithm is Algorithm.AES
+        usage = Usage.CMAC if is_aes else Usage.MAC_ALGORITHM_3
+        return KeyPlan(
+            name=name, usage=usage, mode=Mode.GENERATE_AND_VERIFY, algorithm=algorithm
+        )
+    mode = Mode.DECRYPT if role == "tpk" else Mode.ENCRYPT
+    return KeyPlan(name=name, usage=Usage.PIN, mode=mode, algorithm=algorithm)
+
+
+_STORE_PLANS = (
+    KeyPlan(
+        name="store/seal",
+        usage=Usage.DATA,
+        mode=Mode.BOTH,
+        algorithm=Algorithm.AES,
+        length=32,
+    ),
+    KeyPlan(
+        name="store/pan-hash",
+        usage=Usage.HMAC,
+        mode=Mode.GENERATE_AND_VERIFY,
+        algorithm=Algorithm.HMAC,
+        length=32,
+    ),
+)

@@ -1,0 +1,70 @@
+"""A switch as a process: store, crypto client and host, until a signal ends it."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+import trio
+
+from isoswitch.hsm.client import open_hsm
+from isoswitch.routing.table import BinRow, RoutingTable
+from isoswitch.store.sqlite import open_sqlite_store
+from isoswitch.switch.logs import configure_logs
+from isoswitch.switch.ports import SystemClock
+from isoswitch.switch.server import Switch
+from isoswitch.switch.settings import SwitchSettings
+
+DRAIN_MARGIN_S = 1.0
+
+log = structlog.get_logger()
+
+
+async def run_switch(
+    settings: SwitchSettings,
+    *,
+    bins: Iterable[BinRow],
+    store_path: Path,
+    hsm_socket: Path,
+    log_path: Path | None = None,
+    log_level: str = "info",
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; started when terminals can connect.
+
+    Raises
+    ------
+    StoreUnavailable
+        The store cannot be opened, or another process holds it.
+    OSError
+        A listener's port is taken.
+    """
+    writer = configure_logs(log_path, level=log_level)
+    async with (
+        trio.open_nursery() as nursery,
+        open_hsm(hsm_socket) as hsm,
+        open_sqlite_store(store_path) as store,
+    ):
+        nursery.start_soon(writer.run)
+        switch = Switch(
+            settings,
+            store=store,
+            hsm=hsm,
+            routing=RoutingTable(bins),
+            clock=SystemClock(),
+            # Jitter needs no secrecy.
+            random=random.Random(),  # noqa: S311
+        )
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            await nursery.start(switch.run)
+            task_status.started()
+            async for number in signals:
+                log.info("draining", signal=signal.Signals(number).name)
+                break
+            with trio.move_on_after(settings.transaction_timeout_s + DRAIN_MARGIN_S):
+                await switch.drain()
+        log.info("stopped")
+        nursery.cancel_scope.cancel()
