@@ -24,8 +24,7 @@ from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.config.settings import hsmd_settings, switch_settings
 from isoswitch.hsm.settings import DEFAULT_MODULE
 from isoswitch.hsm.token import open_service
-from isoswitch.journal.chain import verify_chain
-from isoswitch.store.reader import open_reader
+from isoswitch.store.inspection import inspect_store
 
 SQLITE_MIN = (3, 51, 3)
 DESCRIPTORS_MIN = 1024
@@ -127,14 +126,14 @@ def _store(loaded: LoadedNetwork) -> Finding:
     path = loaded.file(loaded.network.store.path)
     if not path.exists():
         return Finding(ok=True, text=f"no store {path} yet; the switch makes it")
-    with open_reader(path) as reader:
-        verdict = verify_chain(reader.links())
+    verdict = inspect_store(path)
     if verdict.is_sound:
-        return Finding(ok=True, text=f"{path}: {verdict.last_seq} records, chain holds")
+        count = verdict.chain.last_seq
+        return Finding(ok=True, text=f"{path}: {count} records, all sound")
     return Finding(
         ok=False,
-        text=f"{path}: record {verdict.first_bad_seq}: {verdict.reason}",
-        fix="keep this file as evidence; restore the store from its backup",
+        text=f"{path} is not what was written to it",
+        fix="isoswitch verify journal tells more; restore the store from its backup",
     )
 
 

@@ -14,31 +14,13 @@ from pathlib import Path
 from isoswitch.commands.certificates import TestAuthority
 from isoswitch.commands.console import Failure, stdout
 from isoswitch.config.load import LoadedNetwork, load_network
-from isoswitch.config.settings import hsmd_settings, tls_files
+from isoswitch.config.settings import hsmd_settings, switch_settings, tls_files
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.keys import KeyPlan, Mode, Usage
 from isoswitch.hsm.keytable import random_value
 from isoswitch.hsm.provision import provision
 from isoswitch.simulators.keyring import read_keyring, write_keyring
 from isoswitch.switch.settings import SwitchSettings
-
-_DEFAULTS = SwitchSettings.__dataclass_fields__
-_OWN_PLANS = (
-    KeyPlan(
-        name=_DEFAULTS["pan_hash_key"].default,
-        usage=Usage.HMAC,
-        mode=Mode.GENERATE_AND_VERIFY,
-        algorithm=Algorithm.HMAC,
-        length=32,
-    ),
-    KeyPlan(
-        name=_DEFAULTS["seal_key"].default,
-        usage=Usage.DATA,
-        mode=Mode.BOTH,
-        algorithm=Algorithm.AES,
-        length=32,
-    ),
-)
 
 
 def setup(config: Path | None) -> None:
@@ -63,20 +45,42 @@ def ensure(loaded: LoadedNetwork) -> list[str]:
             f"{loaded.path} describes no test network: it has no [simulators]",
             fix="real keys are loaded with `isoswitch keys`",
         )
+    made = [str(path) for path in _ensure_certificates(loaded)]
     shared = list(_shared_plans(loaded))
     keyring_path = loaded.file(simulators.keyring)
     new_values = _ensure_keyring(keyring_path, shared)
+    if new_values:
+        made.append(f"{keyring_path}: {new_values} test keys")
     keyring = read_keyring(keyring_path)
     new_keys = provision(
         hsmd_settings(loaded),
-        [*_OWN_PLANS, *shared],
+        [*_own_plans(switch_settings(loaded)), *shared],
         test_values={plan.name: keyring.get_key(plan.name).value for plan in shared},
     )
-    made = [f"{keyring_path}: {new_values} test keys"] if new_values else []
     if new_keys:
         keys_file = loaded.file(loaded.network.hsm.keys_file)
-        made.append(f"{keys_file}: {len(new_keys)} keys under the token's own")
-    return made + [str(path) for path in _ensure_certificates(loaded)]
+        made.append(f"{keys_file}: {len(new_keys)} keys, under the token's own")
+    return made
+
+
+def _own_plans(settings: SwitchSettings) -> tuple[KeyPlan, ...]:
+    """Plan the keys that the switch shares with nobody."""
+    return (
+        KeyPlan(
+            name=settings.pan_hash_key,
+            usage=Usage.HMAC,
+            mode=Mode.GENERATE_AND_VERIFY,
+            algorithm=Algorithm.HMAC,
+            length=32,
+        ),
+        KeyPlan(
+            name=settings.seal_key,
+            usage=Usage.DATA,
+            mode=Mode.BOTH,
+            algorithm=Algorithm.AES,
+            length=32,
+        ),
+    )
 
 
 def _shared_plans(loaded: LoadedNetwork) -> Iterator[KeyPlan]:

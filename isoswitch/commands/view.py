@@ -24,11 +24,10 @@ from isoswitch.commands.console import (
     Failure,
     plain_table,
     print_json,
-    stderr,
     stdout,
 )
-from isoswitch.journal.chain import walk_chain
 from isoswitch.journal.records import ChainedRecord, RecordKind
+from isoswitch.store.inspection import inspect_store
 from isoswitch.store.port import StoredTransaction
 from isoswitch.store.reader import StoreReader, open_reader
 
@@ -106,28 +105,29 @@ def tail(path: Path, *, endpoint: str, last: int, follow: bool, as_json: bool) -
 
 
 def verify_journal(path: Path, *, as_json: bool) -> int:
-    """Walk the whole hash chain and say whether it holds."""
-    with open_reader(path) as reader:
-        verdict = walk_chain(reader.links())
+    """Walk the whole hash chain, compare the tables with it, and say what holds."""
+    verdict = inspect_store(path)
+    chain = verdict.chain
+    findings = list(verdict.findings)
+    if not chain.is_sound:
+        findings.insert(0, f"record {chain.first_bad_seq}: {chain.reason}")
     if as_json:
         print_json(
             {
                 "sound": verdict.is_sound,
-                "records": verdict.last_seq,
-                "head": verdict.head.hex(),
-                "first_bad": verdict.first_bad_seq,
-                "reason": verdict.reason,
+                "records": chain.last_seq,
+                "head": chain.head.hex(),
+                "findings": findings,
             }
         )
-    elif verdict.is_sound:
-        console = stdout()
-        console.print(f"[green]✓[/] {verdict.last_seq} records, the chain holds")
-        console.print(f"  head {verdict.head.hex()}", style="dim")
-    else:
-        stderr().print(
-            f"[red]✗[/] record {verdict.first_bad_seq}: {verdict.reason}; the "
-            f"{verdict.last_seq} records before it hold"
-        )
+        return OK if verdict.is_sound else FAILED
+    console = stdout()
+    for finding in findings:
+        console.print(Text.assemble(("✗ ", "red"), finding))
+    if verdict.is_sound:
+        text = f"{chain.last_seq} records: the chain holds, the tables agree with it"
+        console.print(Text.assemble(("✓ ", "green"), text))
+        console.print(f"  head {chain.head.hex()}", style="dim")
     return OK if verdict.is_sound else FAILED
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
 from typing import Any
-
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import load_pem_x509_certificate
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork
@@ -22,6 +19,7 @@ from isoswitch.switch.settings import (
     TerminalSettings,
     TlsFiles,
 )
+from isoswitch.switch.terminals import certificate_pin
 
 
 def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
@@ -87,7 +85,7 @@ def tls_files(loaded: LoadedNetwork, tls: Tls) -> TlsFiles:
     )
 
 
-def certificate_pin(path: Path) -> str:
+def pin_of_file(path: Path) -> str:
     """Give the SHA-256 of a PEM certificate's public key (SPKI), in hex.
 
     Raises
@@ -96,12 +94,10 @@ def certificate_pin(path: Path) -> str:
         There is no certificate at this place.
     """
     try:
-        public_key = load_pem_x509_certificate(path.read_bytes()).public_key()
+        return certificate_pin(PEM_cert_to_DER_cert(path.read_text(encoding="ascii")))
     except (OSError, ValueError):
         msg = f"{path} is no certificate; `isoswitch setup` makes one for tests"
         raise ConfigError(msg) from None
-    spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(spki).hexdigest()
 
 
 def _listener(loaded: LoadedNetwork, name: str, listener: Listener) -> ListenerSettings:
@@ -126,7 +122,7 @@ def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettin
 def _terminal(loaded: LoadedNetwork, name: str, terminal: Terminal) -> TerminalSettings:
     pin = ""
     if terminal.tls is not None:
-        pin = certificate_pin(loaded.file(terminal.tls.certificate))
+        pin = pin_of_file(loaded.file(terminal.tls.certificate))
     return TerminalSettings(
         id=name,
         merchant_id=terminal.merchant,

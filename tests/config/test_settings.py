@@ -10,7 +10,7 @@ from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork, packaged_network, validate
 from isoswitch.config.settings import (
     bin_rows,
-    certificate_pin,
+    pin_of_file,
     hsmd_settings,
     switch_settings,
 )
@@ -94,7 +94,7 @@ def test_a_terminal_is_pinned_to_the_public_key_of_its_certificate(
 ) -> None:
     path = tmp_path / "x.pem"
     path.write_text(CERTIFICATE)
-    assert certificate_pin(path) == CERTIFICATE_PIN
+    assert pin_of_file(path) == CERTIFICATE_PIN
 
 
 def test_a_missing_certificate_says_what_makes_one(tmp_path: Path) -> None:

@@ -1,0 +1,192 @@
+"""The simulated ends of a configured network: its terminals and its issuers."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from random import SystemRandom
+
+import msgspec
+import trio
+
+from isoswitch.commands.console import UNREACHABLE, USAGE, Failure
+from isoswitch.config.load import LoadedNetwork
+from isoswitch.config.model import Simulators
+from isoswitch.config.settings import tls_files
+from isoswitch.simulators.cards import CARDS, TestCard, cards_of
+from isoswitch.simulators.issuer import Issuer, IssuerProfile
+from isoswitch.simulators.keyring import Keyring, read_keyring
+from isoswitch.simulators.rules import Rule
+from isoswitch.simulators.terminal import Connect, Terminal, TerminalProfile
+from isoswitch.simulators.triggers import standing_rules
+from isoswitch.switch.ports import SystemClock
+
+CONNECT_TIMEOUT_S = 3.0
+LATE_BY_S = 1.5
+STAN_MAX = 999_999
+
+
+def simulators_of(loaded: LoadedNetwork) -> Simulators:
+    """Give the simulators of a network.
+
+    Raises
+    ------
+    Failure
+        It has none.
+    """
+    if loaded.network.simulators is None:
+        raise Failure(
+            f"{loaded.path} has no [simulators], so nothing can be simulated",
+            fix="copy that table from the packaged network.toml",
+            exit_code=USAGE,
+        )
+    return loaded.network.simulators
+
+
+def keyring_of(loaded: LoadedNetwork) -> Keyring:
+    """Read the test keys that the ends share with the switch."""
+    return read_keyring(loaded.file(simulators_of(loaded).keyring))
+
+
+def card_named(name: str) -> TestCard:
+    """Give a test card by name.
+
+    Raises
+    ------
+    Failure
+        No card has this name; names those that exist.
+    """
+    card = CARDS.get(name)
+    if card is None:
+        raise Failure(
+            f"there is no test card {name!r}",
+            fix=f"one of {', '.join(CARDS)}",
+            exit_code=USAGE,
+        )
+    return card
+
+
+def make_terminal(loaded: LoadedNetwork, terminal_id: str) -> Terminal:
+    """Make one of the configured terminals; its trace numbers start anywhere.
+
+    Raises
+    ------
+    Failure
+        No terminal has this id.
+    """
+    network = loaded.network
+    row = network.terminals.get(terminal_id)
+    if row is None:
+        raise Failure(
+            f"there is no terminal {terminal_id!r}",
+            fix=f"one of {', '.join(network.terminals)}",
+            exit_code=USAGE,
+        )
+    listener = network.listeners[row.listener]
+    merchant = network.merchants[row.merchant]
+    profile = TerminalProfile(
+        terminal_id=terminal_id,
+        merchant_id=row.merchant,
+        merchant_name=merchant.name,
+        mcc=merchant.mcc,
+        dialect=listener.dialect,
+        framing=listener.framing,
+        header=listener.header,
+        tpk=row.tpk,
+        tak=row.tak or "",
+        acquirer_id=network.switch.acquirer_id,
+        currency=row.currency or network.switch.currency,
+        timeout_s=network.timers.terminal_s,
+    )
+    return Terminal(
+        profile,
+        keyring=keyring_of(loaded),
+        connect=_connector(loaded, terminal_id),
+        clock=SystemClock(),
+        first_stan=secrets.randbelow(STAN_MAX) + 1,
+    )
+
+
+def make_issuer(
+    loaded: LoadedNetwork, name: str, *, log_path: Path | None = None
+) -> Issuer:
+    """Make a simulated issuer for the endpoint of its name."""
+    network = loaded.network
+    row = network.endpoints[name]
+    rules = simulators_of(loaded).issuers[name].rules
+    wait_s = row.request_timeout_s or network.timers.issuer_s
+    return Issuer(
+        IssuerProfile(
+            name=name,
+            dialect=row.dialect,
+            framing=row.framing,
+            header=row.header,
+            zpk=row.zpk,
+            zak=row.zak,
+            currency=network.switch.currency,
+        ),
+        keyring=keyring_of(loaded),
+        cards=cards_of(name),
+        clock=SystemClock(),
+        random=SystemRandom(),
+        rules=(
+            *(msgspec.convert(rule, Rule) for rule in rules),
+            *standing_rules(late_s=wait_s + LATE_BY_S),
+        ),
+        log_path=log_path,
+    )
+
+
+async def check_listening(loaded: LoadedNetwork, terminal_id: str) -> None:
+    """Find out whether the switch takes connections of a terminal.
+
+    Raises
+    ------
+    Failure
+        Nobody listens there.
+    """
+    row = loaded.network.terminals[terminal_id]
+    listener = loaded.network.listeners[row.listener]
+    try:
+        with trio.fail_after(CONNECT_TIMEOUT_S):
+            stream = await _connector(loaded, terminal_id)()
+    except (OSError, trio.TooSlowError):
+        raise Failure(
+            f"no switch listens on {listener.host}:{listener.port}",
+            fix="start the network in another window: make up",
+            exit_code=UNREACHABLE,
+        ) from None
+    with suppress(trio.BrokenResourceError):
+        await trio.aclose_forcefully(stream)
+
+
+def _connector(loaded: LoadedNetwork, terminal_id: str) -> Connect:
+    """Give what connects a terminal to its listener, over TLS where it must be."""
+    row = loaded.network.terminals[terminal_id]
+    listener = loaded.network.listeners[row.listener]
+    make_context: Callable[[], ssl.SSLContext] | None = None
+    if listener.tls is not None:
+        assert row.tls is not None, "checked when the configuration was loaded"
+        files = tls_files(loaded, row.tls)
+
+        def make_context() -> ssl.SSLContext:
+            context = ssl.create_default_context(cafile=files.ca)
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+            context.load_cert_chain(files.certificate, files.key)
+            return context
+
+    async def connect() -> trio.abc.Stream:
+        stream = await trio.open_tcp_stream(listener.host, listener.port)
+        if make_context is None:
+            return stream
+        secure = trio.SSLStream(stream, make_context(), server_hostname=listener.host)
+        try:
+            await secure.do_handshake()
+        except trio.BrokenResourceError as broken:
+            raise ConnectionError(str(broken.__cause__ or broken)) from None
+        return secure
+
+    return connect
