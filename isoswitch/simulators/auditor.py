@@ -1,0 +1,285 @@
+"""The auditor: do terminal, switch and issuer tell the same story of every payment?
+
+Three sides are compared transaction by transaction: what the terminal believes, what
+the switch stored, what the issuers booked. What must hold:
+
+1.  An approval that an issuer keeps is an approval that the switch gave, or its
+    reversal is on its way.
+2.  An approval that the switch gave, and nobody reversed, is booked once, with the same
+    amount.
+3.  A transaction that was opened is closed, or a reversal of it is owed.
+4.  A terminal believes to have paid what the switch approved, and nothing else.
+5.  Nothing lies in quarantine, and no secret lies anywhere in clear.
+
+What is only under way (a reversal not delivered yet, a terminal still waiting) is
+*pending* and no finding; a run that has come to rest has nothing pending.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.sealing import load_outcome
+from isoswitch.journal.records import RecordKind
+from isoswitch.simulators.accounts import DEBITS
+from isoswitch.simulators.beliefs import Belief, BeliefState
+from isoswitch.simulators.bookings import Booking, BookingKind, Bookings
+from isoswitch.simulators.leaks import Leak
+from isoswitch.store.port import (
+    SafEntry,
+    Store,
+    StoredTransaction,
+    TransactionState,
+)
+
+RECORDS_PER_READ = 1000
+_MONEY_KINDS = frozenset(kind.value for kind, sign in DEBITS.items() if sign)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreView:
+    """What the switch stored: its transactions, what it owes, what it gave up on."""
+
+    transactions: tuple[StoredTransaction, ...]
+    pending_saf: tuple[SafEntry, ...] = ()
+    quarantined: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One difference: which transaction, what is wrong, and what each side says."""
+
+    transaction: str
+    what: str
+    sides: str = ""
+
+    def __str__(self) -> str:
+        told = f" ({self.sides})" if self.sides else ""
+        return f"{self.transaction}: {self.what}{told}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What an audit found.
+
+    ``is_clean``: nothing is wrong. ``is_settled``: nothing is under way either.
+    """
+
+    findings: tuple[Finding, ...]
+    pending: tuple[str, ...]
+    compared: int
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether no difference was found."""
+        return not self.findings
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no difference was found and nothing is under way."""
+        return not self.findings and not self.pending
+
+    def describe(self) -> str:
+        """Tell the verdict in lines for people."""
+        head = f"{self.compared} transactions compared: "
+        head += "all sides agree" if self.is_clean else f"{len(self.findings)} differ"
+        lines = [head, *(f"  differs  {finding}" for finding in self.findings)]
+        return "\n".join([*lines, *(f"  pending  {each}" for each in self.pending)])
+
+
+async def view_store(store: Store) -> StoreView:
+    """Read everything that an audit needs from a store."""
+    ids: dict[str, None] = {}
+    quarantined: list[str] = []
+    after_seq = 0
+    while chained := await store.records(after_seq=after_seq, limit=RECORDS_PER_READ):
+        after_seq = chained[-1].seq
+        for each in chained:
+            record = each.record
+            if record.transaction_id:
+                ids[record.transaction_id] = None
+            if record.kind is RecordKind.QUARANTINED:
+                quarantined.append(record.transaction_id)
+    found = [await store.find_transaction(each) for each in ids]
+    return StoreView(
+        transactions=tuple(each for each in found if each is not None),
+        pending_saf=tuple(await store.pending_saf()),
+        quarantined=tuple(quarantined),
+    )
+
+
+def audit(
+    *,
+    view: StoreView,
+    bookings: Mapping[str, Bookings],
+    beliefs: Iterable[Belief] = (),
+    leaks: Iterable[Leak] = (),
+) -> Verdict:
+    """Compare the sides; ``bookings`` are the books by the issuer's endpoint name."""
+    case = _Case(view, bookings, tuple(beliefs))
+    findings = [
+        *_check_books(case),
+        *(finding for row in case.rows for finding in _check_row(case, row)),
+        *(
+            finding
+            for belief in case.beliefs
+            for finding in _check_belief(case, belief)
+        ),
+        *(
+            Finding(transaction=each or "node", what="lies in quarantine")
+            for each in view.quarantined
+        ),
+        *(Finding(transaction="output", what=str(leak)) for leak in leaks),
+    ]
+    return Verdict(
+        findings=tuple(findings),
+        pending=tuple(_pending(case)),
+        compared=len(case.rows),
+    )
+
+
+class _Case:
+    """The three sides, indexed by what links them."""
+
+    def __init__(
+        self,
+        view: StoreView,
+        bookings: Mapping[str, Bookings],
+        beliefs: Sequence[Belief],
+    ) -> None:
+        self.view = view
+        self.bookings = bookings
+        self.beliefs = [each for each in beliefs if each.kind.value in _MONEY_KINDS]
+        self.rows = [row for row in view.transactions if row.kind in _MONEY_KINDS]
+        self.owed = {entry.transaction_id for entry in view.pending_saf}
+        self.books_by_rrn: dict[str, list[tuple[str, Booking]]] = defaultdict(list)
+        for issuer, books in bookings.items():
+            for booking in books.entries:
+                self.books_by_rrn[booking.rrn].append((issuer, booking))
+        self._rows_by_trace: dict[tuple[str, str], list[StoredTransaction]] = (
+            defaultdict(list)
+        )
+        for row in self.rows:
+            self._rows_by_trace[row.terminal_id, row.stan].append(row)
+
+    def find_row(self, belief: Belief) -> StoredTransaction | None:
+        """Find what the switch stored of a terminal's transaction."""
+        for row in self._rows_by_trace[belief.terminal_id, belief.stan]:
+            if not row.local_at or row.local_at[:19] == belief.local_at.isoformat():
+                return row
+        return None
+
+    def kept_minor(self, row: StoredTransaction) -> int:
+        """Give what all issuers together still hold for a transaction."""
+        kept = 0
+        for _, booking in self.books_by_rrn[row.rrn]:
+            if booking.kind is BookingKind.APPROVED:
+                kept += booking.amount_minor
+            elif booking.kind is BookingKind.REVERSED:
+                kept -= booking.amount_minor
+        return kept
+
+    def sides(self, row: StoredTransaction) -> str:
+        """Tell what switch and issuers say of a transaction."""
+        booked = ", ".join(
+            f"{issuer} {booking.kind.value} {_money(booking)}"
+            for issuer, booking in self.books_by_rrn[row.rrn]
+        )
+        return f"switch: {_switch_story(row)}; issuers: {booked or 'nothing'}"
+
+
+def _check_row(case: _Case, row: StoredTransaction) -> Iterator[Finding]:
+    """Compare switch and issuers."""
+    what = ""
+    kept, promised = case.kept_minor(row), _promised_minor(row)
+    if row.id in case.owed:
+        return
+    if row.state is not TransactionState.CLOSED:
+        what = "neither closed nor owed a reversal"
+    elif kept and not promised:
+        what = "an issuer keeps money that the switch did not approve"
+    elif promised and not kept:
+        what = "the switch approved what no issuer booked"
+    elif kept != promised:
+        what = "switch and issuers differ in the amount"
+    if what:
+        yield Finding(transaction=row.id, what=what, sides=case.sides(row))
+
+
+def _check_belief(case: _Case, belief: Belief) -> Iterator[Finding]:
+    """Compare terminal and switch."""
+    row = case.find_row(belief)
+    what = ""
+    if row is None:
+        if belief.state is BeliefState.APPROVED:
+            what = "the switch knows nothing of what it seems to have approved"
+    elif belief.state is BeliefState.APPROVED:
+        sign = DEBITS[Kind(row.kind)]
+        if _promised_minor(row) != belief.approved_minor * sign:
+            what = "the terminal believes to have paid another amount"
+    elif belief.state in _UNPAID and _promised_minor(row) and row.id not in case.owed:
+        what = "the switch approved what the terminal believes unpaid"
+    if what:
+        sides = case.sides(row) if row else ""
+        yield Finding(transaction=str(belief), what=what, sides=sides)
+
+
+def _check_books(case: _Case) -> Iterator[Finding]:
+    """Look for what an issuer booked twice, or for nobody."""
+    known = {row.rrn for row in case.view.transactions}
+    for issuer, books in case.bookings.items():
+        approvals = Counter(
+            booking.key
+            for booking in books.entries
+            if booking.kind is BookingKind.APPROVED
+        )
+        for key, times in approvals.items():
+            if times > 1:
+                yield Finding(
+                    transaction=key.rrn, what=f"{issuer} booked it {times} times"
+                )
+            if key.rrn not in known and books.approved_minor(key):
+                yield Finding(
+                    transaction=key.rrn,
+                    what=f"{issuer} booked what the switch never opened",
+                )
+
+
+def _pending(case: _Case) -> Iterator[str]:
+    for entry in case.view.pending_saf:
+        yield (
+            f"{entry.transaction_id}: a message is owed to {entry.endpoint} "
+            f"({entry.attempts} attempts)"
+        )
+    for belief in case.beliefs:
+        if belief.state in _UNFINISHED:
+            yield f"{belief}: the terminal is not done"
+
+
+def _promised_minor(row: StoredTransaction) -> int:
+    """Give what the switch approved and did not undo, as a debit."""
+    if row.reversed or not row.outcome:
+        return 0
+    outcome = load_outcome(row.outcome)
+    if not outcome.is_approved:
+        return 0
+    minor = outcome.amount.minor if outcome.amount else row.amount_minor
+    return minor * DEBITS[Kind(row.kind)]
+
+
+def _switch_story(row: StoredTransaction) -> str:
+    code = load_outcome(row.outcome).code.value if row.outcome else "no outcome"
+    undone = ", reversed" if row.reversed else ""
+    return f"{row.state.value}, {code} {Money(row.amount_minor, row.currency)}{undone}"
+
+
+def _money(booking: Booking) -> Money:
+    return Money(booking.amount_minor, booking.currency)
+
+
+_UNPAID = frozenset({BeliefState.DECLINED, BeliefState.REVERSED, BeliefState.NOT_SENT})
+_UNFINISHED = frozenset({BeliefState.OPEN, BeliefState.REVERSING})

@@ -1,0 +1,257 @@
+"""A simulated issuer host: it signs on, verifies, decides, books, answers and fails.
+
+Serve it on any byte stream or on TCP. A request passes through here in four steps:
+decode, look up the reaction in the rules, decide (``accounts.py``), answer with or
+without the fault that the reaction asks for. Everything but the wire is synchronous:
+no request waits for another, and late answers wait in their wire.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import trio
+
+from isoswitch.codecs import headers
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.errors import (
+    DecodeError,
+    MacMismatch,
+    PinBlockInvalid,
+)
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.dialects.mti import ANSWERS
+from isoswitch.codecs.dialects.registry import get_dialect
+from isoswitch.codecs.framing import get_framing
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.simulators.accounts import Accounts
+from isoswitch.simulators.bookings import Bookings
+from isoswitch.simulators.cards import TestCard
+from isoswitch.simulators.issuer_crypto import decrypt_pin, generate_mac, verify_mac
+from isoswitch.simulators.keyring import Keyring
+from isoswitch.simulators.rules import NORMAL, Fault, Reaction, Rule, RuleBook
+from isoswitch.simulators.wire import Wire
+from isoswitch.switch.ports import Clock
+
+NETWORK_KINDS = frozenset(
+    {Kind.SIGN_ON, Kind.SIGN_OFF, Kind.ECHO, Kind.KEY_CHANGE, Kind.CUTOVER}
+)
+GARBAGE_BYTES = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerProfile:
+    """How a simulated issuer speaks, and the names of the keys it shares."""
+
+    name: str
+    dialect: str
+    framing: str
+    zpk: str
+    zak: str
+    header: str = ""
+    currency: str = "978"
+
+
+class Issuer:
+    """One issuer with its accounts, books and rules; serves many connections.
+
+    ``bookings`` is what an auditor reads; ``counts`` tells what came that was not a
+    proper request.
+    """
+
+    def __init__(
+        self,
+        profile: IssuerProfile,
+        *,
+        keyring: Keyring,
+        cards: Iterable[TestCard],
+        clock: Clock,
+        random: Random,
+        rules: Iterable[Rule] = (),
+        log_path: Path | None = None,
+    ) -> None:
+        self.profile = profile
+        self.bookings = Bookings(log_path)
+        self.accounts = Accounts(cards, self.bookings, random=random)
+        self.counts: Counter[str] = Counter()
+        self.wires: list[Wire] = []
+        self._signed_on: set[Wire] = set()
+        self._zpk = keyring.get_key(profile.zpk)
+        self._zak = keyring.get_key(profile.zak)
+        self._clock = clock
+        self._random = random
+        self._rules = RuleBook(rules, random=random)
+        self._dialect = get_dialect(profile.dialect)
+        self._framing = get_framing(profile.framing)
+        self._away_until = -math.inf
+
+    def set_rules(self, rules: Iterable[Rule]) -> None:
+        """Replace the rules, also in the middle of a run."""
+        self._rules = RuleBook(rules, random=self._random)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the issuer drops every connection now."""
+        return trio.current_time() < self._away_until
+
+    def go_away(self, away_s: float) -> None:
+        """Drop all connections and refuse new ones for a time."""
+        self._away_until = trio.current_time() + away_s
+        for wire in self.wires:
+            wire.close()
+
+    async def run(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve on TCP until cancelled; started with the address it listens on."""
+        listeners = await trio.open_tcp_listeners(port, host=host)
+        address = listeners[0].socket.getsockname()
+        task_status.started((address[0], address[1]))
+        await trio.serve_listeners(self.serve_stream, listeners)
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection until either side closes it."""
+        if self.is_away:
+            await trio.aclose_forcefully(stream)
+            return
+        wire = Wire(stream, self._framing)
+        self.wires.append(wire)
+        try:
+            await wire.run(lambda payload: self._receive(wire, payload))
+        finally:
+            self.wires.remove(wire)
+            self._signed_on.discard(wire)
+
+    def _receive(self, wire: Wire, payload: bytes) -> None:
+        """Take one message from the wire and send what it comes to."""
+        try:
+            header, raw = headers.split(self.profile.header, payload)
+            request = self._dialect.codec.decode(raw)
+        except DecodeError:
+            self.counts["undecodable"] += 1
+            return
+        if request.mti not in ANSWERS:
+            self.counts["not a request"] += 1
+            return
+        reaction, outcome = self._process(wire, request)
+        if reaction.books and reaction.fault is not Fault.SILENCE:
+            answer = self._answer(request, outcome, reaction)
+            self._send(
+                wire, headers.swap(self.profile.header, header), answer, reaction
+            )
+
+    def _process(self, wire: Wire, request: Message) -> tuple[Reaction, Outcome]:
+        """Look up the reaction to a request and decide it."""
+        now = self._clock.now()
+        try:
+            txn = self._dialect.to_transaction(
+                request, reference=now, currency=self.profile.currency
+            )
+        except DecodeError:
+            self.counts["senseless"] += 1
+            return NORMAL, Outcome.declined(ResponseCode.FORMAT_ERROR)
+        reaction = self._rules.react(txn)
+        if not reaction.books:
+            return reaction, Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE)
+        if txn.kind in NETWORK_KINDS:
+            return reaction, self._network_outcome(wire, txn)
+        return reaction, self._money_outcome(request, txn, reaction)
+
+    def _network_outcome(self, wire: Wire, txn: Transaction) -> Outcome:
+        if txn.kind is Kind.SIGN_ON:
+            self._signed_on.add(wire)
+        elif txn.kind is Kind.SIGN_OFF:
+            self._signed_on.clear()
+        return Outcome(code=ResponseCode.APPROVED)
+
+    def _money_outcome(
+        self, request: Message, txn: Transaction, reaction: Reaction
+    ) -> Outcome:
+        """Verify, then decide; what does not verify is not booked."""
+        if not self._signed_on:
+            self.counts["before sign-on"] += 1
+            return Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE)
+        try:
+            self._verify_mac(request)
+        except MacMismatch:
+            self.counts["wrong mac"] += 1
+            return Outcome.declined(ResponseCode.SECURITY_VIOLATION)
+        now = self._clock.now()
+        if txn.kind is Kind.REVERSAL:
+            return self.accounts.reverse(txn, now=now)
+        try:
+            pin_matches = self._pin_matches(txn)
+        except PinBlockInvalid:
+            self.counts["bad pin block"] += 1
+            return Outcome.declined(ResponseCode.CRYPTOGRAPHIC_ERROR)
+        return self.accounts.authorise(txn, reaction, pin_matches=pin_matches, now=now)
+
+    def _verify_mac(self, request: Message) -> None:
+        """Check the MAC of a request; one without a MAC does not verify."""
+        de = self._dialect.mac_field(request)
+        if de is None:
+            msg = "no MAC"
+            raise MacMismatch(msg)
+        verify_mac(self._zak, request.raw[: request.offset(de)], _octets(request[de]))
+
+    def _pin_matches(self, txn: Transaction) -> bool | None:
+        """Compare the PIN with the card's; None without a PIN or an account."""
+        account = self.accounts.find_account(txn)
+        if txn.pin_block is None or txn.pan is None or account is None:
+            return None
+        return decrypt_pin(self._zpk, txn.pin_block, txn.pan) == account.card.pin
+
+    def _answer(
+        self, request: Message, outcome: Outcome, reaction: Reaction
+    ) -> Message:
+        """Build the answer, spoilt as the reaction asks."""
+        with_mac = (
+            self._dialect.mac_field(request) is not None
+            and reaction.fault is not Fault.NO_MAC
+        )
+        answer = self._dialect.to_response(request, outcome, mac=with_mac)
+        if reaction.fault is Fault.WRONG_ECHO:
+            answer = answer.replace({41: "ELSEWHER"})
+        if reaction.fields:
+            answer = answer.replace(reaction.fields)
+        de = self._dialect.mac_field(answer)
+        if de is None:
+            return answer
+        mac = generate_mac(self._zak, answer.raw[: answer.offset(de)])
+        if reaction.fault is Fault.WRONG_MAC:
+            mac = bytes(octet ^ 0xFF for octet in mac)
+        return answer.replace({de: mac})
+
+    def _send(
+        self, wire: Wire, header: bytes, answer: Message, reaction: Reaction
+    ) -> None:
+        """Send an answer now or later, once, twice, or something else instead."""
+        payload = header + answer.raw
+        fault = reaction.fault
+        if fault is Fault.DISCONNECT:
+            wire.close()
+        elif fault is Fault.AWAY:
+            self.go_away(reaction.away_s)
+        elif fault is Fault.GARBAGE:
+            wire.send_nowait(self._random.randbytes(GARBAGE_BYTES))
+        else:
+            delay_s = reaction.delay.sample_s(self._random) if reaction.delay else 0.0
+            for _ in range(2 if fault is Fault.DUPLICATE else 1):
+                if delay_s > 0:
+                    at = trio.current_time() + delay_s
+                    wire.send_later_nowait(payload, at=at)
+                else:
+                    wire.send_nowait(payload)
+
+
+def _octets(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else bytes.fromhex(value)
