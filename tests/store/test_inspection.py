@@ -1,0 +1,298 @@
+"""Tampering with a store file shows, and says where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import apsw
+import pytest
+
+from isoswitch.codecs.canonical.errors import StoreUnavailable, VerificationFailed
+from isoswitch.journal.chain import (
+    GENESIS,
+    Checkpoint,
+    chain_hash,
+    encode_record,
+)
+from isoswitch.journal.merkle import MerkleTree
+from isoswitch.journal.records import RecordKind
+from isoswitch.store.inspection import StoreContradiction, inspect_store
+from isoswitch.store.port import (
+    Move,
+    SafState,
+    TransactionState,
+    UnitOfWork,
+)
+from isoswitch.store.reader import open_reader
+from isoswitch.store.schema import connect_writer
+from isoswitch.store.sqlite import open_sqlite_store
+from tests.store.driving import write
+from tests.store.units import (
+    closing,
+    opening,
+    record,
+    saf_entry,
+    saf_update,
+    timing_out,
+    transaction,
+)
+
+PURCHASES = 20
+SEED = 7
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Make a store with purchases that were approved, timed out, or are under way."""
+    path = tmp_path / "store.db"
+    numbers = [str(number) for number in range(1, PURCHASES + 1)]
+    ends = [(opening, closing), (opening, timing_out), (opening,)]
+    batches = [
+        [make(number) for make in ends[place % 3]]
+        for place, number in enumerate(numbers)
+    ]
+    batches.append([saf_update(1, state=SafState.DELIVERED)])
+    write(connect_writer(path), batches, checkpoint_pages=1000)
+    return path
+
+
+def _tamper(path: Path, *statements: str) -> None:
+    """Change the file as somebody with the database's tools would."""
+    connection = apsw.Connection(str(path))
+    connection.execute("DROP TRIGGER journal_is_not_changed")
+    connection.execute("DROP TRIGGER journal_is_not_cut")
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def _rechain(path: Path) -> None:
+    """Compute all hashes anew, as an insider would to hide a change."""
+    connection = apsw.Connection(str(path))
+    head = GENESIS
+    for seq, encoded in connection.execute(
+        "SELECT seq, record FROM journal ORDER BY seq"
+    ).fetchall():
+        head = chain_hash(head, seq, encoded.encode())
+        connection.execute("UPDATE journal SET hash = ? WHERE seq = ?", (head, seq))
+    connection.close()
+
+
+def test_an_untouched_store_is_sound(path: Path) -> None:
+    verdict = inspect_store(path)
+    assert verdict.is_sound
+    with open_reader(path) as reader:
+        assert (verdict.chain.last_seq, verdict.chain.head) == reader.head()
+
+
+TAMPERINGS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "edit": (1, ("UPDATE journal SET record = replace(record, '12.50', '99.50')",)),
+    "space": (7, ("UPDATE journal SET record = record || ' ' WHERE seq = 7",)),
+    "empty": (7, ("UPDATE journal SET record = '' WHERE seq = 7",)),
+    "hash": (7, ("UPDATE journal SET hash = zeroblob(32) WHERE seq = 7",)),
+    "delete": (7, ("DELETE FROM journal WHERE seq = 7",)),
+    "delete-first": (1, ("DELETE FROM journal WHERE seq = 1",)),
+    "delete-and-renumber": (
+        7,
+        (
+            "DELETE FROM journal WHERE seq = 7",
+            "UPDATE journal SET seq = seq - 1 WHERE seq > 7",
+        ),
+    ),
+    "insert": (
+        8,
+        (
+            "UPDATE journal SET seq = -seq WHERE seq > 7",
+            "UPDATE journal SET seq = 1 - seq WHERE seq < 0",
+            """INSERT INTO journal SELECT 8, transaction_id, record, hash
+            FROM journal WHERE seq = 7""",
+        ),
+    ),
+    "swap": (
+        7,
+        (
+            "UPDATE journal SET seq = -1 WHERE seq = 7",
+            "UPDATE journal SET seq = 7 WHERE seq = 8",
+            "UPDATE journal SET seq = 8 WHERE seq = -1",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_a_change_of_the_journal_is_found_where_it_was_made(
+    path: Path, name: str
+) -> None:
+    first_bad, statements = TAMPERINGS[name]
+    _tamper(path, *statements)
+    verdict = inspect_store(path)
+    assert not verdict.is_sound
+    assert verdict.chain.first_bad_seq == first_bad
+
+
+def test_a_flip_of_any_byte_of_any_record_is_found(path: Path) -> None:
+    random = Random(SEED)
+    with open_reader(path) as reader:
+        links = list(reader.links())
+    for _ in range(100):
+        link = random.choice(links)
+        flipped = bytearray(link.encoded)
+        flipped[random.randrange(len(flipped))] ^= 1
+        _set_record(path, link.seq, bytes(flipped))
+        assert inspect_store(path).chain.first_bad_seq == link.seq, f"seed {SEED}"
+        _set_record(path, link.seq, link.encoded)
+    assert inspect_store(path).is_sound
+
+
+def _set_record(path: Path, seq: int, encoded: bytes) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("DROP TRIGGER IF EXISTS journal_is_not_changed")
+    connection.execute(
+        "UPDATE journal SET record = ? WHERE seq = ?", (encoded.decode(), seq)
+    )
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("DELETE FROM journal WHERE seq > 70",),
+        ("UPDATE journal SET record = replace(record, '12.50', '99.50')",),
+    ],
+    ids=["truncate", "edit"],
+)
+def test_what_is_chained_anew_shows_only_against_what_is_kept_outside(
+    path: Path, statements: tuple[str, ...]
+) -> None:
+    before = inspect_store(path).chain
+    _tamper(path, *statements)
+    _rechain(path)
+    assert inspect_store(path).chain.is_sound
+    outside = {before.last_seq: before.head}
+    assert not inspect_store(path, heads=outside).is_sound
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        (
+            "UPDATE journal SET transaction_id = '2' WHERE seq = 1",
+            "record 1: it does not hold that a record lies under the transaction",
+        ),
+        (
+            "DELETE FROM transactions WHERE id = '3'",
+            "transaction 3: it does not hold that a transaction in the journal has",
+        ),
+        (
+            "UPDATE transactions SET state = 'closed' WHERE id = '3'",
+            "transaction 3: it does not hold that the state of a transaction",
+        ),
+        (
+            "UPDATE transactions SET state = 'sending' WHERE id = '1'",
+            "transaction 1: it does not hold that the state of a transaction",
+        ),
+        (
+            "DELETE FROM saf WHERE transaction_id = '2'",
+            "transaction 2: it does not hold that a reversal that is owed stands",
+        ),
+        (
+            "UPDATE saf SET transaction_id = '1' WHERE id = 1",
+            "entry 1: it does not hold that a reversal in store and forward was owed",
+        ),
+    ],
+    ids=["moved-record", "no-row", "closed", "reopened", "saf-gone", "saf-alien"],
+)
+def test_a_table_that_does_not_follow_from_the_journal_is_found(
+    path: Path, statement: str, finding: str
+) -> None:
+    _tamper(path, statement)
+    verdict = inspect_store(path)
+    assert verdict.chain.is_sound
+    assert not verdict.is_sound
+    assert any(found.startswith(finding) for found in verdict.findings)
+
+
+def test_a_row_that_only_holds_a_key_needs_no_records(path: Path) -> None:
+    """The reversal of an unknown original takes the original's key."""
+    tombstone = transaction(
+        "98", fingerprint="", state=TransactionState.CLOSED, reversed=True
+    )
+    unit = UnitOfWork(records=(record(RecordKind.EXCEPTION, "99"),), opens=(tombstone,))
+    write(connect_writer(path), [[unit]], checkpoint_pages=1000)
+    assert inspect_store(path).is_sound
+
+
+def test_a_transaction_reversed_while_it_is_sent_is_closed(path: Path) -> None:
+    move = Move(
+        id="3",
+        expect=TransactionState.SENDING,
+        state=TransactionState.CLOSED,
+        mark_reversed=True,
+    )
+    unit = UnitOfWork(
+        records=(record(RecordKind.REVERSAL_OWED, "3"),),
+        moves=(move,),
+        saf_puts=(saf_entry("3"),),
+    )
+    write(connect_writer(path), [[unit]], checkpoint_pages=1000)
+    assert inspect_store(path).is_sound
+
+
+@pytest.mark.parametrize(
+    ("size", "is_trusted", "is_sound"),
+    [(10, True, True), (10, False, False), (11, True, False)],
+    ids=["right", "unsigned", "wrong-root"],
+)
+def test_a_checkpoint_is_believed_when_it_is_signed_and_its_root_is_met(
+    path: Path, *, size: int, is_trusted: bool, is_sound: bool
+) -> None:
+    tree = MerkleTree()
+    with open_reader(path) as reader:
+        for link in list(reader.links())[:10]:
+            tree.append(link.hash)
+    checkpoint = record(
+        RecordKind.CHECKPOINT,
+        size=size,
+        root=tree.root().hex(),
+        key="journal/sign",
+        signature="00",
+    )
+    unit = UnitOfWork(records=(checkpoint,))
+    write(connect_writer(path), [[unit]], checkpoint_pages=1000)
+
+    def verify(seen: Checkpoint) -> None:
+        assert seen.size == size
+        if not is_trusted:
+            msg = "signature"
+            raise VerificationFailed(msg)
+
+    assert inspect_store(path, verify_signature=verify).is_sound is is_sound
+
+
+def test_a_damaged_file_is_found_or_refused(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * 4] = bytes(4096)
+    path.write_bytes(content)
+    try:
+        verdict = inspect_store(path)
+    except StoreUnavailable:
+        return
+    assert not verdict.is_sound
+
+
+async def test_a_store_whose_newest_records_are_broken_does_not_open(
+    path: Path,
+) -> None:
+    _tamper(path, "UPDATE journal SET record = record || ' ' WHERE seq = 7")
+    with pytest.raises(StoreContradiction, match="record 7"):
+        async with open_sqlite_store(path):
+            pass
+
+
+def test_records_of_a_known_shape_are_read_the_same_by_the_inspection() -> None:
+    """The rules of the inspection look into the canonical JSON by these names."""
+    encoded = encode_record(record(RecordKind.CLOSED, "1"))
+    query = "SELECT ? ->> 'kind', ?1 ->> 'transaction_id'"
+    row = apsw.Connection(":memory:").execute(query, (encoded.decode(),)).get
+    assert row == ("closed", "1")
