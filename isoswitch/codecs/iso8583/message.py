@@ -84,7 +84,13 @@ class Message:
 
     def values(self) -> dict[int, Value]:
         """All fields and their values."""
-        return {de: self[de] for de in self._layout.numbers}
+        layout, marks = self._located()
+        fields, places, raw = layout.codec.fields, layout.places, self.raw
+        values = {}
+        for de in layout.numbers:
+            base, start, last, end = places[de]
+            values[de] = fields[de].read(raw, marks[base] + start, marks[last] + end)
+        return values
 
     def offset(self, de: int) -> int:
         """Where the data of a field starts in ``raw``, after its length prefix."""
