@@ -17,10 +17,7 @@ from isoswitch.codecs.emv.bits import Row, explain_value
 from isoswitch.codecs.emv.contactless import Scheme, find_scheme_in, find_tag
 from isoswitch.codecs.emv.tags import NEVER_IN_CLEAR
 from isoswitch.codecs.emv.tlv import Tlv, TlvList
-
-_CARD_NUMBER_LIKE = re.compile(r"[1-9][0-9]{12,}")
-# Judging every part of a longer run costs too much and would find one anyway.
-_RUN_SIZE_MAX = 40
+from isoswitch.codecs.iso8583.masking import scan
 
 # The names that people use for tags on the phone.
 SHORT_NAMES: Mapping[str, tuple[str, Scheme | None]] = MappingProxyType(
@@ -125,9 +122,9 @@ def show_value(tag: str, value: bytes, *, unsafe: bool = False) -> str:
     if tag in NEVER_IN_CLEAR:
         return "***"
     # A card number may stand in the bytes as text: judge both forms.
-    if hide_card_numbers(spelled := value.decode("latin-1")) != spelled:
+    if scan(spelled := value.decode("latin-1")) != spelled:
         return "***"
-    return hide_card_numbers(text)
+    return scan(text)
 
 
 def unknown_tags(tlv: TlvList) -> Iterator[tuple[str, int]]:
@@ -143,38 +140,6 @@ def unknown_tags(tlv: TlvList) -> Iterator[tuple[str, int]]:
     for path, each in tlv.walk():
         if find_tag(each.tag, scheme) is None:
             yield path, len(each.value)
-
-
-def hide_card_numbers(text: str) -> str:
-    """Mask each run of digits that holds a number passing for a card's (Luhn).
-
-    Examples
-    --------
-    >>> hide_card_numbers("order 4111111111111111 of 20251231235959")
-    'order 411111******1111 of 20251231235959'
-    """
-    return _CARD_NUMBER_LIKE.sub(lambda run: _hide_in_run(run[0]), text)
-
-
-def _hide_in_run(run: str) -> str:
-    """Mask a run of digits where a card number may stand anywhere in it."""
-    if len(run) > _RUN_SIZE_MAX or any(map(_passes_luhn, _windows(run))):
-        return mask_pan(run)
-    return run
-
-
-def _windows(run: str) -> Iterator[str]:
-    """Give each part of the run that is as long as a card number."""
-    for size in range(13, min(19, len(run)) + 1):
-        for start in range(len(run) - size + 1):
-            yield run[start : start + size]
-
-
-def _passes_luhn(digits: str) -> bool:
-    doubled = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
-    odd = sum(int(digit) for digit in digits[-1::-2])
-    even = sum(doubled[int(digit)] for digit in digits[-2::-2])
-    return (odd + even) % 10 == 0
 
 
 def _to_text(value: bytes) -> str:

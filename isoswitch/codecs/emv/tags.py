@@ -409,6 +409,12 @@ TAGS: Mapping[str, Tag] = MappingProxyType(
         "DF61": Tag("DS digest H", "kernel", "b", 8, 8),
         "DF62": Tag("DS ODS info", "terminal", "b", 1, 1),
         "DF63": Tag("DS ODS term", "terminal", "b", 0, 160),
+        "FF00": Tag("UnionPay signature slip: merchant name", "terminal", "b", 0, 252),
+        "FF01": Tag(
+            "UnionPay signature slip: transaction name", "terminal", "b", 0, 252
+        ),
+        "FF02": Tag("UnionPay signature slip: operator", "terminal", "b", 0, 252),
+        "FF06": Tag("UnionPay signature slip: date and time", "terminal", "b", 0, 252),
         "DF8104": Tag("Balance read before GENERATE AC", "kernel", "n", 6, 6),
         "DF8105": Tag("Balance read after GENERATE AC", "kernel", "n", 6, 6),
         "DF8106": Tag("Data needed", "kernel", "b", 0, 252),

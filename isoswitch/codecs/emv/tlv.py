@@ -128,7 +128,9 @@ class TlvList:
         return f"TlvList({', '.join(each.tag for each in self.objects)})"
 
 
-def decode_tlv(data: bytes, *, path: str = "", offset: int = 0) -> TlvList:
+def decode_tlv(
+    data: bytes, *, path: str = "", offset: int = 0, is_flat: bool = False
+) -> TlvList:
     """Read objects until the data ends.
 
     Parameters
@@ -137,6 +139,8 @@ def decode_tlv(data: bytes, *, path: str = "", offset: int = 0) -> TlvList:
         At most ``SIZE_MAX`` bytes.
     path, offset
         Where the data stands in its message, for the path and offset of errors.
+    is_flat
+        Take templates as plain values: some networks' own tags only look like them.
 
     Raises
     ------
@@ -154,7 +158,7 @@ def decode_tlv(data: bytes, *, path: str = "", offset: int = 0) -> TlvList:
     ...     print(error)
     field 55.9F02, offset 2: length is missing
     """
-    return _Decoder(data, path, offset).run()
+    return _Decoder(data, path, offset, is_flat=is_flat).run()
 
 
 def primitive(tag: str, value: bytes) -> Tlv:
@@ -234,8 +238,9 @@ class _Template:
 class _Decoder:
     """One pass over the data with a stack of open templates."""
 
-    def __init__(self, data: bytes, path: str, offset: int) -> None:
+    def __init__(self, data: bytes, path: str, offset: int, *, is_flat: bool) -> None:
         self.data = data
+        self.is_flat = is_flat
         self.base = offset
         self.position = 0
         self.count = 0
@@ -277,7 +282,7 @@ class _Decoder:
         path = f"{inner.path}.{tag}" if inner.path else tag
         length, length_size = self._read_length(tag, path, inner.end)
         value_start = self.position
-        if not _is_template(self.data[start]):
+        if self.is_flat or not _is_template(self.data[start]):
             self.position += length
             value = self.data[value_start : self.position]
             inner.children.append(

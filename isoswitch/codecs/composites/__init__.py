@@ -1,0 +1,1 @@
+"""Fields within fields: positions, bitmaps, tags and data sets of the networks."""
