@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import trio
 
-from isoswitch.hsm.daemon import serve
 from isoswitch.hsm.settings import HsmdSettings
+from isoswitch.hsm.supervisor import Supervisor
 
 
 def run_hsmd(settings: HsmdSettings) -> None:
-    """Run the crypto process until SIGTERM or SIGINT.
+    """Run the crypto process until SIGTERM or SIGINT; SIGHUP reads the keys again.
 
     One line on standard output and, if named, the ready file tell that it answers.
 
@@ -27,7 +27,7 @@ def run_hsmd(settings: HsmdSettings) -> None:
         print(line, flush=True)
 
     try:
-        trio.run(lambda: serve(settings, on_ready=on_ready))
+        trio.run(lambda: Supervisor(settings).run(on_ready=on_ready))
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)

@@ -1,250 +1,169 @@
-"""The crypto process as its clients see it: one connection, many requests in flight.
+"""The crypto processes as their clients see them: one port over one or more tokens.
 
-Nothing is made per request but its frame and its place in a table: the caller parks,
-frames gather in one buffer that a single write empties once per scheduler pass, and a
-sweeper ends waits in order of their deadlines. That keeps a request at a few
-microseconds of this process.
+Requests go round the nodes in turn. All commands are functions of their arguments, so
+one that a node did not answer is run once more, on the next node, or on the same one
+after a restart. Each node has a breaker::
 
-All commands are functions of their arguments, so what was in flight when the
-connection broke is sent again, once, within its deadline. A longer outage makes
-requests fail at once.
+    closed --- a request finds it unavailable ---> open
+    open   --- known answers are right again  ---> closed
+
+While every breaker is open, requests still wait for a node that failed within the last
+deadline, which bridges a restart; after that they fail at once. A failed verification
+is an answer: it neither opens a breaker nor moves on to another node.
 """
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from itertools import count
+from itertools import cycle
 from pathlib import Path
 from typing import NoReturn
 
-import msgspec
-import outcome
 import trio
 
 from isoswitch.codecs.canonical.errors import HsmError, HsmUnavailable
-from isoswitch.hsm.port import AnyCommand
-from isoswitch.hsm.wire import (
-    FrameBuffer,
-    Request,
-    Status,
-    decode_reply,
-    encode,
-    error_of,
-)
+from isoswitch.hsm.connection import Connection, ConnectionBusy
+from isoswitch.hsm.groups import ungrouped
+from isoswitch.hsm.port import AnyCommand, CheckHealth
 
-_READ_BYTES = 65_536
-_SWEEP_S = 0.02
+_PROBE_MIN_S = 0.02
+_PROBE_MAX_S = 1.0
 
 
-class _Pending(msgspec.Struct, gc=False):
-    """One request in flight; ``frame`` is dropped once it was sent again."""
+class _Node:
+    """One crypto process and its breaker."""
 
-    task: trio.lowlevel.Task
-    frame: bytes
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.failed_at: float | None = None
+        self._failed = trio.Event()
+
+    def open_breaker(self, fault: HsmUnavailable) -> None:
+        if self.failed_at is None and not isinstance(fault, ConnectionBusy):
+            self.failed_at = trio.current_time()
+            self._failed.set()
+
+    async def probe(self, deadline_s: float) -> NoReturn:
+        """Close the breaker whenever the known answers are right again."""
+        while True:
+            await self._failed.wait()
+            pause_s = _PROBE_MIN_S
+            while not await self._is_healthy(deadline_s):
+                await trio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _PROBE_MAX_S)
+            self._failed = trio.Event()
+            self.failed_at = None
+
+    async def _is_healthy(self, deadline_s: float) -> bool:
+        deadline = trio.current_time() + deadline_s
+        try:
+            await self.connection.request([CheckHealth()], deadline=deadline)
+        except HsmError:
+            return False
+        return True
 
 
 class HsmClient:
-    """The ``Hsm`` port over the socket of a crypto process.
+    """The ``Hsm`` port over the sockets of one or more crypto processes.
 
-    After ``connect``, ``maintain`` must run in a task of its own for as long as the
-    client is used.
+    ``maintain`` must run in a task of its own for as long as the client is used.
 
     Parameters
     ----------
-    path
-        The socket of the crypto process.
+    paths
+        The sockets, one per token.
     deadline_s
-        How long a request may take, a reconnection in between included.
-    in_flight_max
-        Further requests are refused at once.
+        How long a request may take, the second attempt included.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        deadline_s: float = 0.5,
-        in_flight_max: int = 4096,
-        frame_bytes_max: int = 65_536,
-        reconnect_max_s: float = 1.0,
-    ) -> None:
-        self._path = path
+    def __init__(self, paths: Sequence[Path], *, deadline_s: float = 0.5) -> None:
+        if not paths:
+            msg = "at least one socket"
+            raise ValueError(msg)
+        self._nodes = [_Node(Connection(path)) for path in paths]
+        self._turn = cycle(self._nodes)
         self._deadline_s = deadline_s
-        self._in_flight_max = in_flight_max
-        self._frame_bytes_max = frame_bytes_max
-        self._reconnect_max_s = reconnect_max_s
-        self._stream: trio.SocketStream | None = None
-        self._numbers = count(1)
-        self._pending: dict[int, _Pending] = {}
-        self._deadlines: deque[tuple[float, int]] = deque()
-        self._out: list[bytes] = []
-        self._writer: trio.lowlevel.Task | None = None
-        self._broken_since: float | None = None
+        # Leaves time for the second node when the first does not answer at all.
+        self._attempt_s = deadline_s if len(paths) == 1 else deadline_s / 2
 
     async def run(self, *commands: AnyCommand) -> list[bytes]:
         """Run commands in order in one round trip; see ``Hsm.run``."""
         now = trio.current_time()
-        self._check_capacity(now)
-        number = next(self._numbers)
-        frame = encode(Request(number, list(commands)))
-        if len(frame) > self._frame_bytes_max:
-            raise HsmError("the request is longer than the crypto process allows")
-        self._pending[number] = _Pending(trio.lowlevel.current_task(), frame)
-        self._deadlines.append((now + self._deadline_s, number))
-        self._out.append(frame)
-        self._wake_writer()
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            # The reply, if one comes, finds nobody and is dropped.
-            del self._pending[number]
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        results: list[bytes] = await trio.lowlevel.wait_task_rescheduled(abort)
-        return results
+        node = self._choose(now)
+        try:
+            return await node.connection.request(
+                commands, deadline=now + self._attempt_s
+            )
+        except HsmUnavailable as fault:
+            node.open_breaker(fault)
+            if trio.current_time() >= now + self._deadline_s:
+                raise
+        node = self._choose(trio.current_time())
+        try:
+            return await node.connection.request(
+                commands, deadline=now + self._deadline_s
+            )
+        except HsmUnavailable as fault:
+            node.open_breaker(fault)
+            raise
 
     async def connect(self) -> None:
-        """Open the first connection.
+        """Connect to every node that listens.
 
         Raises
         ------
         HsmUnavailable
-            Nobody listens on the socket.
+            None does.
         """
-        try:
-            self._stream = await trio.open_unix_socket(os.fspath(self._path))
-        except OSError as fault:
-            msg = f"no crypto process listens on {self._path}: {fault.strerror}"
-            raise HsmUnavailable(msg) from fault
+        for node in self._nodes:
+            try:
+                await node.connection.connect()
+            except HsmUnavailable as fault:
+                node.open_breaker(fault)
+                if node is self._nodes[-1] and not self._is_any_connected():
+                    raise
 
     async def maintain(self) -> NoReturn:
-        """Use the connection and open the next one whenever it breaks."""
+        """Keep all connections, and close breakers when their nodes are healthy."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._sweep)
-            while True:
-                stream = self._stream or await self._reconnect()
-                self._stream = None
-                await self._serve(stream)
+            for node in self._nodes:
+                nursery.start_soon(node.connection.maintain)
+                nursery.start_soon(node.probe, self._deadline_s)
+            await trio.sleep_forever()
 
-    def _check_capacity(self, now: float) -> None:
-        if len(self._pending) >= self._in_flight_max:
-            raise HsmUnavailable("too many requests wait for the crypto process")
-        if (
-            self._broken_since is not None
-            and now - self._broken_since >= self._deadline_s
-        ):
-            raise HsmUnavailable("no connection to the crypto process")
+    def _choose(self, now: float) -> _Node:
+        """Give the next node with a closed breaker, or one that has just failed."""
+        for _ in self._nodes:
+            node = next(self._turn)
+            if node.failed_at is None:
+                return node
+        bridging = [
+            node
+            for node in self._nodes
+            if node.failed_at is not None and now - node.failed_at < self._deadline_s
+        ]
+        if not bridging:
+            raise HsmUnavailable("no crypto process is available")
+        return bridging[0]
 
-    def _wake_writer(self) -> None:
-        if self._writer is not None:
-            trio.lowlevel.reschedule(self._writer)
-            self._writer = None
-
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        """Use a connection until it breaks."""
-        self._broken_since = None
-        async with stream, trio.open_nursery() as nursery:
-            nursery.start_soon(self._write, stream, nursery.cancel_scope)
-            await self._read(stream)
-            nursery.cancel_scope.cancel()
-        self._broken_since = trio.current_time()
-
-    async def _reconnect(self) -> trio.SocketStream:
-        pause_s = 0.01
-        while True:
-            try:
-                stream = await trio.open_unix_socket(os.fspath(self._path))
-            except OSError:
-                await trio.sleep(pause_s)
-                pause_s = min(2 * pause_s, self._reconnect_max_s)
-            else:
-                self._send_again()
-                return stream
-
-    def _send_again(self) -> None:
-        """Queue what the broken connection left without a reply, once."""
-        self._out.clear()
-        for number, pending in list(self._pending.items()):
-            if pending.frame:
-                self._out.append(pending.frame)
-                pending.frame = b""
-            else:
-                msg = "the crypto process broke the connection twice"
-                self._finish(number, outcome.Error(HsmUnavailable(msg)))
-
-    async def _write(
-        self, stream: trio.SocketStream, connection: trio.CancelScope
-    ) -> None:
-        """Write what has gathered since the last pass of the scheduler."""
-        try:
-            while True:
-                if not self._out:
-                    await self._wait_output()
-                frames, self._out = self._out, []
-                await stream.send_all(b"".join(frames))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            connection.cancel()
-
-    async def _wait_output(self) -> None:
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._writer = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self._writer = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    async def _read(self, stream: trio.SocketStream) -> None:
-        """Give every reply to its waiting task, until the connection ends."""
-        frames = FrameBuffer(frame_bytes_max=self._frame_bytes_max)
-        try:
-            while data := await stream.receive_some(_READ_BYTES):
-                for body in frames.feed(bytes(data)):
-                    reply = decode_reply(body)
-                    if reply.status is Status.OK:
-                        self._finish(reply.number, outcome.Value(reply.results))
-                    else:
-                        self._finish(reply.number, outcome.Error(error_of(reply)))
-        except (trio.BrokenResourceError, trio.ClosedResourceError, HsmError):
-            # What is not a reply is not our crypto process: connect again.
-            return
-
-    def _finish(self, number: int, result: outcome.Outcome[list[bytes]]) -> None:
-        pending = self._pending.pop(number, None)
-        if pending is not None:
-            trio.lowlevel.reschedule(pending.task, result)
-
-    async def _sweep(self) -> NoReturn:
-        """End the waits whose deadline has passed."""
-        while True:
-            await trio.sleep(_SWEEP_S)
-            now = trio.current_time()
-            while self._deadlines and self._deadlines[0][0] <= now:
-                _, number = self._deadlines.popleft()
-                if number in self._pending:
-                    msg = "the crypto process did not answer in time"
-                    self._finish(number, outcome.Error(HsmUnavailable(msg)))
+    def _is_any_connected(self) -> bool:
+        return any(node.connection.is_connected for node in self._nodes)
 
 
 @asynccontextmanager
-async def open_hsm(path: Path, *, deadline_s: float = 0.5) -> AsyncIterator[HsmClient]:
-    """Connect to the crypto process for the length of a block.
+async def open_hsm(*paths: Path, deadline_s: float = 0.5) -> AsyncIterator[HsmClient]:
+    """Connect to crypto processes for the length of a block.
 
     Raises
     ------
     HsmUnavailable
-        Nobody listens on the socket.
+        Nobody listens on any of the sockets.
     """
-    client = HsmClient(path, deadline_s=deadline_s)
+    client = HsmClient(paths, deadline_s=deadline_s)
     await client.connect()
-    try:
+    with ungrouped():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.maintain)
             yield client
             nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        # A client raises nothing by itself: this is the error of the block.
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
-        raise

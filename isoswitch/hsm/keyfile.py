@@ -49,6 +49,17 @@ def read_keys(path: Path, vault: Vault) -> list[KeyRecord]:
     return stored.keys
 
 
+def read_storage_key(path: Path) -> str:
+    """Read which storage master key a key file belongs to, by its label.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, or it is no key file.
+    """
+    return _read(path).storage_key
+
+
 def write_keys(
     path: Path, records: Sequence[KeyRecord], vault: Vault, *, storage_key: str
 ) -> None:

@@ -227,15 +227,7 @@ class Pkcs11Engine:
         self, value: KeyValue, algorithm: Algorithm, uses: frozenset[Use]
     ) -> Handle:
         """Load a key value as a session object."""
-        octets = value.reveal()
-        template: dict[Attribute, object] = {
-            Attribute.CLASS: ObjectClass.SECRET_KEY,
-            Attribute.KEY_TYPE: _key_type(algorithm, len(octets)),
-            Attribute.TOKEN: False,
-            Attribute.VALUE: octets,
-            **_HARDENED,
-            **{_ATTRIBUTES[use]: use in uses for use in Use},
-        }
+        template = _template(value, algorithm, uses)
         return self._keep(self._session.create_object(template), algorithm, uses)
 
     @_translating
@@ -336,9 +328,14 @@ class Pkcs11Engine:
 
     @_translating
     def generate_storage_key(self, label: str) -> Handle:
-        """Make an AES-256 key in the token that can only derive."""
-        if self.find(label, Algorithm.AES, frozenset({Use.DERIVE})) is not None:
-            raise KeyRefused(f"the token already holds a key labelled {label}")
+        """Make an AES-256 key in the token that can only derive.
+
+        Raises
+        ------
+        KeyRefused
+            The token holds a key with this label.
+        """
+        self._check_label_free(label)
         key = self._session.generate_key(
             KeyType.AES,
             256,
@@ -348,6 +345,21 @@ class Pkcs11Engine:
             template=_HARDENED,
         )
         return self._keep(key, Algorithm.AES, frozenset({Use.DERIVE}))
+
+    @_translating
+    def store_storage_key(self, label: str, value: KeyValue) -> Handle:
+        """Store a given AES-256 key in the token that can only derive.
+
+        Raises
+        ------
+        KeyRefused
+            The token holds a key with this label.
+        """
+        self._check_label_free(label)
+        derive = frozenset({Use.DERIVE})
+        template = _template(value, Algorithm.AES, derive)
+        template |= {Attribute.TOKEN: True, Attribute.LABEL: label}
+        return self._keep(self._session.create_object(template), Algorithm.AES, derive)
 
     @_translating
     def unwrap(
@@ -412,6 +424,10 @@ class Pkcs11Engine:
             template=template,
         )
 
+    def _check_label_free(self, label: str) -> None:
+        if self.find(label, Algorithm.AES, frozenset({Use.DERIVE})) is not None:
+            raise KeyRefused(f"the token already holds a key labelled {label}")
+
     def _keep(self, key: Any, algorithm: Algorithm, uses: frozenset[Use]) -> Handle:
         handle = Handle(next(self._numbers))
         self._loaded[handle] = _Loaded(key, algorithm, uses)
@@ -438,16 +454,28 @@ class Pkcs11Engine:
         return loaded.key, cipher
 
 
-_LIBRARIES: dict[Path, LockingLib] = {}
+_LIBRARIES: dict[tuple[Path, Path | None], LockingLib] = {}
 
 
 def _load_library(module: Path, softhsm_conf: Path | None) -> LockingLib:
-    """Load and initialise a library once per process and path."""
-    library = _LIBRARIES.get(module)
-    if library is None:
-        if softhsm_conf is not None:
-            os.environ["SOFTHSM2_CONF"] = str(softhsm_conf)
-        library = _LIBRARIES[module] = LockingLib(str(module))
+    """Load and initialise a library, once per process and configuration.
+
+    SoftHSM reads its configuration when it initialises. Another configuration needs
+    another instance, which the loader makes of a copy of the file.
+    """
+    library = _LIBRARIES.get((module, softhsm_conf))
+    if library is not None:
+        return library
+    if softhsm_conf is not None:
+        os.environ["SOFTHSM2_CONF"] = str(softhsm_conf)
+    if any(loaded == module for loaded, _ in _LIBRARIES):
+        with tempfile.NamedTemporaryFile(suffix=".so") as copy:
+            copy.write(module.read_bytes())
+            copy.flush()
+            library = LockingLib(copy.name)
+    else:
+        library = LockingLib(str(module))
+    _LIBRARIES[module, softhsm_conf] = library
     return library
 
 
@@ -473,6 +501,20 @@ def _translate(fault: PKCS11Error) -> HsmError:
     if isinstance(fault, _UNAVAILABLE) or type(fault) is PKCS11Error:
         return HsmUnavailable(f"the token does not answer: {condition}")
     return HsmError(f"the token refuses the command: {condition}")
+
+
+def _template(
+    value: KeyValue, algorithm: Algorithm, uses: frozenset[Use]
+) -> dict[Attribute, object]:
+    octets = value.reveal()
+    return {
+        Attribute.CLASS: ObjectClass.SECRET_KEY,
+        Attribute.KEY_TYPE: _key_type(algorithm, len(octets)),
+        Attribute.TOKEN: False,
+        Attribute.VALUE: octets,
+        **_HARDENED,
+        **{attribute: use in uses for use, attribute in _ATTRIBUTES.items()},
+    }
 
 
 def _capabilities(uses: frozenset[Use]) -> MechanismFlag:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from isoswitch.codecs.canonical.errors import ConfigError, KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.key import DERIVE
-from isoswitch.hsm.keyfile import locked, read_keys, write_keys
+from isoswitch.hsm.keyfile import locked, read_keys, read_storage_key, write_keys
 from isoswitch.hsm.keys import KeyPlan
 from isoswitch.hsm.keytable import form_record, random_value
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
@@ -40,7 +40,7 @@ def provision(
     Parameters
     ----------
     settings
-        What the crypto process will be told; the first token is made.
+        What the crypto process will be told.
     plans
         The keys that shall exist; those that do are left alone.
     test_values
@@ -62,17 +62,19 @@ def provision(
     if test_values and settings.environment is not Environment.TEST:
         msg = 'keys are formed from test values only when environment = "test"'
         raise ConfigError(msg)
-    token = settings.tokens[0]
-    make_token(token)
-    engine = open_engine(token)
-    if engine.find(token.storage_key, Algorithm.AES, DERIVE) is None:
-        engine.generate_storage_key(token.storage_key)
-    vault = open_vault(engine, token.storage_key)
-    created = datetime.now(UTC).isoformat(timespec="seconds")
+    for token in settings.tokens:
+        make_token(token)
     path = settings.keys_file
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):
+        label = settings.tokens[0].storage_key
+        if path.exists():
+            label = read_storage_key(path)
+        else:
+            _make_storage_key(settings.tokens, label)
+        vault = open_vault(open_engine(settings.tokens[0]), label)
         records = read_keys(path, vault) if path.exists() else []
+        created = datetime.now(UTC).isoformat(timespec="seconds")
         present = {record.plan.name for record in records}
         made = [
             form_record(vault, *_with_value(plan, test_values), created=created)
@@ -81,7 +83,7 @@ def provision(
         ]
         if made or not path.exists():
             records += made
-            write_keys(path, records, vault, storage_key=token.storage_key)
+            write_keys(path, records, vault, storage_key=label)
     return [record.plan.name for record in made]
 
 
@@ -117,6 +119,23 @@ def make_token(token: TokenSettings) -> None:
         raise ConfigError(msg)
     token.pin_file.touch(mode=0o600)
     token.pin_file.write_text(pin + "\n", encoding="utf-8")
+
+
+def _make_storage_key(tokens: Sequence[TokenSettings], label: str) -> None:
+    """Make the storage master key where it is missing, the same in every token.
+
+    In a single token it is generated. Several tokens share one that is here for a
+    moment; components entered by different people are the way in production.
+    """
+    engines = [open_engine(token) for token in tokens]
+    if all(engine.find(label, Algorithm.AES, DERIVE) for engine in engines):
+        return
+    if len(engines) == 1:
+        engines[0].generate_storage_key(label)
+        return
+    value = KeyValue(secrets.token_bytes(32))
+    for engine in engines:
+        engine.store_storage_key(label, value)
 
 
 def _write_configuration(path: Path) -> None:

@@ -44,7 +44,7 @@ class CryptoService:
     Parameters
     ----------
     keys
-        The keys by name; replaced as a whole by ``replace_keys``.
+        The keys by name.
     known_answers
         What the engine must compute to be healthy.
     """
@@ -74,11 +74,6 @@ class CryptoService:
             last = _HANDLERS[type(command)](self, command, last)
             results.append(last)
         return results
-
-    def replace_keys(self, keys: KeyTable) -> None:
-        """Serve the next command with other keys and forget the present ones."""
-        previous, self._keys = self._keys, keys
-        previous.destroy()
 
     def _verify_mac(self, command: VerifyMac, _last: bytes) -> bytes:
         keys = self._keys.get_mac_keys(command.key, Purpose.VERIFY_MAC)

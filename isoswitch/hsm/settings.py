@@ -35,7 +35,10 @@ class TokenSettings:
 class HsmdSettings:
     """Everything one crypto process is told.
 
-    ``ready_file`` is written once the process answers, and removed when it stops.
+    Every token has a worker process and a socket of its own: the first one ``socket``,
+    the next ones the same name with a number. ``ready_file`` is written once all of
+    them answer, and removed when they stop. A worker is replaced after it has made
+    ``objects_max`` session objects, as SoftHSM never frees the last 230 bytes of one.
     """
 
     socket: Path
@@ -47,3 +50,25 @@ class HsmdSettings:
     frame_bytes_max: int = 65_536
     commands_max: int = 16
     write_timeout_s: float = 5.0
+    start_timeout_s: float = 20.0
+    objects_max: int = 1_000_000
+
+    @property
+    def sockets(self) -> tuple[Path, ...]:
+        """The socket of each token's worker.
+
+        Examples
+        --------
+        >>> token = TokenSettings(label="a", pin_file=Path("pin"))
+        >>> settings = HsmdSettings(
+        ...     socket=Path("hsmd.sock"), keys_file=Path("k"), tokens=(token, token)
+        ... )
+        >>> [str(path) for path in settings.sockets]
+        ['hsmd.sock', 'hsmd.2.sock']
+        """
+        others = range(2, len(self.tokens) + 1)
+        suffix = self.socket.suffix
+        return (
+            self.socket,
+            *(self.socket.with_suffix(f".{number}{suffix}") for number in others),
+        )

@@ -8,12 +8,12 @@ from isoswitch.codecs.canonical.errors import ConfigError, HsmUnavailable
 from isoswitch.codecs.canonical.secrets import Secret
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.key import DERIVE
-from isoswitch.hsm.keyfile import read_keys
+from isoswitch.hsm.keyfile import read_keys, read_storage_key
 from isoswitch.hsm.keytable import KeyTable
 from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
 from isoswitch.hsm.service import CryptoService
-from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
+from isoswitch.hsm.settings import Environment, TokenSettings
 from isoswitch.hsm.testkeys import check_not_published
 from isoswitch.hsm.vault import Vault
 
@@ -51,22 +51,23 @@ def open_vault(engine: Pkcs11Engine, storage_key: str) -> Vault:
     return Vault(engine, handle, unwrapper=engine)
 
 
-def open_service(token: TokenSettings, settings: HsmdSettings) -> CryptoService:
-    """Open a token, test it, and load the stored keys into it.
+def open_service(
+    engine: Pkcs11Engine, keys_file: Path, environment: Environment
+) -> CryptoService:
+    """Test an engine, load the stored keys into it, and give what serves them.
 
     Raises
     ------
     ConfigError
-        A file is not usable, or a published test key is loaded in production.
+        The key file is not usable, or holds a test key in production.
     HsmError
-        The token does not open, computes wrongly, or refuses a key.
+        The token computes wrongly, or refuses a key.
     """
-    engine = open_engine(token)
     known_answers = KnownAnswers(engine)
     known_answers.check_all()
-    vault = open_vault(engine, token.storage_key)
-    records = read_keys(settings.keys_file, vault)
-    if settings.environment is Environment.PRODUCTION:
+    vault = open_vault(engine, read_storage_key(keys_file))
+    records = read_keys(keys_file, vault)
+    if environment is Environment.PRODUCTION:
         check_not_published(records)
     return CryptoService(KeyTable(vault, records), known_answers)
 
