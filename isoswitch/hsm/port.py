@@ -100,6 +100,14 @@ class CheckHealth(Command, frozen=True, tag=True, kw_only=True):
     """
 
 
+class ReadMetrics(Command, frozen=True, tag=True, kw_only=True):
+    """Give counts and times per command, in the text format of Prometheus."""
+
+
+class ListKeys(Command, frozen=True, tag=True, kw_only=True):
+    """Give name, version, state and check value of the loaded keys, as JSON."""
+
+
 AnyCommand = (
     VerifyMac
     | GenerateMac
@@ -108,6 +116,8 @@ AnyCommand = (
     | DecryptData
     | HashData
     | CheckHealth
+    | ReadMetrics
+    | ListKeys
 )
 """What a service is asked; the closed set that crosses the socket."""
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, TypeVar
+
+import msgspec
 
 from isoswitch.codecs.canonical.errors import HsmError, VerificationFailed
 from isoswitch.codecs.canonical.secrets import Pan, PinBlock
@@ -19,6 +22,7 @@ from isoswitch.hsm.functions.pin import PinKey
 from isoswitch.hsm.keys import Purpose
 from isoswitch.hsm.keytable import KeyTable
 from isoswitch.hsm.knownanswers import KnownAnswers
+from isoswitch.hsm.metrics import OK, CommandMetrics, outcome_of
 from isoswitch.hsm.port import (
     AnyCommand,
     CheckHealth,
@@ -26,6 +30,8 @@ from isoswitch.hsm.port import (
     EncryptData,
     GenerateMac,
     HashData,
+    ListKeys,
+    ReadMetrics,
     Splice,
     TranslatePin,
     VerifyMac,
@@ -52,6 +58,7 @@ class CryptoService:
     def __init__(self, keys: KeyTable, known_answers: KnownAnswers) -> None:
         self._keys = keys
         self._known_answers = known_answers
+        self._metrics = CommandMetrics()
 
     @property
     def keys_loaded(self) -> int:
@@ -71,7 +78,16 @@ class CryptoService:
         results: list[bytes] = []
         last = b""
         for command in commands:
-            last = _HANDLERS[type(command)](self, command, last)
+            started = perf_counter()
+            outcome = OK
+            try:
+                last = _HANDLERS[type(command)](self, command, last)
+            except Exception as fault:
+                outcome = outcome_of(fault)
+                raise
+            finally:
+                name = type(command).__name__
+                self._metrics.count(name, outcome, perf_counter() - started)
             results.append(last)
         return results
 
@@ -144,6 +160,22 @@ class CryptoService:
         self._known_answers.check_health()
         return b""
 
+    def _read_metrics(self, _command: ReadMetrics, _last: bytes) -> bytes:
+        return self._metrics.render({"isoswitch_hsm_keys": self.keys_loaded}).encode()
+
+    def _list_keys(self, _command: ListKeys, _last: bytes) -> bytes:
+        return msgspec.json.encode(
+            [
+                {
+                    "name": record.plan.name,
+                    "version": record.plan.version,
+                    "state": record.state,
+                    "kcv": record.kcv,
+                }
+                for record in self._keys.records
+            ]
+        )
+
 
 _HANDLERS: Mapping[type, Callable[[CryptoService, Any, bytes], bytes]] = {
     VerifyMac: CryptoService._verify_mac,
@@ -153,6 +185,8 @@ _HANDLERS: Mapping[type, Callable[[CryptoService, Any, bytes], bytes]] = {
     DecryptData: CryptoService._decrypt_data,
     HashData: CryptoService._hash_data,
     CheckHealth: CryptoService._check_health,
+    ReadMetrics: CryptoService._read_metrics,
+    ListKeys: CryptoService._list_keys,
 }
 
 
