@@ -74,8 +74,10 @@ def parts_of(loaded: LoadedNetwork) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def check_ports_free(loaded: LoadedNetwork) -> None:
+def check_ports_free(loaded: LoadedNetwork, *, issuers: bool = True) -> None:
     """Find out before anything starts whether every port can be opened.
+
+    ``issuers=False`` leaves the ports of the simulated issuers out.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def check_ports_free(loaded: LoadedNetwork) -> None:
         f"listeners.{name}": (row.host, row.port)
         for name, row in network.listeners.items()
     }
-    if network.simulators is not None:
+    if issuers and network.simulators is not None:
         wanted |= {
             f"endpoints.{name}": (
                 network.endpoints[name].host,

@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from isoswitch.codecs.iso8583.specs import get_spec
 from isoswitch.commands.console import (
     FAILED,
     OK,
     Failure,
-    plain_table,
     print_json,
     stdout,
 )
+from isoswitch.commands.messages import message_table
 from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.port import StoredTransaction
@@ -63,8 +62,6 @@ WAYS: Mapping[RecordKind, Way] = {
     RecordKind.OPERATOR: Way("operator", "magenta"),
 }
 
-# The first digit of the message type tells the edition, and that the field names.
-_SPEC_OF_VERSION = {"0": "iso87-ascii", "1": "iso93-ascii"}
 _SHOWN_APART = frozenset({"message", "endpoint"})
 
 
@@ -145,17 +142,6 @@ def leg_json(chained: ChainedRecord) -> dict[str, Any]:
         "fields": body.get("message", {}),
         **{key: value for key, value in body.items() if key not in _SHOWN_APART},
     }
-
-
-def message_table(fields: Mapping[str, str]) -> RenderableType:
-    """Give a masked message as a table: number, name, value."""
-    names = get_spec(_SPEC_OF_VERSION.get(fields.get("mti", "")[:1], "iso87-ascii"))
-    table = plain_table("field", "name", "value")
-    for key, value in fields.items():
-        spec = names.fields.get(int(key)) if key.isdecimal() else None
-        name = spec.name if spec else "message type"
-        table.add_row(Text(key, style="bold"), Text(name, style="dim"), Text(value))
-    return table
 
 
 def _find(reader: StoreReader, transaction_id: str) -> StoredTransaction:
@@ -255,9 +241,3 @@ def _facts(body: Mapping[str, Any]) -> Iterable[str]:
     for key, value in body.items():
         if key not in _SHOWN_APART and value not in ("", None):
             yield f"{key} {value}"
-
-
-def print_message(console: Console, title: str, fields: Mapping[str, str]) -> None:
-    """Print a masked message under its title."""
-    console.print(Text(title, style="bold"))
-    console.print(Padding(message_table(fields), (0, 0, 1, 2)))

@@ -1,0 +1,297 @@
+"""``isoswitch pay`` and ``trigger``: one terminal, one payment, both messages.
+
+A trigger makes one thing go wrong on purpose. Each is a function in a table; what it
+prints ends with the command that shows what the switch made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+import trio
+from rich.padding import Padding
+from rich.text import Text
+
+from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.canonical.money import parse_money
+from isoswitch.codecs.canonical.secrets import Pin
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.commands.console import (
+    FAILED,
+    OK,
+    UNREACHABLE,
+    USAGE,
+    Failure,
+    plain_table,
+    print_json,
+    stdout,
+)
+from isoswitch.commands.ends import (
+    card_named,
+    check_listening,
+    make_terminal,
+)
+from isoswitch.commands.messages import hex_lines, message_table
+from isoswitch.commands.running import run_trio
+from isoswitch.config.load import LoadedNetwork, load_network
+from isoswitch.simulators.terminal import Answer, Request, Terminal
+from isoswitch.switch.numbers import find_transaction_id
+
+AMOUNT_AWAY_MINOR = 901_08
+WRONG_PIN = Pin("0000")
+
+
+@dataclass(slots=True, kw_only=True)
+class Printer:
+    """Prints exchanges as they happen: for people, or as one JSON object at the end."""
+
+    verbose: bool
+    as_json: bool
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    is_approved: bool = False
+
+    def say(self, text: str) -> None:
+        """Print one line of the story."""
+        if self.as_json:
+            self.steps.append({"note": text})
+        else:
+            stdout().print(Text(text, style="bold"))
+
+    def message(self, title: str, message: Message) -> None:
+        """Print a message, masked; its bytes too when asked to."""
+        if self.as_json:
+            self.steps.append({"message": title, "fields": message.masked()})
+            return
+        console = stdout()
+        console.print(Text(title, style="bold"))
+        console.print(Padding(message_table(message.masked()), (0, 0, 0, 2)))
+        if self.verbose:
+            lines = Text("\n".join(hex_lines(message)), style="dim")
+            console.print(Padding(lines, (1, 0, 0, 2)))
+        console.print()
+
+    def outcome(self, answer: Answer) -> None:
+        """Print what an answer comes to, and how to see more of it."""
+        self.is_approved = answer.outcome.is_approved
+        code = answer.outcome.code.value.replace("_", " ")
+        rrn = str(answer.message.get(37, ""))
+        transaction_id = find_transaction_id(rrn) or ""
+        if self.as_json:
+            self.steps.append(
+                {
+                    "outcome": answer.outcome.code.value,
+                    "approved": self.is_approved,
+                    "approval_code": answer.outcome.approval_code,
+                    "transaction": transaction_id,
+                }
+            )
+            return
+        style = "bold green" if self.is_approved else "bold yellow"
+        mark = "✓" if self.is_approved else "✗"
+        console = stdout()
+        console.print(Text(f"{mark} {code}", style=style))
+        if transaction_id:
+            console.print(Text(f"  isoswitch show {transaction_id}", style="dim"))
+
+    def finish(self) -> None:
+        """Print what was kept back for the end."""
+        if self.as_json:
+            print_json({"approved": self.is_approved, "steps": self.steps})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What a trigger works with."""
+
+    loaded: LoadedNetwork
+    terminal: Terminal
+    printer: Printer
+
+    async def ask(self, request: Request, title: str = "request") -> Answer | None:
+        """Send a request, print both messages and the outcome."""
+        self.printer.message(f"{title} → switch", request.message)
+        answer = await self.terminal.exchange(request)
+        if answer is None:
+            self.printer.say("no answer; the terminal reverses the payment")
+            return None
+        self.printer.message("switch → answer", answer.message)
+        self.printer.outcome(answer)
+        return answer
+
+    def purchase(
+        self, card_name: str, amount_minor: int = 12_50, *, pin: Pin | None = None
+    ) -> Request:
+        """Build a purchase with a test card and its PIN, or with another PIN."""
+        card = card_named(card_name)
+        return self.terminal.build(
+            Kind.PURCHASE, card, amount_minor, pin=pin or card.pin
+        )
+
+
+def pay(
+    config: Path | None,
+    *,
+    amount: str,
+    card: str,
+    pin: str,
+    terminal: str,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """Pay once; exit code 0 when approved, 1 when declined."""
+    loaded = load_network(config)
+    test_card = card_named(card)
+    typed = _parse_pin(pin) if pin else None
+
+    async def pay_once(stage: Stage) -> None:
+        amount_minor = _parse_amount(amount, stage.terminal.profile.currency)
+        request = stage.terminal.build(
+            Kind.PURCHASE, test_card, amount_minor, pin=typed
+        )
+        answer = await stage.ask(request)
+        if answer is None:
+            belief = await _reverse(stage, request)
+            raise Failure(belief, exit_code=UNREACHABLE)
+
+    return _run(loaded, pay_once, terminal=terminal, verbose=verbose, as_json=as_json)
+
+
+def trigger(
+    config: Path | None, *, event: str, terminal: str, verbose: bool, as_json: bool
+) -> int:
+    """Run one trigger; exit code 0 when the switch reacted as it must."""
+    if event == "list":
+        table = plain_table("event", "what happens")
+        for name, each in TRIGGERS.items():
+            table.add_row(name, each.says)
+        stdout().print(table)
+        return OK
+    chosen = TRIGGERS.get(event)
+    if chosen is None:
+        raise Failure(
+            f"there is no event {event!r}",
+            fix=f"one of {', '.join(TRIGGERS)}",
+            exit_code=USAGE,
+        )
+    loaded = load_network(config)
+    _run(loaded, chosen.play, terminal=terminal, verbose=verbose, as_json=as_json)
+    return OK
+
+
+def _run(
+    loaded: LoadedNetwork,
+    play: Callable[[Stage], Awaitable[None]],
+    *,
+    terminal: str,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """Connect a terminal, let it play, and disconnect it."""
+    printer = Printer(verbose=verbose, as_json=as_json)
+    made = make_terminal(loaded, terminal)
+
+    async def main() -> None:
+        await check_listening(loaded, terminal)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run)
+            await play(Stage(loaded=loaded, terminal=made, printer=printer))
+            nursery.cancel_scope.cancel()
+
+    try:
+        run_trio(main)
+    finally:
+        printer.finish()
+    return OK if printer.is_approved else FAILED
+
+
+async def _timeout(stage: Stage) -> None:
+    wait_s = stage.loaded.network.timers.issuer_s
+    stage.printer.say(f"the issuer approves and stays silent; {wait_s:g} s to wait")
+    await stage.ask(stage.purchase("visa-silent"))
+    stage.printer.say("the switch declined and owes the issuer a reversal")
+
+
+async def _late(stage: Stage) -> None:
+    wait_s = stage.loaded.network.timers.issuer_s
+    stage.printer.say(f"the issuer approves after the switch gave up ({wait_s:g} s)")
+    await stage.ask(stage.purchase("visa-late"))
+    stage.printer.say("its late approval will be written down, never forwarded")
+
+
+async def _duplicate(stage: Stage) -> None:
+    request = stage.purchase("visa-ok")
+    await stage.ask(request)
+    repeat = stage.terminal.as_repeat(request)
+    await stage.ask(repeat, title="the same again, as a repeat")
+    stage.printer.say("one payment at the issuer: the repeat got the stored answer")
+
+
+async def _wrong_mac(stage: Stage) -> None:
+    await stage.ask(stage.terminal.with_wrong_mac(stage.purchase("visa-ok")))
+
+
+async def _wrong_pin(stage: Stage) -> None:
+    await stage.ask(stage.purchase("visa-pin", pin=WRONG_PIN))
+
+
+async def _link_down(stage: Stage) -> None:
+    stage.printer.say("the issuer takes a request, and goes away for five seconds")
+    await stage.ask(stage.purchase("visa-ok", AMOUNT_AWAY_MINOR))
+    stage.printer.say("while it is away the next payment is declined at once")
+    await stage.ask(stage.purchase("visa-ok"))
+
+
+async def _garbage(stage: Stage) -> None:
+    stage.printer.say("200 random bytes; the switch closes this connection only")
+    await stage.terminal.send_garbage(SystemRandom())
+    stage.printer.say("the terminal connects again and pays")
+    await stage.ask(stage.purchase("visa-ok"))
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One thing that can go wrong, and how to make it."""
+
+    says: str
+    play: Callable[[Stage], Awaitable[None]]
+
+
+TRIGGERS: Mapping[str, Trigger] = {
+    "timeout": Trigger("the issuer stays silent: declined and reversed", _timeout),
+    "late": Trigger("the issuer approves too late: not forwarded", _late),
+    "duplicate": Trigger("the terminal asks twice: one payment", _duplicate),
+    "wrong-mac": Trigger("the request was changed on its way: refused", _wrong_mac),
+    "wrong-pin": Trigger("the cardholder mistypes the PIN: declined", _wrong_pin),
+    "link-down": Trigger("the issuer goes away: declined at once", _link_down),
+    "garbage": Trigger("random bytes: that connection closes", _garbage),
+}
+
+
+async def _reverse(stage: Stage, request: Request) -> str:
+    """Send a reversal for what nobody answered; say what became of it."""
+    reversal = stage.terminal.build_reversal(request)
+    stage.printer.message("reversal → switch", reversal.message)
+    answer = await stage.terminal.exchange(reversal)
+    if answer is None:
+        return "no answer to the payment, nor to its reversal"
+    stage.printer.message("switch → answer", answer.message)
+    return "no answer to the payment; its reversal was accepted"
+
+
+def _parse_amount(text: str, currency: str) -> int:
+    try:
+        return parse_money(text, currency).minor
+    except ValueError as error:
+        raise Failure(
+            f"{text!r} is {error}", fix="such as 12.50", exit_code=USAGE
+        ) from None
+
+
+def _parse_pin(text: str) -> Pin:
+    if not (4 <= len(text) <= 12 and text.isascii() and text.isdecimal()):
+        raise Failure("a PIN has 4 to 12 digits", exit_code=USAGE)
+    return Pin(text)
