@@ -174,7 +174,7 @@ def verify_tail(reader: StoreReader) -> None:
 
 def _damage(connection: apsw.Connection) -> list[str]:
     """List what SQLite itself finds wrong with the file."""
-    rows = connection.execute("PRAGMA quick_check").fetchall()
+    rows = connection.execute("PRAGMA integrity_check").fetchall()
     return [f"the file is damaged: {row[0]}" for row in rows if row[0] != "ok"]
 
 

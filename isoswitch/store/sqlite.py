@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -183,7 +183,8 @@ class SqliteStore:
         """Stop for good; a hook that returns leaves a store that refuses all."""
         self._on_fatal(cause)
         self._refusal = f"the store has failed: {cause}"
-        self._token.run_sync_soon(self._abandon)
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._abandon)
 
     def _abandon(self) -> None:
         waiting, self._waiting = self._waiting, set()

@@ -15,6 +15,7 @@ from isoswitch.journal.chain import walk_records
 from isoswitch.journal.records import RecordKind
 from isoswitch.store.memory import MemoryDisk, open_memory_store
 from isoswitch.store.port import (
+    WAITING_MAX,
     Committed,
     DuplicateTransaction,
     Move,
@@ -338,3 +339,18 @@ async def test_a_taken_transaction_id_is_refused(store: Store) -> None:
     with pytest.raises(Exception, match=r"transaction"):
         await store.commit(opening("1", dedup_key="other"))
     assert len(await store.records()) == 2
+
+
+async def test_what_waits_is_limited(store: Store) -> None:
+    refused: list[StoreUnavailable] = []
+
+    async def commit() -> None:
+        try:
+            await store.commit(UnitOfWork(records=(record(RecordKind.LINK),)))
+        except StoreUnavailable as exc:
+            refused.append(exc)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(WAITING_MAX + 3):
+            nursery.start_soon(commit)
+    assert len(refused) == 3

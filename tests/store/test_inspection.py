@@ -270,14 +270,29 @@ def test_a_checkpoint_is_believed_when_it_is_signed_and_its_root_is_met(
     assert inspect_store(path, verify_signature=verify).is_sound is is_sound
 
 
-def test_a_damaged_file_is_found_or_refused(path: Path) -> None:
+def test_a_damaged_file_is_refused(path: Path) -> None:
+    """Page 2 is the root of the journal's table."""
     content = bytearray(path.read_bytes())
-    content[4096 * 3 : 4096 * 4] = bytes(4096)
+    content[4096 : 2 * 4096] = b"\xff" * 4096
     path.write_bytes(content)
-    try:
-        verdict = inspect_store(path)
-    except StoreUnavailable:
-        return
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
+        inspect_store(path)
+    with (
+        pytest.raises(StoreUnavailable, match="cannot be read"),
+        open_reader(path) as reader,
+    ):
+        reader.records()
+
+
+def test_a_damaged_index_is_found(path: Path) -> None:
+    _tamper(
+        path,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = replace(sql, '(terminal_id, stan)', "
+        "'(stan, terminal_id)') WHERE name = 'transactions_by_stan'",
+    )
+    verdict = inspect_store(path)
+    assert verdict.findings[0].startswith("the file is damaged")
     assert not verdict.is_sound
 
 

@@ -12,16 +12,15 @@ import trio
 
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.journal.chain import walk_chain
-from isoswitch.journal.records import RecordKind
 from isoswitch.store.lock import StoreInUse
-from isoswitch.store.port import WAITING_MAX, Committed, UnitOfWork
+from isoswitch.store.port import Committed, UnitOfWork
 from isoswitch.store.reader import open_reader
 from isoswitch.store.schema import SYNCHRONOUS_FULL, connect_reader, connect_writer
-from isoswitch.store.sqlite import SqliteStore, open_sqlite_store
-from isoswitch.store.writer import BATCH_MAX
+from isoswitch.store.sqlite import open_sqlite_store
+from isoswitch.store.writer import BATCH_MAX, Waiter
 from tests.store.disks import Disk, mounted
 from tests.store.driving import write
-from tests.store.units import closing, opening, record
+from tests.store.units import closing, opening
 
 
 @pytest.fixture
@@ -83,6 +82,11 @@ async def test_a_file_that_is_no_store_is_refused(path: Path) -> None:
             pass
 
 
+def test_a_store_that_cannot_be_durable_is_refused() -> None:
+    with pytest.raises(StoreUnavailable, match="not durable: journal_mode memory"):
+        connect_writer(Path(":memory:"))
+
+
 async def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="No such file or directory"):
         async with open_sqlite_store(tmp_path / "nowhere" / "store.db"):
@@ -98,21 +102,6 @@ async def test_more_units_than_one_batch_holds_are_all_stored(path: Path) -> Non
         assert len(await store.open_transactions()) == count
     with open_reader(path) as reader:
         assert walk_chain(reader.links()).last_seq == 2 * count
-
-
-async def test_what_waits_is_limited(path: Path) -> None:
-    refused: list[StoreUnavailable] = []
-
-    async def commit(store: SqliteStore) -> None:
-        try:
-            await store.commit(UnitOfWork(records=(record(RecordKind.LINK),)))
-        except StoreUnavailable as exc:
-            refused.append(exc)
-
-    async with open_sqlite_store(path) as store, trio.open_nursery() as nursery:
-        for _ in range(WAITING_MAX + 3):
-            nursery.start_soon(commit, store)
-    assert len(refused) == 3
 
 
 async def test_what_was_handed_over_before_closing_is_durable(path: Path) -> None:
@@ -136,6 +125,45 @@ async def test_a_full_disk_refuses_and_recovers_by_itself(
         assert (await store.commit(closing("1"))).last_seq == 4
     with open_reader(path) as reader:
         assert walk_chain(reader.links()).is_sound
+
+
+def test_a_disk_that_is_full_during_a_checkpoint_costs_nothing(
+    path: Path, disk: Disk
+) -> None:
+    """The checkpoint comes after the delivery; the log waits for a better moment."""
+    results: list[object] = []
+
+    def fill(batch: list[Waiter]) -> None:
+        results.append(batch[0].result)
+        disk.is_full = len(results) == 1
+
+    connection = connect_writer(path, vfs=disk.name)
+    units = [opening("1"), opening("2"), opening("3")]
+    batches = [[unit] for unit in units]
+    write(connection, batches, delivered=fill, checkpoint_pages=1)
+    assert [type(result) for result in results] == [
+        Committed,
+        StoreUnavailable,
+        Committed,
+    ]
+    with open_reader(path) as reader:
+        assert [found.id for found in reader.open_transactions()] == ["1", "3"]
+
+
+def test_the_writer_ends_quietly_when_nobody_is_left_to_be_told(path: Path) -> None:
+    def forget(_batch: list[Waiter]) -> None:
+        raise trio.RunFinishedError
+
+    write(connect_writer(path), [[opening("1")]], delivered=forget, checkpoint_pages=9)
+    with open_reader(path) as reader:
+        assert reader.find_transaction("1") is not None
+
+
+async def test_a_question_to_a_closed_store_is_refused(path: Path) -> None:
+    async with open_sqlite_store(path) as store:
+        pass
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
+        await store.pending_saf()
 
 
 async def test_a_locked_store_refuses_and_recovers_by_itself(path: Path) -> None:
