@@ -25,7 +25,7 @@ from isoswitch.codecs.canonical.codes import (
 )
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.canonical.money import Money
-from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
+from isoswitch.codecs.canonical.secrets import PinBlock, Secret
 from isoswitch.codecs.canonical.transaction import (
     OriginalData,
     Outcome,
@@ -36,18 +36,19 @@ from isoswitch.codecs.dialects.amounts import (
     CASH,
     LEDGER_BALANCE,
 )
+from isoswitch.codecs.dialects.card import fit_name, read_card
 from isoswitch.codecs.dialects.dates import format_transmission, parse_transmission
 from isoswitch.codecs.dialects.edition import (
     Edition,
     Fields,
     FieldValue,
     RequestRow,
+    Values,
 )
 from isoswitch.codecs.dialects.entry_mode import UNKNOWN
 from isoswitch.codecs.dialects.mti import ANSWERS, FUNCTION_DIGITS, REQUESTS
 from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.codecs.iso8583.message import Message
-from isoswitch.codecs.iso8583.spec import FieldSpec
 
 MAC_BYTES: Final = 8
 
@@ -71,9 +72,6 @@ _CARD_KINDS = _MONEY_KINDS | {
 
 # MTI classes in which DE 3 tells what is done: authorisation and financial.
 _MONEY_CLASSES = frozenset("12")
-
-# Charsets of DE 43 that hold more than ASCII, where positions are bytes.
-_WIDE_CHARSETS = frozenset({"gbk", "gb18030", "utf-8"})
 
 _NOTHING: Mapping[int, FieldValue] = {}
 
@@ -143,20 +141,20 @@ class Dialect:
         request = REQUESTS.get(msg.mti)
         if request is None or request.version != edition.version:
             raise DecodeError("not a request of this edition", field="mti")
-        # The codec gives str for text and bytes for binary fields.
-        get: Any = msg.get
+        values: Values = msg.values()
+        get = values.get
         processing_code = get(3) or ""
-        kind, network_code = self._kind_of(msg, request.message_class, processing_code)
+        kind, network_code = self._kind_of(values, request.message_class)
         stan = get(11)
         if not stan:
             raise _missing(11)
         if len(stan) > 6 and stan.startswith("000000"):
             stan = stan[6:]
         rrn = (get(37) or "").rstrip()
-        pan, track2, expiry = _read_card(msg)
+        pan, track2, expiry = read_card(msg, values)
         entry_code = get(22)
         entry = edition.read_entry(entry_code) if entry_code else UNKNOWN
-        amount = edition.read_amount(msg, currency)
+        amount = edition.read_amount(values, currency)
         if amount is None and kind in _MONEY_KINDS:
             raise _missing(4)
         if pan is None and kind in _CARD_KINDS and entry.mode is not EntryMode.QR:
@@ -166,7 +164,7 @@ class Dialect:
         pin_block = get(52)
         reason = ReversalReason.UNSPECIFIED
         if kind is Kind.REVERSAL:
-            reason = edition.reasons.get(get(edition.reason_field), reason)
+            reason = edition.reasons.get(get(edition.reason_field, ""), reason)
         return Transaction(
             kind=kind,
             function=request.function,
@@ -181,19 +179,19 @@ class Dialect:
             cashback=Money(abs(cashback.minor), cashback.currency)
             if cashback
             else None,
-            transmitted_at=_read_transmission(msg, reference),
-            local_at=self._read_local(msg, reference),
+            transmitted_at=_read_transmission(msg, values, reference),
+            local_at=self._read_local(msg, values, reference),
             entry_mode=entry.mode,
             pin_entry=entry.pin_entry,
-            mcc=next((get(de) for de in edition.mcc_fields if de in msg), ""),
+            mcc=next((values[de] for de in edition.mcc_fields if de in values), ""),
             acquirer_id=get(32) or "",
             terminal_id=(get(41) or "").rstrip(),
             merchant_id=(get(42) or "").rstrip(),
-            merchant_name=self._merchant_name(msg),
+            merchant_name=self._merchant_name(values),
             pin_block=PinBlock(pin_block) if pin_block else None,
-            emv=self._read_chip(msg),
+            emv=self._read_chip(get(55)),
             approval_code=(get(38) or "").rstrip(),
-            original=self._read_original(msg, kind, stan, rrn, reference),
+            original=self._read_original(values, kind, stan, rrn, reference),
             reversal_reason=reason,
             network_code=network_code,
             accounts=processing_code[2:] or "0000",
@@ -235,7 +233,7 @@ class Dialect:
             fields[38] = outcome.approval_code.ljust(self._widths[38])
         fields[39] = edition.answer_codes[mti[1]][outcome.code]
         if outcome.amount is not None:
-            edition.write_original_amount(fields, request)
+            edition.write_original_amount(fields, request.values())
             edition.write_amount(fields, outcome.amount)
         if outcome.balance is not None:
             account = str(request.get(3, "0000"))[2:4]
@@ -326,7 +324,7 @@ class Dialect:
             raise DecodeError("not an answer of this edition", field="mti")
         if mti[1] != self._row(txn).message_class:
             raise DecodeError("answers another class of message", field="mti")
-        get: Any = response.get
+        get: Any = response.get  # text as str, binary as bytes
         wire = get(39)
         if not wire:
             raise _missing(39)
@@ -350,7 +348,7 @@ class Dialect:
             )
             if additional
             else None,
-            emv=self._read_chip(response),
+            emv=self._read_chip(get(55)),
         )
 
     def to_code(self, response: Message) -> ResponseCode:
@@ -394,35 +392,27 @@ class Dialect:
             fields[128 if max(fields) > 64 else 64] = bytes(MAC_BYTES)
         return self.codec.build(mti, fields)
 
-    def _kind_of(
-        self, msg: Message, message_class: str, processing_code: str
-    ) -> tuple[Kind, str]:
+    def _kind_of(self, values: Values, message_class: str) -> tuple[Kind, str]:
         """Give the kind of a request, and its network management code if it has one."""
         edition = self.edition
         if message_class == "8":
-            code = str(msg.get(edition.network_field, ""))
+            code = values.get(edition.network_field, "")
             network_kind = edition.network_kinds.get(code)
             if network_kind is None:
                 reason = "unknown network management code"
                 raise DecodeError(reason, field=str(edition.network_field))
             return network_kind, code
-        kind = self._find_kind(msg, message_class, processing_code)
+        key = message_class + values.get(3, "")[:2]
+        kind = (
+            edition.kinds.get(key + edition.read_condition(values))
+            or edition.kinds.get(key)
+            or edition.kinds.get(message_class)
+        )
         if kind is not None:
             return kind, ""
         if message_class not in _MONEY_CLASSES:
             raise DecodeError("a class of message that is not served", field="mti")
         raise DecodeError("missing or unknown transaction type", field="3")
-
-    def _find_kind(
-        self, msg: Message, message_class: str, processing_code: str
-    ) -> Kind | None:
-        edition = self.edition
-        key = message_class + processing_code[:2]
-        return (
-            edition.kinds.get(key + edition.read_condition(msg))
-            or edition.kinds.get(key)
-            or edition.kinds.get(message_class)
-        )
 
     def _row(self, txn: Transaction) -> RequestRow:
         """Give the row of this kind; a void follows what it undoes."""
@@ -447,16 +437,18 @@ class Dialect:
             + origin
         )
 
-    def _read_local(self, msg: Message, reference: datetime) -> datetime | None:
+    def _read_local(
+        self, msg: Message, values: Values, reference: datetime
+    ) -> datetime | None:
         try:
-            return self.edition.read_local(msg, reference)
+            return self.edition.read_local(values, reference)
         except ValueError:
             raise DecodeError(
                 "not a date and time", field="12", offset=msg.offset(12)
             ) from None
 
     def _read_original(
-        self, msg: Message, kind: Kind, stan: str, rrn: str, reference: datetime
+        self, values: Values, kind: Kind, stan: str, rrn: str, reference: datetime
     ) -> OriginalData | None:
         """Read the original of a message that names one.
 
@@ -464,16 +456,14 @@ class Dialect:
         number and RRN it repeats.
         """
         edition = self.edition
-        text = msg.get(edition.original_field)
-        if text:
-            elements = str(text)
-            acted = self._acted_kind(msg, elements[1:2])
+        elements = values.get(edition.original_field)
+        if not elements and kind is not Kind.REVERSAL:
+            return None
+        acted = self._acted_kind(values, (elements or "")[1:2])
+        if elements:
             return edition.read_original(
                 elements, kind=acted, rrn=rrn, reference=reference
             )
-        if kind is not Kind.REVERSAL:
-            return None
-        acted = self._acted_kind(msg, "")
         return OriginalData(
             mti=self._request_mti(
                 edition.requests[acted], Function.REQUEST, repeat=False
@@ -483,23 +473,22 @@ class Dialect:
             kind=acted,
         )
 
-    def _acted_kind(self, msg: Message, message_class: str) -> Kind:
+    def _acted_kind(self, values: Values, message_class: str) -> Kind:
         """Give what the original did, from its class and the code repeated in DE 3."""
         edition = self.edition
         known = message_class if message_class in _MONEY_CLASSES else "2"
-        key = known + str(msg.get(3, ""))[:2]
-        condition = edition.read_condition(msg).rstrip("+")
+        key = known + values.get(3, "")[:2]
+        condition = edition.read_condition(values).rstrip("+")
         return (
             edition.kinds.get(key + condition)
             or edition.kinds.get(key)
             or Kind.PURCHASE
         )
 
-    def _merchant_name(self, msg: Message) -> str:
-        return "" if self._name is None else str(msg.get(43, "")).rstrip()
+    def _merchant_name(self, values: Values) -> str:
+        return "" if self._name is None else values.get(43, "").rstrip()
 
-    def _read_chip(self, msg: Message) -> Secret[bytes] | None:
-        data = msg.get(55)
+    def _read_chip(self, data: FieldValue | None) -> Secret[bytes] | None:
         if not data:
             return None
         if isinstance(data, bytes):
@@ -538,11 +527,11 @@ class Dialect:
         if txn.merchant_id:
             fields[42] = txn.merchant_id.ljust(self._widths[42])
         if txn.merchant_name and self._name is not None:
-            fields[43] = _fit_name(txn.merchant_name, self._name)
+            fields[43] = fit_name(txn.merchant_name, self._name)
 
     def _partial_amount(self, response: Message, txn: Transaction) -> Money:
         currency = txn.amount.currency if txn.amount else ""
-        amount = self.edition.read_amount(response, currency)
+        amount = self.edition.read_amount(response.values(), currency)
         if amount is None:
             raise _missing(4)
         if txn.amount is not None and (
@@ -553,50 +542,18 @@ class Dialect:
         return amount
 
 
-def _read_card(msg: Message) -> tuple[Pan | None, Track2 | None, str]:
-    """Read card number, track 2 and expiry; track 2 fills what is absent."""
-    get: Any = msg.get
-    number, track, expiry = get(2), get(35), get(14) or ""
-    track2 = None
-    de = 2
-    if track:
-        track = track.strip(";?").replace("D", "=", 1)
-        track2 = Track2(track)
-        on_track, _, rest = track.partition("=")
-        expiry = expiry or (rest[:4] if rest[:4].isdigit() else "")
-        if not number:
-            number, de = on_track, 35
-    if not number:
-        return None, track2, expiry
-    try:
-        return Pan(number), track2, expiry
-    except ValueError:
-        raise DecodeError(
-            "not a card number", field=str(de), offset=msg.offset(de)
-        ) from None
-
-
-def _read_transmission(msg: Message, reference: datetime) -> datetime | None:
-    text = msg.get(7)
+def _read_transmission(
+    msg: Message, values: Values, reference: datetime
+) -> datetime | None:
+    text = values.get(7)
     if not text:
         return None
     try:
-        return parse_transmission(str(text), reference=reference)
+        return parse_transmission(text, reference=reference)
     except ValueError:
         raise DecodeError(
             "not a date and time", field="7", offset=msg.offset(7)
         ) from None
-
-
-def _fit_name(name: str, spec: FieldSpec) -> str:
-    """Cut or fill a name for DE 43; a character that it cannot hold becomes ``?``."""
-    wide = not name.isascii() and spec.encoding in _WIDE_CHARSETS
-    charset = spec.encoding if wide else "ascii"
-    octets = name.encode(charset, "replace")[: spec.max]
-    fitted = octets.decode(charset, "ignore")
-    if spec.length:
-        return fitted
-    return fitted + " " * (spec.max - len(fitted.encode(charset)))
 
 
 def _missing(de: int) -> DecodeError:

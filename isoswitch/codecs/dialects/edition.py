@@ -10,16 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode, ReversalReason
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import OriginalData
 from isoswitch.codecs.dialects.codes import Meanings
 from isoswitch.codecs.dialects.entry_mode import Entry, EntryKey
-from isoswitch.codecs.iso8583.message import Message
 
 FieldValue = str | bytes
+# The fields of a message as its codec gives them: text as str, binary as bytes.
+Values = Mapping[int, Any]
 Fields = dict[int, FieldValue]
 
 NO_CONSTANTS: Mapping[int, FieldValue] = MappingProxyType({})
@@ -80,7 +81,7 @@ class Edition:
     requests: Mapping[Kind, RequestRow]
     voids: Mapping[Kind, RequestRow]
     kinds: Mapping[str, Kind]
-    read_condition: Callable[[Message], str]
+    read_condition: Callable[[Values], str]
     network_field: int
     network_kinds: Mapping[str, Kind]
     answer_codes: Mapping[str, Mapping[ResponseCode, str]]
@@ -90,10 +91,10 @@ class Edition:
     reason_codes: Mapping[ReversalReason, str]
     entry_codes: Mapping[EntryKey, FieldValue]
     read_entry: Callable[[FieldValue], Entry]
-    read_amount: Callable[[Message, str], Money | None]
+    read_amount: Callable[[Values, str], Money | None]
     write_amount: Callable[[Fields, Money], None]
-    write_original_amount: Callable[[Fields, Message], None]
-    read_local: Callable[[Message, datetime], datetime | None]
+    write_original_amount: Callable[[Fields, Values], None]
+    read_local: Callable[[Values, datetime], datetime | None]
     write_local: Callable[[Fields, datetime], None]
     find_additional: Callable[..., Money | None]
     write_additional: Callable[[str, str, Money], str]

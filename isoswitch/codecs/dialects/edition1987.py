@@ -25,6 +25,7 @@ from isoswitch.codecs.dialects.edition import (
     Fields,
     FieldValue,
     RequestRow,
+    Values,
 )
 from isoswitch.codecs.dialects.entry_mode import (
     CODES_1987 as ENTRY_CODES_1987,
@@ -34,7 +35,6 @@ from isoswitch.codecs.dialects.entry_mode import (
     UNKNOWN,
     Entry,
 )
-from isoswitch.codecs.iso8583.message import Message
 
 VERSION = "0"
 MESSAGE_CLASSES = "123456789"
@@ -147,10 +147,10 @@ REASON_CODES: Mapping[ReversalReason, str] = {
 }
 
 
-def read_condition(msg: Message) -> str:
+def read_condition(values: Values) -> str:
     """Give DE 25, and ``+`` where the message names an original."""
-    condition = str(msg.get(25, ""))
-    return condition + "+" if 90 in msg else condition
+    condition: str = values.get(25, "")
+    return condition + "+" if 90 in values else condition
 
 
 def read_entry(code: FieldValue) -> Entry:
@@ -158,12 +158,12 @@ def read_entry(code: FieldValue) -> Entry:
     return ENTRIES_1987.get(str(code)[:3], UNKNOWN)
 
 
-def read_amount(msg: Message, currency: str) -> Money | None:
+def read_amount(values: Values, currency: str) -> Money | None:
     """Read DE 4 in the currency of DE 49, or in the default one."""
-    digits = msg.get(4)
+    digits = values.get(4)
     if not digits:
         return None
-    return Money(int(digits), numeric_currency(str(msg.get(49) or currency)))
+    return Money(int(digits), numeric_currency(values.get(49) or currency))
 
 
 def write_amount(fields: Fields, amount: Money) -> None:
@@ -172,16 +172,16 @@ def write_amount(fields: Fields, amount: Money) -> None:
     fields[49] = amount.currency
 
 
-def write_original_amount(fields: Fields, request: Message) -> None:
+def write_original_amount(fields: Fields, request: Values) -> None:
     """Leave out the amount asked for: this edition has no field for it."""
 
 
-def read_local(msg: Message, reference: datetime) -> datetime | None:
+def read_local(values: Values, reference: datetime) -> datetime | None:
     """Read DE 13 and 12; one without the other is no instant."""
-    day, time = msg.get(13), msg.get(12)
+    day, time = values.get(13), values.get(12)
     if not (day and time):
         return None
-    return parse_local(str(day), str(time), reference=reference)
+    return parse_local(day, time, reference=reference)
 
 
 def write_local(fields: Fields, local: datetime) -> None:

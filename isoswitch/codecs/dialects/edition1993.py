@@ -25,12 +25,12 @@ from isoswitch.codecs.dialects.edition import (
     Fields,
     FieldValue,
     RequestRow,
+    Values,
 )
 from isoswitch.codecs.dialects.entry_mode import (
     CODES_1993 as ENTRY_CODES_1993,
 )
 from isoswitch.codecs.dialects.entry_mode import Entry, read_1993
-from isoswitch.codecs.iso8583.message import Message
 
 VERSION = "1"
 
@@ -105,9 +105,10 @@ ACCEPTANCES: Mapping[str, str] = {
 }
 
 
-def read_condition(msg: Message) -> str:
+def read_condition(values: Values) -> str:
     """Give the function code."""
-    return str(msg.get(24, ""))
+    code: str = values.get(24, "")
+    return code
 
 
 def read_entry(code: FieldValue) -> Entry:
@@ -115,15 +116,15 @@ def read_entry(code: FieldValue) -> Entry:
     return read_1993(str(code))
 
 
-def write_original_amount(fields: Fields, request: Message) -> None:
+def write_original_amount(fields: Fields, request: Values) -> None:
     """Write DE 30, the amounts asked for: transaction and reconciliation."""
     fields[30] = f"{request.get(4, '')!s:0>12}{request.get(5, '')!s:0>12}"
 
 
-def read_local(msg: Message, reference: datetime) -> datetime | None:
+def read_local(values: Values, reference: datetime) -> datetime | None:
     """Read DE 12."""
-    text = msg.get(12)
-    return parse_local_with_year(str(text), reference=reference) if text else None
+    text = values.get(12)
+    return parse_local_with_year(text, reference=reference) if text else None
 
 
 def write_local(fields: Fields, local: datetime) -> None:

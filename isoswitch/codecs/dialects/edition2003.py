@@ -25,7 +25,7 @@ from isoswitch.codecs.dialects.dates import (
     format_with_century,
     parse_local_with_century,
 )
-from isoswitch.codecs.dialects.edition import Fields, FieldValue, RequestRow
+from isoswitch.codecs.dialects.edition import Fields, FieldValue, RequestRow, Values
 from isoswitch.codecs.dialects.edition1993 import (
     ACCEPTANCES,
     EDITION_1993,
@@ -36,7 +36,6 @@ from isoswitch.codecs.dialects.entry_mode import (
     CODES_2003 as ENTRY_CODES_2003,
 )
 from isoswitch.codecs.dialects.entry_mode import Entry, read_2003
-from isoswitch.codecs.iso8583.message import Message
 
 VERSION = "2"
 
@@ -51,11 +50,11 @@ def read_entry(code: FieldValue) -> Entry:
     return read_2003(code if isinstance(code, bytes) else code.encode())
 
 
-def read_amount(msg: Message, currency: str) -> Money | None:
+def read_amount(values: Values, currency: str) -> Money | None:
     """Read DE 4, which names its own currency."""
     del currency
-    text = msg.get(4)
-    return read_amount_2003(str(text)) if text else None
+    text = values.get(4)
+    return read_amount_2003(text) if text else None
 
 
 def write_amount(fields: Fields, amount: Money) -> None:
@@ -63,16 +62,16 @@ def write_amount(fields: Fields, amount: Money) -> None:
     fields[4] = write_amount_2003(amount)
 
 
-def write_original_amount(fields: Fields, request: Message) -> None:
+def write_original_amount(fields: Fields, request: Values) -> None:
     """Write DE 30, the amounts asked for: transaction and reconciliation."""
     fields[30] = f"{request.get(4, '')!s:0>16}{request.get(5, '')!s:0>16}"
 
 
-def read_local(msg: Message, reference: datetime) -> datetime | None:
+def read_local(values: Values, reference: datetime) -> datetime | None:
     """Read DE 12, a whole date."""
     del reference
-    text = msg.get(12)
-    return parse_local_with_century(str(text)) if text else None
+    text = values.get(12)
+    return parse_local_with_century(text) if text else None
 
 
 def write_local(fields: Fields, local: datetime) -> None:
