@@ -18,6 +18,13 @@ from typing import Any
 import apsw
 import trio
 
+from isoswitch.journal.chain import (
+    GENESIS,
+    Link,
+    chain_hash,
+    encode_record,
+    walk_chain,
+)
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.port import (
     Move,
@@ -91,6 +98,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
     single = _measure(200 if quick else 1_000, tasks=1, fsync_s=FSYNC_S)
     grouped = _measure(count, tasks=TASKS, fsync_s=FSYNC_S)
     fast = _measure(count, tasks=TASKS, fsync_s=0.0)
+    walked = _walk(10 * count)
     return [
         _row("store: commit per unit, 2 ms fsync", single),
         _row(
@@ -101,6 +109,16 @@ def run(quick: bool) -> list[dict[str, Any]]:
             goal=">= 10x",
         ),
         _row("store: group commit, this disk", fast),
+        {
+            "name": "journal: walk the chain, per record",
+            "cpu_us": round(1e6 / walked, 2),
+            "per_second": round(walked),
+            "p50_ms": None,
+            "p99_ms": None,
+            "baseline": "",
+            "ratio": None,
+            "goal": ">= 100000/s",
+        },
     ]
 
 
@@ -111,6 +129,18 @@ def _measure(count: int, *, tasks: int, fsync_s: float) -> Measured:
                 _pay, Path(folder) / "store.db", count, tasks=tasks, fsync_s=fsync_s
             )
         )
+
+
+def _walk(count: int) -> float:
+    """Build a chain in memory and give the records walked per second of CPU."""
+    links, head = [], GENESIS
+    for seq in range(1, count + 1):
+        encoded = encode_record(_opening(seq).records[0])
+        head = chain_hash(head, seq, encoded)
+        links.append(Link(seq=seq, encoded=encoded, hash=head))
+    cpu = time.process_time()
+    assert walk_chain(links).is_sound
+    return count / (time.process_time() - cpu)
 
 
 async def _pay(path: Path, count: int, *, tasks: int, fsync_s: float) -> Measured:
