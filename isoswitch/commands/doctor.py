@@ -23,7 +23,7 @@ from isoswitch.commands.processes import check_ports_free
 from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.config.settings import hsmd_settings, switch_settings
 from isoswitch.hsm.settings import DEFAULT_MODULE
-from isoswitch.hsm.token import open_service
+from isoswitch.hsm.token import open_engine, open_service
 from isoswitch.store.inspection import inspect_store
 
 SQLITE_MIN = (3, 51, 3)
@@ -98,10 +98,12 @@ def _softhsm(loaded: LoadedNetwork) -> Finding:
 
 def _token(loaded: LoadedNetwork) -> Finding:
     settings = hsmd_settings(loaded)
-    open_service(settings.tokens[0], settings)
+    for token in settings.tokens:
+        engine = open_engine(token)
+        open_service(engine, settings.keys_file, settings.environment)
+    labels = ", ".join(token.label for token in settings.tokens)
     return Finding(
-        ok=True,
-        text=f"token {settings.tokens[0].label} opens, computes and loads its keys",
+        ok=True, text=f"token {labels} opens, computes right and takes its keys"
     )
 
 

@@ -22,12 +22,12 @@ def message_table(fields: Mapping[str, str]) -> RenderableType:
     """Give a masked message as a table: number, name, value."""
     names = get_spec(_SPEC_OF_VERSION.get(fields.get("mti", "")[:1], "iso87-ascii"))
     table = plain_table("field", "name", "value")
-    for key, value in fields.items():
+    for key in sorted(fields, key=_place):
         spec = names.fields.get(int(key)) if key.isdecimal() else None
         table.add_row(
             Text(key, style="bold cyan"),
-            Text(spec.name if spec else "message type", style="dim"),
-            Text(value, style=_STYLES.get(key, "")),
+            Text(spec.name if spec else "Message type", style="dim"),
+            Text(fields[key], style=_STYLES.get(key, "")),
         )
     return table
 
@@ -47,6 +47,11 @@ def hex_lines(message: Message) -> Iterator[str]:
         )
         octets = " ".join(shown[offset] for offset in piece)
         yield f"{start:04x}  {octets:<{3 * _BYTES_PER_LINE}} {text}"
+
+
+def _place(key: str) -> int:
+    """Order the message type before the fields, and these by number."""
+    return int(key) if key.isdecimal() else 0
 
 
 def _secret_offsets(message: Message) -> set[int]:

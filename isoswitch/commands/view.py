@@ -17,6 +17,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from isoswitch.codecs.canonical.money import Money
 from isoswitch.commands.console import (
     FAILED,
     OK,
@@ -63,6 +64,7 @@ WAYS: Mapping[RecordKind, Way] = {
 }
 
 _SHOWN_APART = frozenset({"message", "endpoint"})
+_SHOWN_IN_HEADLINE = frozenset({"kind", "business_date", "merchant"})
 
 
 def show(path: Path, transaction_id: str, *, as_json: bool) -> int:
@@ -197,9 +199,10 @@ def _summary(stored: StoredTransaction) -> dict[str, Any]:
 def _headline(stored: StoredTransaction) -> Text:
     text = Text.assemble(
         (stored.id, "bold"),
-        f"  {stored.kind}  {stored.pan_masked}  ",
-        f"{stored.amount_minor} minor units of {stored.currency}  ",
-        f"terminal {stored.terminal_id}  state {stored.state}",
+        f"  {stored.kind}  {Money(stored.amount_minor, stored.currency)}",
+        f"  card {stored.pan_masked or '-'}  terminal {stored.terminal_id}",
+        f" of {stored.merchant_id}  {stored.business_date}  ",
+        (stored.state, "green" if stored.state == "closed" else "yellow"),
     )
     if stored.reversed:
         text.append("  reversed", "yellow")
@@ -239,5 +242,5 @@ def _facts(body: Mapping[str, Any]) -> Iterable[str]:
     if "mti" in message:
         yield message["mti"]
     for key, value in body.items():
-        if key not in _SHOWN_APART and value not in ("", None):
+        if key not in _SHOWN_APART | _SHOWN_IN_HEADLINE and value not in ("", None):
             yield f"{key} {value}"
