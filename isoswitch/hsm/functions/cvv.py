@@ -67,57 +67,42 @@ def verify_dcvv(
 def verify_cvc3(
     card_key: KeyPair,
     *,
-    track: Secret[bytes],
+    static: bytes,
     unpredictable: bytes,
     atc: int,
     cvc3: Secret[str],
 ) -> None:
     """Check Mastercard's CVC3: the last digits of a contactless stripe cryptogram.
 
-    ``track`` is the static track data that the card's profile authenticates, and
-    ``unpredictable`` the four bytes of the terminal's number.
+    Parameters
+    ----------
+    card_key
+        The card's key from the issuer's CVC3 master key.
+    static
+        The two bytes that ``static_cvc3`` gives for the card's track.
+    unpredictable
+        The terminal's number, four bytes.
 
     Raises
     ------
     VerificationFailed
         The value is not that of this card at this counter, or has under 3 digits.
     """
-    static = generate(MacKey.of_pair(card_key, Padding.BIT), track.reveal())[-2:]
-    _compare_cvc3(card_key, static, unpredictable, atc, cvc3)
+    data = static + unpredictable + atc.to_bytes(2)
+    number = int.from_bytes(card_key.full.ecb(data)[-2:])
+    # At least three digits: fewer verify by luck too often.
+    width = min(max(len(cvc3.reveal()), 3), 5)
+    _compare(f"{number:05d}"[-width:], cvc3)
 
 
-def verify_cvc3_static(
-    card_key: KeyPair,
-    *,
-    static: bytes,
-    unpredictable: bytes,
-    atc: int,
-    cvc3: Secret[str],
-) -> None:
-    """Check a CVC3 where the issuer keeps the two bytes of its static part (IVCVC3).
-
-    Raises
-    ------
-    VerificationFailed
-        The value is not that of this card at this counter, or has under 3 digits.
-    """
-    _compare_cvc3(card_key, static, unpredictable, atc, cvc3)
+def static_cvc3(card_key: KeyPair, track: Secret[bytes]) -> bytes:
+    """Give the part of a CVC3 that stays the same for a track (IVCVC3)."""
+    return generate(MacKey.of_pair(card_key, Padding.BIT), track.reveal())[-2:]
 
 
 def _card_value(key: KeyPair, pan: str, expiry: str, service_code: str) -> str:
     data = bytes.fromhex(f"{pan}{expiry}{service_code}".ljust(32, "0"))
     return decimalise(generate(MacKey.of_pair(key), data))[:3]
-
-
-def _compare_cvc3(
-    card_key: KeyPair, static: bytes, unpredictable: bytes, atc: int, cvc3: Secret[str]
-) -> None:
-    data = static + unpredictable + atc.to_bytes(2)
-    number = int.from_bytes(card_key.full.ecb(data)[-2:])
-    given = cvc3.reveal()
-    # At least three digits: fewer verify by luck too often.
-    width = min(max(len(given), 3), 5)
-    _compare(f"{number:05d}"[-width:], cvc3)
 
 
 def _compare(expected: str, given: Secret[str]) -> None:

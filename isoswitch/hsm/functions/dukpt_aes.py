@@ -2,7 +2,8 @@
 
 The serial number of twelve bytes is the eight-byte identifier of the terminal's
 initial key and a counter of four. Every key is made by encrypting one or two blocks
-of derivation data under another, so that all of them stay in the token::
+of derivation data under another, so that they stay in the token (all but short HMAC
+keys, which SoftHSM does not derive)::
 
     offset  size  meaning
     0       1     version, 1
@@ -21,9 +22,10 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Use
 from isoswitch.hsm.functions.dukpt_path import DerivationPath, PathCache
-from isoswitch.hsm.functions.key import DERIVE, Key
+from isoswitch.hsm.functions.key import Key
 
 PATHS_MAX = 20_000
 """Each path holds one session object per bit of its counter, in a token some 8 KB."""
@@ -83,9 +85,19 @@ class AesTerminals:
             The engine takes no key of this kind.
         """
         terminal, counter = split_ksn(ksn)
-        transaction = self._cache.get_path(terminal).get_key(counter)
         context = terminal[4:] + counter.to_bytes(4)
-        return _derive(transaction, purpose, kind, context, uses)
+        return _derive(self.transaction_key(ksn), purpose, kind, context, uses)
+
+    def transaction_key(self, ksn: bytes) -> Key:
+        """Give the key from which a transaction's working keys come; it is kept.
+
+        Raises
+        ------
+        DecodeError
+            The serial number is not twelve bytes, or no terminal makes it.
+        """
+        terminal, counter = split_ksn(ksn)
+        return self._cache.get_path(terminal).get_key(counter)
 
     def derive_update_key(self, terminal: bytes, uses: frozenset[Use]) -> Key:
         """Derive the key that carries a new initial key to a terminal.
@@ -104,10 +116,15 @@ class AesTerminals:
     def _start(self, terminal: bytes) -> DerivationPath[Key]:
         def step(key: Key, counter: int) -> Key:
             context = terminal[4:] + counter.to_bytes(4)
-            return _derive(key, _INTERMEDIATE, self._kind, context, DERIVE)
+            return _derive(key, _INTERMEDIATE, self._kind, context, _PATH_USES)
 
-        initial = _derive(self._base, _INITIAL, self._kind, terminal, DERIVE)
+        initial = initial_key(self._base, terminal, self._kind)
         return DerivationPath(initial, step=step, release=Key.destroy)
+
+
+def initial_key(base: Key, terminal: bytes, kind: KeyKind) -> Key:
+    """Derive a terminal's initial key from the identifier of eight bytes."""
+    return _derive(base, _INITIAL, kind, terminal, _PATH_USES)
 
 
 def split_ksn(ksn: bytes) -> tuple[bytes, int]:
@@ -129,6 +146,8 @@ def split_ksn(ksn: bytes) -> tuple[bytes, int]:
     return ksn[:8], counter
 
 
+# To encrypt is only for short HMAC keys.
+_PATH_USES = frozenset({Use.DERIVE, Use.ENCRYPT})
 _INTERMEDIATE = 0x8000
 _INITIAL = 0x8001
 _UPDATE_COUNTER = 0xFFFFFFFF
@@ -136,18 +155,22 @@ _UPDATE_COUNTER = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A key kind: its engine algorithm, its code in derivation data, its blocks."""
+    """A key kind: its engine algorithm, its code in derivation data, its blocks.
+
+    A token derives no HMAC key under 32 bytes; such a key goes through memory.
+    """
 
     algorithm: Algorithm
     code: int
     blocks: int
+    in_memory: bool = False
 
 
 _KINDS: Mapping[KeyKind, _Kind] = {
     KeyKind.TDES_128: _Kind(Algorithm.TDES, 0x0000, 1),
     KeyKind.AES_128: _Kind(Algorithm.AES, 0x0002, 1),
     KeyKind.AES_256: _Kind(Algorithm.AES, 0x0004, 2),
-    KeyKind.HMAC_128: _Kind(Algorithm.HMAC, 0x0005, 1),
+    KeyKind.HMAC_128: _Kind(Algorithm.HMAC, 0x0005, 1, in_memory=True),
     KeyKind.HMAC_256: _Kind(Algorithm.HMAC, 0x0005, 2),
 }
 
@@ -161,4 +184,7 @@ def _derive(
     data = b"".join(
         bytes([1, number]) + tail for number in range(1, of_kind.blocks + 1)
     )
+    if of_kind.in_memory:
+        value = KeyValue(base.ecb(data))
+        return Key.load(base.engine, value, of_kind.algorithm, uses)
     return base.derive(data, of_kind.algorithm, uses)

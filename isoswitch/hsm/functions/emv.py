@@ -164,7 +164,7 @@ def verify_arqc(
         number has a length that none has.
     """
     diversifier = _diversifier(version.session, atc=atc, unpredictable=unpredictable)
-    with _session_key(card_key, diversifier) as session:
+    with session_key(card_key, diversifier) as session:
         expected = generate(MacKey.of_pair(session, version.padding), data)
     if not hmac.compare_digest(expected, arqc):
         raise VerificationFailed(_FAILED)
@@ -192,9 +192,9 @@ def make_arpc(
     bytes
         Eight bytes by method 1, four by method 2.
     """
-    session_key = version.arpc_session
-    diversifier = _diversifier(session_key, atc=atc, unpredictable=unpredictable)
-    with _session_key(card_key, diversifier) as session:
+    kind = version.arpc_session
+    diversifier = _diversifier(kind, atc=atc, unpredictable=unpredictable)
+    with session_key(card_key, diversifier) as session:
         return _ARPC[version.arpc](session, arqc, answer)
 
 
@@ -227,8 +227,40 @@ def make_script_mac(
         with session:
             return generate(MacKey.of_pair(session, Padding.BIT), command)
     card_key = derive_card_key(master, pan, sequence=sequence, option=option)
-    with card_key, _session_key(card_key, arqc) as session:
+    with card_key, session_key(card_key, arqc) as session:
         return generate(MacKey.of_pair(session, Padding.BIT), command)
+
+
+@contextmanager
+def session_key(card_key: KeyPair, diversifier: bytes | None) -> Iterator[KeyPair]:
+    """Derive a session key for one use (EMV Book 2, A1.3.1).
+
+    ``diversifier`` is eight bytes; None gives the card key itself.
+
+    Raises
+    ------
+    VerificationFailed
+        The diversifier has a length that no card's data gives.
+    """
+    if diversifier is None:
+        yield card_key
+        return
+    if len(diversifier) != 8:
+        raise VerificationFailed(_FAILED)
+    left = diversifier[:2] + b"\xf0" + diversifier[3:]
+    right = diversifier[:2] + b"\x0f" + diversifier[3:]
+    with KeyPair.derive(card_key.full, left, right, ENCRYPT) as session:
+        yield session
+
+
+def encrypted_arpc(session: KeyPair, arqc: bytes, answer: bytes) -> bytes:
+    """Make an ARPC by method 1: the answer added to the ARQC, encrypted."""
+    return session.full.ecb(xor(arqc, answer.ljust(8, b"\x00")))
+
+
+def authenticated_arpc(session: KeyPair, arqc: bytes, answer: bytes) -> bytes:
+    """Make an ARPC by method 2: four bytes of the MAC of ARQC and answer."""
+    return generate(MacKey.of_pair(session, Padding.BIT), arqc + answer, length=4)
 
 
 def card_block(pan: Pan, *, sequence: str, option: CardKeyOption) -> bytes:
@@ -255,17 +287,9 @@ def card_block(pan: Pan, *, sequence: str, option: CardKeyOption) -> bytes:
 _FAILED = "the cryptogram does not verify"
 
 
-def _encrypted_arpc(session: KeyPair, arqc: bytes, answer: bytes) -> bytes:
-    return session.full.ecb(xor(arqc, answer.ljust(8, b"\x00")))
-
-
-def _authenticated_arpc(session: KeyPair, arqc: bytes, answer: bytes) -> bytes:
-    return generate(MacKey.of_pair(session, Padding.BIT), arqc + answer, length=4)
-
-
 _ARPC: Mapping[ArpcMethod, Callable[[KeyPair, bytes, bytes], bytes]] = {
-    ArpcMethod.ENCRYPTED: _encrypted_arpc,
-    ArpcMethod.AUTHENTICATED: _authenticated_arpc,
+    ArpcMethod.ENCRYPTED: encrypted_arpc,
+    ArpcMethod.AUTHENTICATED: authenticated_arpc,
 }
 
 
@@ -277,20 +301,6 @@ def _diversifier(
         return None
     tail = bytes(2) + unpredictable if session is SessionKey.MCHIP else bytes(6)
     return atc + tail
-
-
-@contextmanager
-def _session_key(card_key: KeyPair, diversifier: bytes | None) -> Iterator[KeyPair]:
-    """Derive a session key for one use (EMV Book 2, A1.3.1)."""
-    if diversifier is None:
-        yield card_key
-        return
-    if len(diversifier) != 8:
-        raise VerificationFailed(_FAILED)
-    left = diversifier[:2] + b"\xf0" + diversifier[3:]
-    right = diversifier[:2] + b"\x0f" + diversifier[3:]
-    with KeyPair.derive(card_key.full, left, right, ENCRYPT) as session:
-        yield session
 
 
 def _visa_session_key(master: Key, block: bytes, atc: bytes) -> KeyPair:

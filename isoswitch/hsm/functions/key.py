@@ -31,9 +31,16 @@ class Key:
     def load(
         engine: Engine, value: KeyValue, algorithm: Algorithm, uses: frozenset[Use]
     ) -> Key:
-        """Load a key value into an engine; a single DES key becomes K1|K1."""
-        if algorithm is Algorithm.TDES and len(value.reveal()) == 8:
-            value = KeyValue(value.reveal() * 2)
+        """Load a key value into an engine.
+
+        A single DES key becomes K1|K1, and a short HMAC key is filled with the zeros
+        that HMAC adds anyway: tokens take neither as it is.
+        """
+        clear = value.reveal()
+        if algorithm is Algorithm.TDES and len(clear) == 8:
+            value = KeyValue(clear * 2)
+        if algorithm is Algorithm.HMAC and len(clear) < 32:
+            value = KeyValue(clear.ljust(32, b"\x00"))
         return Key(engine, engine.create(value, algorithm, uses), algorithm)
 
     @property
