@@ -9,10 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 
 from isoswitch.codecs.canonical.errors import EncodeError
-from isoswitch.codecs.qr.mpm import MpmCode, QrObject, item, nest
+from isoswitch.codecs.qr.mpm import (
+    ADDITIONAL_DATA,
+    DYNAMIC,
+    STATIC,
+    TIP_FIXED,
+    TIP_PROMPT,
+    MpmCode,
+    QrObject,
+    build_mpm,
+    item,
+    nest,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +43,14 @@ class QrScheme:
     fields: Mapping[str, str]
     required: tuple[str, ...] = ()
     payload_format: str = "01"
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """How a tip or fee is added: a kind of ``mpm.TIP_...`` and its amount or rate."""
+
+    kind: str
+    value: Decimal = Decimal(0)
 
 
 _ALL = (
@@ -248,6 +268,68 @@ def build_account(scheme: QrScheme, values: Mapping[str, str]) -> QrObject:
     if not scheme.guid:
         return _build_unionpay(place, values[""])
     return nest(place, {"00": scheme.guid, **values})
+
+
+def build_merchant_code(
+    scheme: QrScheme,
+    account: Mapping[str, str],
+    *,
+    name: str,
+    city: str,
+    mcc: str = "0000",
+    amount: Decimal | None = None,
+    currency: str = "",
+    country: str = "",
+    is_dynamic: bool = False,
+    tip: Tip | None = None,
+    additional: Mapping[str, str] | None = None,
+) -> MpmCode:
+    """Make a whole merchant-presented code for one scheme.
+
+    Parameters
+    ----------
+    account
+        The scheme's nested values, as for :func:`build_account`.
+    currency, country
+        The scheme's own where empty.
+    additional
+        Values of template 62 by identifier, such as ``{"05": "REF1"}``.
+
+    Raises
+    ------
+    EncodeError
+        The values do not make a valid code.
+
+    Examples
+    --------
+    >>> code = build_merchant_code(
+    ...     SCHEMES["pix"], {"01": "123e4567-e12b-12d1-a456-426655440000"},
+    ...     name="Fulano de Tal", city="BRASILIA", additional={"05": "***"},
+    ... )
+    >>> code.encode()[-8:], code.currency
+    ('630448CD', '986')
+    """
+    parts = [
+        item("00", scheme.payload_format),
+        item("01", DYNAMIC if is_dynamic else STATIC),
+        build_account(scheme, account),
+        item("52", mcc),
+        item("53", currency or scheme.currency),
+    ]
+    if amount is not None:
+        parts.append(item("54", f"{amount:f}"))
+    if tip is not None:
+        parts.append(item("55", tip.kind))
+        if tip.kind != TIP_PROMPT:
+            parts.append(
+                item("56" if tip.kind == TIP_FIXED else "57", f"{tip.value:f}")
+            )
+    parts.append(item("58", country or scheme.country))
+    parts.append(item("59", name))
+    parts.append(item("60", city))
+    if additional:
+        parts.append(nest(ADDITIONAL_DATA, additional))
+    return build_mpm(parts)
 
 
 def _build_unionpay(place: str, text: str) -> QrObject:
