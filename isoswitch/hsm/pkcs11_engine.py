@@ -234,9 +234,8 @@ class Pkcs11Engine:
     def destroy(self, handle: Handle) -> None:
         """Forget a session object."""
         loaded = self._loaded.pop(handle, None)
-        if loaded is None:
-            raise KeyRefused("no such key handle")
-        loaded.key.destroy()
+        if loaded is not None:
+            loaded.key.destroy()
 
     @_translating
     def ecb(self, handle: Handle, data: bytes, *, decrypt: bool = False) -> bytes:

@@ -1,0 +1,126 @@
+"""The key file: complete, unchanged, without a clear value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.hsm.keyfile import locked, read_keys, read_storage_key, write_keys
+from isoswitch.hsm.keytable import form_record
+from isoswitch.hsm.software import SoftwareEngine
+from isoswitch.hsm.testkeys import PUBLISHED, check_not_published
+from isoswitch.hsm.vault import Vault
+from tests.hsm.softhsm import AES_KEY, PLANS, TDES_KEY, VALUES, plan
+
+VAULT = Vault.of_value(SoftwareEngine(), AES_KEY)
+RECORDS = [form_record(VAULT, plan, VALUES[plan.name], created="") for plan in PLANS]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "keys.json"
+    write_keys(path, RECORDS, VAULT, storage_key="storage-1")
+    return path
+
+
+def test_what_was_written_is_read(path: Path) -> None:
+    assert read_keys(path, VAULT) == RECORDS
+    assert read_storage_key(path) == "storage-1"
+
+
+def test_only_the_owner_reads_it_and_it_shows_no_key(path: Path) -> None:
+    assert path.stat().st_mode & 0o077 == 0
+    content = path.read_bytes().lower()
+    for value in VALUES.values():
+        assert value.reveal() not in content
+        assert value.reveal().hex().encode() not in content
+        assert value.reveal()[:8].hex().encode() not in content
+
+
+def test_a_new_version_replaces_the_file_as_a_whole(path: Path) -> None:
+    before = path.stat().st_ino
+    with locked(path):
+        write_keys(path, RECORDS[:1], VAULT, storage_key="storage-1")
+    assert path.stat().st_ino != before
+    assert read_keys(path, VAULT) == RECORDS[:1]
+    assert {each.name for each in path.parent.iterdir()} == {"keys.json", "keys.lock"}
+
+
+def _reactivate(content: dict[str, Any]) -> None:
+    content["keys"][0]["state"] = "retired"
+
+
+def _drop(content: dict[str, Any]) -> None:
+    del content["keys"][0]
+
+
+def _change_block(content: dict[str, Any]) -> None:
+    content["keys"][0]["blocks"]["decrypt"] = "00" * 24
+
+
+@pytest.mark.parametrize("change", [_reactivate, _drop, _change_block])
+def test_a_file_changed_by_hand_is_refused(
+    path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    content = json.loads(path.read_bytes())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="changed outside"):
+        read_keys(path, VAULT)
+
+
+def test_the_file_of_another_storage_key_is_refused(path: Path) -> None:
+    with pytest.raises(ConfigError, match="storage"):
+        read_keys(path, Vault.of_value(SoftwareEngine(), VALUES["store/hash"]))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', "\x00\xff"])
+def test_another_file_is_refused_in_one_sentence(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(ConfigError, match="no key file"):
+        read_keys(path, VAULT)
+
+
+def test_an_unknown_format_is_refused(path: Path) -> None:
+    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    with pytest.raises(ConfigError, match="format 9"):
+        read_keys(path, VAULT)
+
+
+def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="isoswitch keys"):
+        read_keys(tmp_path / "keys.json", VAULT)
+
+
+def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_keys(tmp_path, VAULT)
+
+
+def test_production_refuses_published_keys() -> None:
+    published = form_record(VAULT, plan("a", "M6", "C"), TDES_KEY, created="")
+    assert published.kcv in PUBLISHED
+    with pytest.raises(ConfigError, match="key a comes from"):
+        check_not_published([published])
+
+
+def test_production_refuses_keys_formed_for_tests() -> None:
+    value = VALUES["store/seal"]
+    own = plan("a", "D0", "B", "aes", 32)
+    check_not_published([form_record(VAULT, own, value, created="")])
+    for_tests = type(own)(
+        name="a",
+        usage=own.usage,
+        mode=own.mode,
+        algorithm=own.algorithm,
+        length=32,
+        is_test=True,
+    )
+    with pytest.raises(ConfigError, match="test values"):
+        check_not_published([form_record(VAULT, for_tests, value, created="")])

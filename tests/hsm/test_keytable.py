@@ -1,0 +1,142 @@
+"""Loaded keys: found by name, refused against their usage, in the right order."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoswitch.codecs.canonical.errors import KeyRefused
+from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.functions.mac import generate
+from isoswitch.hsm.keys import KeyRecord, Purpose, Role, State
+from isoswitch.hsm.keytable import (
+    KeyTable,
+    form_record,
+    random_value,
+    with_odd_parity,
+)
+from isoswitch.hsm.software import SoftwareEngine
+from isoswitch.hsm.vault import Vault
+from tests.hsm.softhsm import AES_KEY, OTHER_TDES_KEY, TDES_KEY, plan
+
+VAULT = Vault.of_value(SoftwareEngine(), AES_KEY)
+
+
+def record(
+    version: int, state: State, value: KeyValue = TDES_KEY, *, mode: str = "C"
+) -> KeyRecord:
+    planned = msgspec.structs.replace(plan("link/zak", "M3", mode), version=version)
+    formed = form_record(VAULT, planned, value, created="")
+    return msgspec.structs.replace(formed, state=state)
+
+
+def test_an_unknown_key_is_refused_without_repeating_its_name() -> None:
+    with pytest.raises(KeyRefused) as caught:
+        KeyTable(VAULT, []).get_mac_keys("4761739001010010", Purpose.VERIFY_MAC)
+    assert "4761" not in str(caught.value)
+
+
+def test_a_key_is_refused_for_another_purpose() -> None:
+    table = KeyTable(VAULT, [record(1, State.ACTIVE, mode="V")])
+    assert len(table.get_mac_keys("link/zak", Purpose.VERIFY_MAC)) == 1
+    with pytest.raises(KeyRefused):
+        table.get_mac_keys("link/zak", Purpose.GENERATE_MAC)
+    with pytest.raises(KeyRefused):
+        table.get_pin_keys("link/zak", Purpose.DECRYPT_PIN, 0)
+    with pytest.raises(KeyRefused):
+        table.get_objects("link/zak", Purpose.SEAL)
+
+
+def test_the_active_version_speaks_and_every_version_listens() -> None:
+    records = [
+        record(1, State.RETIRED, OTHER_TDES_KEY),
+        record(2, State.ACTIVE),
+        record(3, State.PENDING, OTHER_TDES_KEY),
+    ]
+    table = KeyTable(VAULT, records)
+    assert len(table) == 3
+    assert len(table.get_mac_keys("link/zak", Purpose.GENERATE_MAC)) == 1
+    listening = table.get_mac_keys("link/zak", Purpose.VERIFY_MAC)
+    only = KeyTable(VAULT, [record(2, State.ACTIVE)])
+    speaking = only.get_mac_keys("link/zak", Purpose.GENERATE_MAC)
+    assert len(listening) == 3
+    assert generate(listening[0], b"data") == generate(speaking[0], b"data")
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.RETIRED])
+def test_a_key_that_is_not_active_does_not_speak(state: State) -> None:
+    table = KeyTable(VAULT, [record(1, state)])
+    with pytest.raises(KeyRefused):
+        table.get_mac_keys("link/zak", Purpose.GENERATE_MAC)
+
+
+def test_two_active_versions_are_refused() -> None:
+    with pytest.raises(KeyRefused, match="two versions"):
+        KeyTable(VAULT, [record(1, State.ACTIVE), record(2, State.ACTIVE)])
+
+
+def test_a_pin_key_is_refused_for_an_unknown_block_format() -> None:
+    formed = form_record(VAULT, plan("tpk", "P0", "D"), TDES_KEY, created="")
+    table = KeyTable(VAULT, [formed])
+    for number in (2, 5, -1):
+        with pytest.raises(KeyRefused):
+            table.get_pin_keys("tpk", Purpose.DECRYPT_PIN, number)
+    with pytest.raises(KeyRefused):
+        table.get_pin_keys("tpk", Purpose.DECRYPT_PIN, 4)
+
+
+def test_a_record_without_one_of_its_blocks_is_refused() -> None:
+    formed = record(1, State.ACTIVE)
+    partial = {Role.ENCRYPT: formed.blocks[Role.ENCRYPT]}
+    with pytest.raises(KeyRefused, match="blocks"):
+        KeyTable(VAULT, [msgspec.structs.replace(formed, blocks=partial)])
+
+
+@pytest.mark.parametrize(
+    ("moved", "reason"), [("name", "other"), ("usage", "M1"), ("mode", "G")]
+)
+def test_a_block_moved_to_another_key_does_not_load(moved: str, reason: str) -> None:
+    formed = form_record(VAULT, plan("a", "M6", "C"), TDES_KEY, created="")
+    changed = msgspec.structs.replace(formed.plan, **{moved: reason})
+    blocks = dict(zip(changed.roles, formed.blocks.values(), strict=True))
+    with pytest.raises(KeyRefused):
+        KeyTable(VAULT, [msgspec.structs.replace(formed, plan=changed, blocks=blocks)])
+
+
+def test_a_value_of_another_length_is_no_value_of_the_plan() -> None:
+    with pytest.raises(KeyRefused):
+        form_record(VAULT, plan("a", "M6", "C"), KeyValue(bytes(24)), created="")
+
+
+def test_destroyed_tables_leave_no_object_behind() -> None:
+    engine = SoftwareEngine()
+    vault = Vault.of_value(engine, AES_KEY)
+    before = len(engine._keys)
+    formed = form_record(vault, plan("a", "M3", "C"), TDES_KEY, created="")
+    KeyTable(vault, [formed]).destroy()
+    assert len(engine._keys) == before
+
+
+def test_random_keys_differ_and_have_odd_parity() -> None:
+    planned = plan("a", "M3", "C")
+    values = {random_value(planned).reveal() for _ in range(20)}
+    assert len(values) == 20
+    assert all(value == with_odd_parity(value) for value in values)
+    assert len(random_value(plan("a", "D0", "B", "aes", 32)).reveal()) == 32
+
+
+@given(st.binary())
+def test_odd_parity_changes_the_lowest_bit_only(value: bytes) -> None:
+    adjusted = with_odd_parity(value)
+    assert all(octet.bit_count() % 2 == 1 for octet in adjusted)
+    assert [octet | 1 for octet in adjusted] == [octet | 1 for octet in value]
+
+
+def test_the_algorithm_of_a_record_is_that_of_its_objects() -> None:
+    formed = form_record(VAULT, plan("s", "M6", "C", "aes"), AES_KEY, created="")
+    table = KeyTable(VAULT, [formed])
+    (key,) = table.get_mac_keys("s", Purpose.VERIFY_MAC)
+    assert key.key.algorithm is Algorithm.AES
