@@ -20,7 +20,7 @@ from tests.store.disks import Disk, Event, after_power_cut, mounted
 from tests.store.driving import write
 from tests.store.units import closing, opening
 
-BATCHES = 40
+BATCHES = 25
 CHECKPOINT_PAGES = 40
 SEED = 20260131
 

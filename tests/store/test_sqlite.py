@@ -246,7 +246,7 @@ def test_the_write_ahead_log_is_folded_away_between_batches(path: Path) -> None:
     sizes: list[int] = []
     write(
         connect_writer(path),
-        [[opening(str(number))] for number in range(300)],
+        [[opening(str(number))] for number in range(120)],
         delivered=lambda _batch: sizes.append(log.stat().st_size),
         checkpoint_pages=50,
     )
