@@ -14,9 +14,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import trio
 
@@ -111,6 +112,49 @@ def check_ports_free(loaded: LoadedNetwork, *, issuers: bool = True) -> None:
                 ) from None
 
 
+class Child:
+    """One child process, started from the main thread.
+
+    The kernel's signal at a parent's death follows the thread that made the child,
+    which is why trio's own processes, made in a worker thread, do not serve here.
+    """
+
+    def __init__(self, arguments: Sequence[str], output: IO[bytes]) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 (this program, no shell)
+            [sys.executable, "-m", "isoswitch", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 (one thread)
+        )
+        self._descriptor = os.pidfd_open(self._process.pid)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
+        return self._process.poll() is not None
+
+    @property
+    def exit_text(self) -> str:
+        """How it ended, for people."""
+        code = self._process.poll()
+        if code is not None and code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
+        if not self.has_ended:
+            self._process.send_signal(number)
+
+    async def wait(self) -> None:
+        """Wait for its end."""
+        await trio.lowlevel.wait_readable(self._descriptor)
+        self._process.wait()
+        os.close(self._descriptor)
+
+
 class Processes:
     """The running parts of one network.
 
@@ -122,7 +166,7 @@ class Processes:
 
     def __init__(self, parts: tuple[Part, ...], *, folder: Path) -> None:
         self._parts = {part.name: part for part in parts}
-        self._running: dict[str, trio.Process] = {}
+        self._running: dict[str, Child] = {}
         self._folder = folder
 
     @property
@@ -141,14 +185,7 @@ class Processes:
         part = self._parts[name]
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._output(name).open("ab") as output:
-            process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "isoswitch", *part.arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=_die_with_parent(os.getpid()),
-            )
+            process = Child(part.arguments, output)
         self._running[name] = process
         with trio.move_on_after(READY_TIMEOUT_S):
             await self._wait_open(part, process)
@@ -158,18 +195,18 @@ class Processes:
     async def stop(self, name: str) -> None:
         """Ask a part to finish, and end it when it does not in time."""
         process = self._running.pop(name)
-        process.terminate()
-        with trio.move_on_after(DRAIN_TIMEOUT_S, shield=True):
-            await process.wait()
-        if process.returncode is None:
-            process.kill()
-            with trio.CancelScope(shield=True):
+        process.send(signal.SIGTERM)
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(DRAIN_TIMEOUT_S):
                 await process.wait()
+                return
+            process.send(signal.SIGKILL)
+            await process.wait()
 
     async def kill(self, name: str) -> None:
         """End a part at once, as a power cut would."""
         process = self._running.pop(name)
-        process.kill()
+        process.send(signal.SIGKILL)
         await process.wait()
 
     async def stop_all(self) -> None:
@@ -187,15 +224,15 @@ class Processes:
         """
         while True:
             for name, process in self._running.items():
-                if process.poll() is not None:
+                if process.has_ended:
                     del self._running[name]
-                    raise self._failure(name, "ended unexpectedly")
+                    raise self._failure(name, f"ended ({process.exit_text})")
             await trio.sleep(POLL_S)
 
-    async def _wait_open(self, part: Part, process: trio.Process) -> None:
+    async def _wait_open(self, part: Part, process: Child) -> None:
         for address in part.opens:
             while not await _answers(address):
-                if process.poll() is not None:
+                if process.has_ended:
                     del self._running[part.name]
                     raise self._failure(part.name, "could not start")
                 await trio.sleep(POLL_S)
@@ -216,9 +253,9 @@ class Processes:
                 f"{name} {what}: {errors[-1]}",
                 fix=fixes[-1] if fixes else f"see {path}, then isoswitch doctor",
             )
-        last = "\n  ".join(lines[-LOG_LINES_SHOWN:])
+        last = "".join(f"\n  {line}" for line in lines[-LOG_LINES_SHOWN:])
         return Failure(
-            f"{name} {what}; it said last:\n  {last}",
+            f"{name} {what}" + (f"; it said last:{last}" if last else ""),
             fix=f"see {path}, then isoswitch doctor",
         )
 
