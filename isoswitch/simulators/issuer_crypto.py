@@ -1,124 +1,114 @@
-"""What only an issuer makes: PVV, PIN offset, CVV, dCVV and CVC3.
+"""The cryptography of simulated issuers, by the library cryptography alone.
 
-The switch verifies these values and cannot make them. This is written for simulated
-issuers over ``cryptography`` alone, apart from ``hsm/``, so that the two check each
-other.
+Deliberately neither the code of ``hsm/`` nor that of the terminals: three
+implementations must agree on every PIN block and MAC. Ciphers are kept by key, because
+an issuer in a benchmark must be light.
 """
 
 from __future__ import annotations
 
+import hmac
+from functools import lru_cache
+
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
 
-from isoswitch.codecs.canonical.secrets import KeyValue, Pan, Pin, Secret
+from isoswitch.codecs.canonical.errors import MacMismatch, PinBlockInvalid
+from isoswitch.codecs.canonical.secrets import Pan, Pin, PinBlock
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.simulators.keyring import SharedKey
 
-
-def make_pvv(pvk: KeyValue, pin: Pin, pan: Pan, *, index: int) -> str:
-    """Make the Visa PVV of a PIN's first four digits.
-
-    Examples
-    --------
-    >>> pvk = KeyValue(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
-    >>> make_pvv(pvk, Pin("1912"), Pan("1122334455667788"), index=2)
-    '3244'
-    """
-    data = pan.reveal()[:-1][-11:] + str(index) + pin.reveal()[:4]
-    return _digits(_encrypt(pvk.reveal(), bytes.fromhex(data.zfill(16))))[:4]
+MAC_BYTES = 8
+BLOCK_BYTES = 8
 
 
-def make_offset(
-    pvk: KeyValue,
-    pin: Pin,
-    pan: Pan,
-    *,
-    table: str,
-    start: int = 0,
-    length: int = 16,
-    pad: str = "F",
-) -> str:
-    """Make the IBM 3624 offset of a PIN, as long as the PIN.
+def generate_mac(key: SharedKey, data: bytes) -> bytes:
+    """Make the 8-byte MAC that the key's cipher stands for: X9.19 or AES-CMAC.
 
     Examples
     --------
-    >>> pvk = KeyValue(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
-    >>> pan = Pan("1122334455667788")
-    >>> make_offset(pvk, Pin("1234"), pan, table="1234567890123456")
-    '7710'
+    >>> from isoswitch.codecs.canonical.secrets import KeyValue
+    >>> value = KeyValue(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
+    >>> key = SharedKey(cipher=Algorithm.TDES, value=value)
+    >>> generate_mac(key, b"Now is the time for all ").hex()
+    'a1c72e74ea3fa9b6'
     """
-    validation = (pan.reveal()[start : start + length] + pad * 16)[:16]
-    cryptogram = _encrypt(pvk.reveal(), bytes.fromhex(validation)).hex()
-    natural = [int(table[int(nibble, 16)]) for nibble in cryptogram]
-    chosen = map(int, pin.reveal())
-    return "".join(
-        str((digit - own) % 10) for digit, own in zip(chosen, natural, strict=False)
-    )
+    value = key.value.reveal()
+    if key.cipher is Algorithm.TDES:
+        return _retail_mac(value, data)
+    cmac = CMAC(AES(value))
+    cmac.update(data)
+    return cmac.finalize()[:MAC_BYTES]
 
 
-def make_cvv(cvk: KeyValue, pan: Pan, *, expiry: str, service_code: str) -> Secret[str]:
-    """Make a CVV or CVC; with service code 000 a CVV2, with 999 an iCVV.
+def verify_mac(key: SharedKey, data: bytes, mac: bytes) -> None:
+    """Check a MAC.
+
+    Raises
+    ------
+    MacMismatch
+        The MAC is not that of the data.
+    """
+    if not hmac.compare_digest(generate_mac(key, data), mac):
+        msg = "the MAC does not match"
+        raise MacMismatch(msg)
+
+
+def decrypt_pin(key: SharedKey, block: PinBlock, pan: Pan) -> Pin:
+    """Open an ISO 9564-1 format 0 PIN block.
+
+    Raises
+    ------
+    PinBlockInvalid
+        Not a well-formed block for this card under this key.
 
     Examples
     --------
-    >>> cvk = KeyValue(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
-    >>> pan = Pan("4123456789012345")
-    >>> make_cvv(cvk, pan, expiry="8701", service_code="101").reveal()
-    '561'
+    >>> from isoswitch.codecs.canonical.secrets import KeyValue
+    >>> value = KeyValue(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
+    >>> key = SharedKey(cipher=Algorithm.TDES, value=value)
+    >>> block = PinBlock(bytes.fromhex("24b5254f5321bbc2"))
+    >>> decrypt_pin(key, block, Pan("5544332211009966")).reveal()
+    '1234'
     """
-    return Secret(_card_value(cvk.reveal(), pan.reveal() + expiry + service_code))
+    clear = _triple_des(key.value.reveal()).decryptor().update(block.reveal())
+    account = bytes(2) + bytes.fromhex(pan.reveal()[-13:-1])
+    digits = _xor(clear, account).hex()
+    length = int(digits[1], 16)
+    pin, filler = digits[2 : 2 + length], digits[2 + length :]
+    if (
+        digits[0] != "0"
+        or not 4 <= length <= 12
+        or not pin.isdecimal()
+        or filler.strip("f")
+    ):
+        msg = "not a PIN block of format 0 for this card"
+        raise PinBlockInvalid(msg)
+    return Pin(pin)
 
 
-def make_dcvv(
-    card_key: KeyValue, pan: Pan, *, expiry: str, service_code: str, atc: int
-) -> Secret[str]:
-    """Make Visa's dynamic CVV for one value of the transaction counter."""
-    counter = str(atc % 10_000).zfill(4)
-    digits = counter + pan.reveal()[4:] + expiry + service_code
-    return Secret(_card_value(card_key.reveal(), digits))
+def _retail_mac(value: bytes, data: bytes) -> bytes:
+    """Chain single DES over all blocks but the last; that goes through triple DES."""
+    padded = data + bytes(-len(data) % BLOCK_BYTES)
+    chain = _single_des(value).encryptor().update(padded[:-BLOCK_BYTES])
+    chained = chain[-BLOCK_BYTES:] or bytes(BLOCK_BYTES)
+    last = _xor(chained, padded[-BLOCK_BYTES:])
+    return _triple_des(value).encryptor().update(last)
 
 
-def make_cvc3(
-    card_key: KeyValue, track: Secret[bytes], *, unpredictable: bytes, atc: int
-) -> Secret[str]:
-    """Make Mastercard's CVC3 in full, five digits; tracks carry its last three."""
-    key = card_key.reveal()
-    padded = track.reveal() + b"\x80"
-    static = _retail_mac(key, padded + bytes(-len(padded) % 8))[-2:]
-    cryptogram = _encrypt(key, static + unpredictable + atc.to_bytes(2))
-    return Secret(str(int.from_bytes(cryptogram[-2:])).zfill(5))
+@lru_cache(maxsize=256)
+def _single_des(value: bytes) -> Cipher[modes.CBC]:
+    """Triple DES under the same key three times is single DES."""
+    return Cipher(TripleDES(3 * value[:8]), modes.CBC(bytes(BLOCK_BYTES)))
 
 
-def make_card_key(master: KeyValue, pan: Pan, *, sequence: str = "00") -> KeyValue:
-    """Diversify an issuer's master key for a card (EMV Book 2, A1.4.1, option A)."""
-    block = bytes.fromhex((pan.reveal() + sequence)[-16:].zfill(16))
-    inverse = bytes(octet ^ 0xFF for octet in block)
-    return KeyValue(_encrypt(master.reveal(), block + inverse))
+@lru_cache(maxsize=256)
+def _triple_des(value: bytes) -> Cipher[modes.ECB]:
+    three_keys = value if len(value) == 24 else value + value[:8]
+    return Cipher(TripleDES(three_keys), modes.ECB())  # noqa: S305  # single blocks
 
 
-def _card_value(key: bytes, digits: str) -> str:
-    return _digits(_retail_mac(key, bytes.fromhex(digits.ljust(32, "0"))))[:3]
-
-
-def _retail_mac(key: bytes, data: bytes) -> bytes:
-    """Chain single DES over whole blocks, then finish with the other half."""
-    left, right = key[:8], key[8:]
-    chained = Cipher(_cipher(left), CBC(bytes(8))).encryptor().update(data)[-8:]
-    # Decryption under the right half alone, then encryption under the left.
-    middle = Cipher(_cipher(right), CBC(bytes(8))).decryptor().update(chained)
-    return _encrypt(left, middle)
-
-
-def _encrypt(key: bytes, data: bytes) -> bytes:
-    # Single blocks are what these algorithms are made of.
-    return Cipher(_cipher(key), ECB()).encryptor().update(data)  # noqa: S305
-
-
-def _cipher(key: bytes) -> TripleDES:
-    return TripleDES((key * 3)[:24])
-
-
-def _digits(cryptogram: bytes) -> str:
-    nibbles = [int(nibble, 16) for nibble in cryptogram.hex()]
-    ordered = [nibble for nibble in nibbles if nibble < 10]
-    ordered += [nibble - 10 for nibble in nibbles if nibble >= 10]
-    return "".join(map(str, ordered))
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))

@@ -29,7 +29,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import count
 
 from isoswitch.codecs.canonical.errors import (
     DecodeError,
@@ -285,11 +284,10 @@ def _derive(kbpk: ProtectionKey, purpose: _Purpose, uses: frozenset[Use]) -> Key
         + _INDICATORS[algorithm, kbpk.length].to_bytes(2)
         + (kbpk.length * 8).to_bytes(2)
     )
-    value = b""
-    for number in count(1):
-        value += kbpk.key.cmac(bytes([number]) + tail)
-        if len(value) >= kbpk.length:
-            break
+    blocks = -(-kbpk.length // kbpk.key.block_size)
+    value = b"".join(
+        kbpk.key.cmac(bytes([number]) + tail) for number in range(1, blocks + 1)
+    )
     derived = KeyValue(value[: kbpk.length])
     return Key.load(SoftwareEngine(), derived, algorithm, uses)
 
@@ -358,8 +356,8 @@ def _decode_optional(block: str) -> tuple[tuple[OptionalBlock, ...], int]:
         length = _hexadecimal(block, at + 2, at + 4)
         start = at + 4
         if length == 0:
-            # Long data: the number of length digits, then the length.
-            start += 2 + _hexadecimal(block, at + 4, at + 6)
+            # Long data: how many pairs of digits the length has, then the length.
+            start += 2 + 2 * _hexadecimal(block, at + 4, at + 6)
             length = _hexadecimal(block, at + 6, start)
         end = at + length
         if not start <= end <= len(block):
@@ -424,7 +422,7 @@ def _encode_optional(block: OptionalBlock) -> str:
     length = 4 + len(block.data)
     if length <= 0xFF:
         return f"{block.name}{length:02X}{block.data}"
-    return f"{block.name}0004{length + 6:04X}{block.data}"
+    return f"{block.name}0002{length + 6:04X}{block.data}"
 
 
 def _check_text(text: str, name: str, width: int) -> None:
