@@ -87,7 +87,7 @@ class World:
         self._began_at = trio.current_time()
         self.hsm = wrap_hsm(LocalHsm(_make_crypto(self.keyring, self.random)))
         self._cut: set[str] = set()
-        self._nursery: trio.Nursery | None = None
+        self.nursery: trio.Nursery | None = None
         self._switch_scope = trio.CancelScope()
         self._streams: trio.Nursery | None = None
         self.store: MemoryStore | None = None
@@ -111,7 +111,7 @@ class World:
     ) -> None:
         """Start everything, and go on until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self.nursery = nursery
             await self.start_switch()
             for terminal in self.terminals.values():
                 await nursery.start(terminal.run)
@@ -119,8 +119,8 @@ class World:
 
     async def start_switch(self) -> None:
         """Start a switch on what the disk holds."""
-        assert self._nursery is not None, "a world is run before it is used"
-        await self._nursery.start(self._run_switch)
+        assert self.nursery is not None, "a world is run before it is used"
+        await self.nursery.start(self._run_switch)
 
     def crash_switch(self) -> None:
         """End the switch at once; only what is durable is left of it."""
@@ -171,9 +171,9 @@ class World:
         if endpoint.name in self._cut:
             msg = "the issuer is not reachable"
             raise OSError(msg)
-        assert self._nursery is not None, "only a running world connects"
+        assert self.nursery is not None, "only a running world connects"
         ours, theirs = trio.testing.memory_stream_pair()
-        self._nursery.start_soon(self.issuers[endpoint.name].serve_stream, theirs)
+        self.nursery.start_soon(self.issuers[endpoint.name].serve_stream, theirs)
         return ours
 
     def _make_issuer(self, name: str, late_s: float) -> Issuer:

@@ -19,7 +19,7 @@ from isoswitch.hsm.functions.ibm3624 import Ibm3624Rule, verify_offset
 from isoswitch.hsm.functions.key import DERIVE, ENCRYPT, Key, KeyPair
 from isoswitch.hsm.functions.pvv import verify_pvv
 from isoswitch.hsm.software import SoftwareEngine
-from isoswitch.simulators import issuer_crypto
+from isoswitch.simulators import card_values
 
 KEY = KeyValue(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
 OTHER_KEY = KeyValue(bytes.fromhex("89E88CF7931444F334BD7547FC3F380C"))
@@ -83,7 +83,7 @@ def test_a_wrong_cvv_does_not_verify(
 def test_cvvs_of_the_issuer_and_of_psec_verify(
     key: KeyValue, pan: Pan, expiry: str, service_code: str
 ) -> None:
-    made = issuer_crypto.make_cvv(key, pan, expiry=expiry, service_code=service_code)
+    made = card_values.make_cvv(key, pan, expiry=expiry, service_code=service_code)
     theirs = psec.cvv.generate_cvv(key.reveal(), pan.reveal(), expiry, service_code)
     assert made.reveal() == theirs
     loaded = pair(SoftwareEngine(), key)
@@ -95,8 +95,8 @@ def test_cvvs_of_the_issuer_and_of_psec_verify(
 def test_a_dcvv_holds_for_its_counter_only(
     pan: Pan, atc: int, expiry: str, service_code: str
 ) -> None:
-    value = issuer_crypto.make_card_key(KEY, pan)
-    made = issuer_crypto.make_dcvv(
+    value = card_values.make_card_key(KEY, pan)
+    made = card_values.make_dcvv(
         value, pan, expiry=expiry, service_code=service_code, atc=atc
     )
     key = card_key(SoftwareEngine(), pan=pan)
@@ -120,8 +120,8 @@ def test_a_dcvv_holds_for_its_counter_only(
 def test_a_cvc3_of_the_issuer_and_of_pyemv_verifies(
     key: KeyValue, track: Secret[bytes], unpredictable: bytes, atc: int
 ) -> None:
-    value = issuer_crypto.make_card_key(key, PAN)
-    made = issuer_crypto.make_cvc3(value, track, unpredictable=unpredictable, atc=atc)
+    value = card_values.make_card_key(key, PAN)
+    made = card_values.make_cvc3(value, track, unpredictable=unpredictable, atc=atc)
     master = pyemv.kd.derive_icc_mk_a(key.reveal(), PAN.reveal(), "00")
     theirs = pyemv.cvv.generate_cvc3(
         master, track.reveal(), atc.to_bytes(2), unpredictable
@@ -172,7 +172,7 @@ def test_a_wrong_cvc3_does_not_verify(
 def test_pvvs_of_the_issuer_and_of_psec_verify(
     key: KeyValue, pan: Pan, pin: Pin, index: int
 ) -> None:
-    made = issuer_crypto.make_pvv(key, pin, pan, index=index)
+    made = card_values.make_pvv(key, pin, pan, index=index)
     theirs = psec.pin.generate_visa_pvv(
         key.reveal(), str(index), pin.reveal()[:4], pan.reveal()
     )
@@ -204,7 +204,7 @@ def test_a_wrong_pin_or_pvv_does_not_verify(
 def test_offsets_of_the_issuer_and_of_psec_verify(
     key: KeyValue, pan: Pan, pin: Pin
 ) -> None:
-    made = issuer_crypto.make_offset(key, pin, pan, table=TABLE, length=12)
+    made = card_values.make_offset(key, pin, pan, table=TABLE, length=12)
     theirs = psec.pin.generate_ibm3624_offset(
         key.reveal(), TABLE, pin.reveal(), pan.reveal(), 0, 12, "F"
     )
