@@ -210,11 +210,19 @@ def verify_journal(config: Config = None, as_json: Json = False) -> None:
 
 
 @app.command(rich_help_panel=PARTS)
-def serve(config: Config = None) -> None:
+def serve(
+    config: Config = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Another store.", show_default=False)
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Another log file.", show_default=False)
+    ] = None,
+) -> None:
     """Run the switch alone; the crypto process must be running."""
     from isoswitch.commands import serve as command
 
-    command.serve(config)
+    command.serve(config, store=store, log=log)
 
 
 @app.command(rich_help_panel=PARTS)

@@ -69,8 +69,12 @@ def card_named(name: str) -> TestCard:
     return card
 
 
-def make_terminal(loaded: LoadedNetwork, terminal_id: str) -> Terminal:
+def make_terminal(
+    loaded: LoadedNetwork, terminal_id: str, *, timeout_s: float | None = None
+) -> Terminal:
     """Make one of the configured terminals; its trace numbers start anywhere.
+
+    ``timeout_s`` makes it less patient than configured.
 
     Raises
     ------
@@ -99,7 +103,7 @@ def make_terminal(loaded: LoadedNetwork, terminal_id: str) -> Terminal:
         tak=row.tak or "",
         acquirer_id=network.switch.acquirer_id,
         currency=row.currency or network.switch.currency,
-        timeout_s=network.timers.terminal_s,
+        timeout_s=timeout_s or network.timers.terminal_s,
     )
     return Terminal(
         profile,

@@ -11,8 +11,12 @@ from isoswitch.config.settings import bin_rows, switch_settings
 from isoswitch.switch.process import run_switch
 
 
-def serve(config: Path | None) -> None:
+def serve(
+    config: Path | None, *, store: Path | None = None, log: Path | None = None
+) -> None:
     """Run the switch until SIGTERM or SIGINT, then finish what is in flight.
+
+    ``store`` and ``log`` stand in for the files that the configuration names.
 
     Raises
     ------
@@ -24,13 +28,13 @@ def serve(config: Path | None) -> None:
     loaded = load_network(config)
     network = loaded.network
     check_ports_free(loaded, issuers=False)
-    log_path = loaded.file(network.log.path) if network.log.path else None
+    log_path = log or (loaded.file(network.log.path) if network.log.path else None)
 
     async def main() -> None:
         await run_switch(
             switch_settings(loaded),
             bins=bin_rows(network),
-            store_path=loaded.file(network.store.path),
+            store_path=store or loaded.file(network.store.path),
             hsm_socket=loaded.file(network.hsm.socket),
             log_path=log_path,
             log_level=network.log.level,

@@ -99,7 +99,7 @@ def tail(path: Path, *, endpoint: str, last: int, follow: bool, as_json: bool) -
             if as_json:
                 print_json(leg_json(record))
             else:
-                console.print(_line(record))
+                console.print(leg_line(record))
     return OK
 
 
@@ -144,6 +144,19 @@ def leg_json(chained: ChainedRecord) -> dict[str, Any]:
         "fields": body.get("message", {}),
         **{key: value for key, value in body.items() if key not in _SHOWN_APART},
     }
+
+
+def leg_line(chained: ChainedRecord) -> Text:
+    """Give one leg in one line."""
+    record = chained.record
+    way = WAYS[record.kind]
+    time_of_day = record.at[11:23]
+    return Text.assemble(
+        (time_of_day, "dim"),
+        f"  {record.transaction_id or '-':<10} ",
+        (f"{_direction(chained):<28}", way.style),
+        " " + "  ".join(_facts(record.body)),
+    )
 
 
 def _find(reader: StoreReader, transaction_id: str) -> StoredTransaction:
@@ -217,23 +230,10 @@ def _direction(chained: ChainedRecord) -> str:
 def _leg(chained: ChainedRecord) -> RenderableType:
     """Give one leg in full: its line, and its fields below."""
     fields = chained.record.body.get("message")
-    line = _line(chained)
+    line = leg_line(chained)
     if not fields:
         return line
     return Group(line, Padding(message_table(fields), (0, 0, 1, 4)))
-
-
-def _line(chained: ChainedRecord) -> Text:
-    """Give one leg in one line."""
-    record = chained.record
-    way = WAYS[record.kind]
-    time_of_day = record.at[11:23]
-    return Text.assemble(
-        (time_of_day, "dim"),
-        f"  {record.transaction_id or '-':<10} ",
-        (f"{_direction(chained):<28}", way.style),
-        " " + "  ".join(_facts(record.body)),
-    )
 
 
 def _facts(body: Mapping[str, Any]) -> Iterable[str]:
@@ -242,5 +242,5 @@ def _facts(body: Mapping[str, Any]) -> Iterable[str]:
     if "mti" in message:
         yield message["mti"]
     for key, value in body.items():
-        if key not in _SHOWN_APART | _SHOWN_IN_HEADLINE and value not in ("", None):
+        if key not in _SHOWN_APART | _SHOWN_IN_HEADLINE and value not in ("", None, []):
             yield f"{key} {value}"
