@@ -5,7 +5,7 @@
     value   bytes, or objects in a template
 
 What a sender wrote is kept: the order, unknown tags, lengths longer than they need
-to be, and padding (00, or FF where no tag can start) between objects. So
+to be, and padding between objects (00, and FF where it starts no tag). So
 ``decode_tlv(data).encode() == data`` for everything that decodes. The parser keeps
 its own stack and three limits, so hostile nesting costs nothing.
 
@@ -26,6 +26,8 @@ TAGS_MAX = 128
 SIZE_MAX = 4096
 TAG_SIZE_MAX = 3
 
+# Payment cards use no tags of the universal class.
+_FIRST_TAG = 0x40
 _LENGTH_SIZE_MAX = 2
 _SCRIPT_LENGTH_SIZE_MAX = 3
 _SCRIPT_TAGS = frozenset({"71", "72", "86"})
@@ -312,17 +314,31 @@ class _Decoder:
         )
 
     def _skip_padding(self, end: int) -> bytes:
-        start = self.position
-        while self.position < end and self._is_padding(self.position, end):
-            self.position += 1
-        return self.data[start : self.position]
+        data, start = self.data, self.position
+        while self.position < end and data[self.position] in (0x00, 0xFF):
+            after = self._end_of_padding(end)
+            if after == self.position:
+                break
+            self.position = after
+        return data[start : self.position]
 
-    def _is_padding(self, position: int, end: int) -> bool:
-        octet = self.data[position]
-        if octet != 0xFF:
-            return octet == 0x00
-        # FF starts a private tag unless another FF or nothing follows.
-        return position + 1 == end or self.data[position + 1] == 0xFF
+    def _end_of_padding(self, end: int) -> int:
+        """Find where padding ends; FF also starts the tags of the private class.
+
+        A single FF is a tag unless nothing follows. Of several, the last is a tag only
+        where what follows could not start one of its own.
+        """
+        data, start = self.data, self.position
+        if data[start] == 0x00:
+            return start + 1
+        after = start
+        while after < end and data[after] == 0xFF:
+            after += 1
+        if after == end:
+            return end
+        if after == start + 1:
+            return start
+        return after if data[after] >= _FIRST_TAG else after - 1
 
     def _read_tag(self, inner: _Template) -> str:
         data, start = self.data, self.position
