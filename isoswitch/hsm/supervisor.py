@@ -60,10 +60,13 @@ class _Worker:
                 if not octets:
                     break
                 report += octets
-        word, _, rest = report.decode().partition("\n")[0].partition(" ")
+        first, _, others = report.decode().partition("\n")
+        word, _, rest = first.partition(" ")
         if word != "ready":
             raise HsmUnavailable(rest or "the crypto worker ended while it started")
         self.keys_loaded = int(rest)
+        if "replace" in others:
+            self.is_to_replace.set()
 
     async def watch(self) -> None:
         """Follow its reports until it ends."""

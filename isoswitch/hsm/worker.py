@@ -94,7 +94,8 @@ async def _report_wear(
     engine: Pkcs11Engine, objects_max: int, worn_out: trio.Event
 ) -> None:
     """Ask for a replacement once the token failed or enough objects were made."""
-    while not worn_out.is_set() and engine.objects_created < objects_max:
+    limit = engine.objects_created + objects_max
+    while not worn_out.is_set() and engine.objects_created < limit:
         with trio.move_on_after(_WEAR_CHECK_S):
             await worn_out.wait()
     _report("replace")
