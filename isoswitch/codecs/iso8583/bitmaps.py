@@ -25,7 +25,16 @@ _HEX_DIGITS = frozenset(b"0123456789ABCDEFabcdef")
 class Bitmaps:
     """The bitmaps of a layout, between wire bytes and numbers of data elements."""
 
-    __slots__ = ("_always", "_charset", "_flagged", "_hex", "_third", "width")
+    __slots__ = (
+        "_always",
+        "_charset",
+        "_flagged",
+        "_goes_on",
+        "_has_first_bit",
+        "_hex",
+        "_third",
+        "width",
+    )
 
     def __init__(self, spec: Spec) -> None:
         self._hex = spec.bitmap != "raw"
@@ -34,16 +43,25 @@ class Bitmaps:
         self._flagged = spec.second_bitmap != "always-unflagged"
         self._third = spec.third_bitmap
         self.width = 16 if self._hex else 8
+        high = from_view(b"89ABCDEFabcdef", self._charset)
+        if not self._hex:
+            high = bytes(range(0x80, 0x100))
+        self._has_first_bit = [octet in high for octet in range(256)]
+        self._goes_on = [True] * 256 if self._always else self._has_first_bit
 
     def end(self, raw: bytes, pos: int) -> int:
         """Where the maps that start at ``pos`` end; unchecked, IndexError if short."""
-        width = self.width
-        second = pos + width
-        if not (self._always or self._has_first_bit(raw, pos)):
+        second = pos + self.width
+        if not self._goes_on[raw[pos]]:
             return second
-        if self._third == "after-second" and self._has_first_bit(raw, second):
-            return second + 2 * width
-        return second + width
+        if self._third == "after-second" and self._has_first_bit[raw[second]]:
+            return second + 2 * self.width
+        return second + self.width
+
+    def ends(self, pos: int) -> list[int]:
+        """Where the maps end, by the first octet of the first; 0 where it depends."""
+        on = 0 if self._third == "after-second" else pos + 2 * self.width
+        return [on if goes_on else pos + self.width for goes_on in self._goes_on]
 
     def read(self, raw: bytes, pos: int) -> tuple[list[int], int]:
         """Give the data elements named by the maps, and where the maps end.
@@ -103,13 +121,6 @@ class Bitmaps:
         if not self._hex:
             return octets
         return from_view(octets.hex().upper().encode(), self._charset)
-
-    def _has_first_bit(self, raw: bytes, pos: int) -> bool:
-        octet = raw[pos]
-        if not self._hex:
-            return octet >= 0x80
-        # The characters 8, 9 and A to F stand for a first bit that is set.
-        return to_view(raw[pos : pos + 1], self._charset) >= b"8"
 
 
 def numbers_of(octets: bytes, first: int) -> Iterable[int]:

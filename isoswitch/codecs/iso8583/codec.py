@@ -14,10 +14,21 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.iso8583.bitmaps import Bitmaps, numbers_of, octets_of
-from isoswitch.codecs.iso8583.charsets import TO_VIEW, encode_text, to_view
+from isoswitch.codecs.iso8583.charsets import encode_text, to_view
 from isoswitch.codecs.iso8583.fields import FieldCodec, Value, compile_field
 from isoswitch.codecs.iso8583.message import Message
-from isoswitch.codecs.iso8583.runs import REFUSALS, Put, Step, fuse, places_of
+from isoswitch.codecs.iso8583.runs import (
+    FALLBACKS,
+    ByteClasses,
+    Place,
+    Put,
+    Step,
+    Take,
+    groups_of,
+    places_of,
+    put_of,
+    steps_of,
+)
 from isoswitch.codecs.iso8583.spec import FieldSpec, Spec
 
 _VERSIONS, _CLASSES, _FUNCTIONS, _ORIGINS = "01289", "123456789", "01234567", "012345"
@@ -39,17 +50,25 @@ SIGHTINGS_MAX = 2048
 SIGHTINGS_TO_FUSE = 3
 
 _DIGITS = frozenset("0123456789")
-_FALLBACKS = (*REFUSALS, DecodeError, EncodeError)
 
 
 class Layout:
     """The fields of one bitmap, in order, and where they stand.
 
-    With steps, places count from the marks of fused runs; without, the marks are
-    the start of the body and the end of every field.
+    A fused layout counts places from the marks of segments; another one from the
+    start of the body and the end of every field.
     """
 
-    __slots__ = ("codec", "numbers", "order", "places", "puts", "steps")
+    __slots__ = (
+        "codec",
+        "numbers",
+        "order",
+        "places",
+        "puts",
+        "splices",
+        "steps",
+        "takes",
+    )
 
     def __init__(
         self, codec: Codec, order: Sequence[FieldCodec], *, fused: bool
@@ -59,9 +78,16 @@ class Layout:
         self.numbers = tuple(f.de for f in order if f is not codec.map_field)
         self.steps: tuple[Step, ...] = ()
         self.puts: tuple[Put, ...] = ()
+        self.takes: tuple[tuple[Take, Place], ...] = ()
+        self.splices: dict[int, tuple[int, int, int, Put]] = {}
         if fused:
-            self.steps, self.puts = fuse(order)
+            self.steps = steps_of(order, codec.classes)
+            self.puts, self.takes = groups_of(order, codec.classes)
             self.places = places_of(order)
+            for de in self.numbers:
+                mark, start, last, end = self.places[de]
+                if mark == last:
+                    self.splices[de] = (mark, start, end, codec.puts[de])
         else:
             self.places = {
                 field.de: (index, field.prefix, index + 1, 0)
@@ -92,15 +118,17 @@ class Codec:
         }
         if spec.third_bitmap == "in-65":
             self.map_field = compile_field(_map_spec(spec), spec.charset)
-        self._bitmaps = Bitmaps(spec)
-        self._table = TO_VIEW.get(spec.charset)
-        self._packs = spec.mti == "bcd" or any(
-            field.encoding == "bcd" for field in spec.fields.values()
-        )
-        self._mti_end = 2 if spec.mti == "bcd" else 4
+        self.classes = ByteClasses(self.fields.values(), spec.charset)
+        self.puts = {de: put_of([f], self.classes) for de, f in self.fields.items()}
+        self.bitmaps = Bitmaps(spec)
+        # A message in ASCII may hold other bytes between its characters.
+        self.text_charset = "latin-1" if spec.charset == "ascii" else spec.charset
+        self.has_packed = any(f.encoding == "bcd" for f in spec.fields.values())
+        self.mti_end = 2 if spec.mti == "bcd" else 4
+        self._body = self.bitmaps.ends(self.mti_end)
         self._mti_bytes = {mti: self._encode_mti(mti) for mti in KNOWN_MTIS}
         self._mtis = {octets: mti for mti, octets in self._mti_bytes.items()}
-        self._by_bitmap = _LayoutCache()
+        self._by_head = _LayoutCache()
         self._by_numbers = _LayoutCache()
 
     @property
@@ -118,27 +146,17 @@ class Codec:
             field is ``t`` for the type indicator, ``p``, ``1`` and ``65`` for the
             bitmaps, ``end`` for what follows the last field.
         """
-        layout, marks = self.locate(raw)
-        return Message(layout, raw, marks)
-
-    def locate(self, raw: bytes) -> tuple[Layout, list[int]]:
-        """Check a whole message and say where its fields stand; see ``decode``."""
-        start = self._mti_end
         try:
-            body = self._bitmaps.end(raw, start)
-            layout, _ = self._by_bitmap.layouts[raw[start:body]]
-            if raw[:start] in self._mtis:
-                view = raw if self._table is None else raw.translate(self._table)
-                nibbles = raw.hex() if self._packs else ""
-                marks = [body]
-                pos = body
-                for step in layout.steps:
-                    pos = step(raw, view, nibbles, pos, marks)
-                if pos == len(raw):
-                    return layout, marks
-        except _FALLBACKS:
+            pos = self._body[raw[self.mti_end]] or self.bitmaps.end(raw, self.mti_end)
+            layout, _ = self._by_head.layouts[raw[:pos]]
+            marks = [pos]
+            for step in layout.steps:
+                pos = step(raw, pos, marks)
+            if pos == len(raw):
+                return Message(layout, raw, marks)
+        except FALLBACKS:
             pass
-        return self._locate_precisely(raw)
+        return self._decode_precisely(raw)
 
     def build(self, mti: str, fields: Mapping[int, Value]) -> Message:
         """Encode a message.
@@ -154,15 +172,15 @@ class Codec:
             layout, bitmap = known
             try:
                 body = [put(fields) for put in layout.puts]
-            except _FALLBACKS:
+            except FALLBACKS:
                 pass
             else:
-                return Message(layout, self.write_mti(mti) + bitmap + b"".join(body))
+                return Message(layout, self._mti_bytes[mti] + bitmap + b"".join(body))
         return self._build_precisely(mti, fields)
 
     def read_mti(self, raw: bytes) -> str:
         """The type indicator of a checked message."""
-        return self._mtis[raw[: self._mti_end]]
+        return self._mtis[raw[: self.mti_end]]
 
     def write_mti(self, mti: str) -> bytes:
         """The bytes of a known type indicator; raises EncodeError for others."""
@@ -179,8 +197,8 @@ class Codec:
         if self.map_field is not None and numbers and numbers[-1] > 128:
             place = sum(de < 65 for de in numbers)
             order.insert(place, self.map_field)
-            bodies.insert(place, self._bitmaps.write_map(octets_of(numbers, 129, 192)))
-        raw = self.write_mti(mti) + self._bitmaps.write(numbers) + b"".join(bodies)
+            bodies.insert(place, self.bitmaps.write_map(octets_of(numbers, 129, 192)))
+        raw = self.write_mti(mti) + self.bitmaps.write(numbers) + b"".join(bodies)
         return Message(Layout(self, order, fused=False), raw)
 
     def _build_precisely(self, mti: str, fields: Mapping[int, Value]) -> Message:
@@ -193,17 +211,16 @@ class Codec:
             parts[de] = field.put(fields[de])
         message = self.assemble(mti, parts)
         if self.map_field not in message.layout.order:
-            bitmap = self._bitmaps.write(message.fields)
+            bitmap = self.bitmaps.write(message.fields)
             self._by_numbers.note(tuple(fields), message.layout, bitmap)
         return message
 
-    def _locate_precisely(self, raw: bytes) -> tuple[Layout, list[int]]:
-        start = self._mti_end
+    def _decode_precisely(self, raw: bytes) -> Message:
+        start = self.mti_end
         if raw[:start] not in self._mtis:
             raise self._mti_error(raw)
-        numbers, pos = self._bitmaps.read(raw, start)
-        bitmap = raw[start:pos]
-        view = to_view(raw, self.spec.charset)
+        numbers, pos = self.bitmaps.read(raw, start)
+        head = raw[:pos]
         order: list[FieldCodec] = []
         marks = [pos]
         for de in numbers:
@@ -213,29 +230,29 @@ class Codec:
             if field is None:
                 reason = "field is not in this layout"
                 raise DecodeError(reason, field=str(de), offset=pos)
-            begin, pos = field.check(raw, view, pos)
+            begin, pos = field.check(raw, pos)
             order.append(field)
             marks.append(pos)
             if field is self.map_field:
                 # The list grows while it is read: the third map names what follows.
-                numbers += numbers_of(self._bitmaps.read_map(raw, begin, 2), 129)
+                numbers += numbers_of(self.bitmaps.read_map(raw, begin, 2), 129)
         if pos < len(raw):
             raise DecodeError("bytes follow the last field", field="end", offset=pos)
         layout = Layout(self, order, fused=False)
         if self.map_field not in order:
-            self._by_bitmap.note(bitmap, layout, bitmap)
-        return layout, marks
+            self._by_head.note(head, layout, b"")
+        return Message(layout, raw, marks)
 
     def _mti_error(self, raw: bytes) -> DecodeError:
-        part = raw[: self._mti_end]
-        if len(part) < self._mti_end:
+        part = raw[: self.mti_end]
+        if len(part) < self.mti_end:
             reason = "message ends inside the type indicator"
             return DecodeError(reason, field="t", offset=0)
         digits = part.hex() if self.spec.mti == "bcd" else _latin(part, self.spec)
         wrong = [place for place, digit in enumerate(digits) if digit not in _DIGITS]
         if wrong:
             reason = "not a digit in the type indicator"
-            offset = wrong[0] * self._mti_end // 4
+            offset = wrong[0] * self.mti_end // 4
             return DecodeError(reason, field="t", offset=offset)
         return DecodeError("unknown message type indicator", field="t", offset=0)
 

@@ -4,75 +4,42 @@ A field codec answers three questions about one field: ``check`` says where it e
 or raises with the first wrong byte, ``read`` gives the value of checked bytes, and
 ``put`` gives the bytes of a value. How positions lie on the wire is the subclass:
 
-    Text      one byte or more per character, in any charset
-    Packed    two digits per byte, odd numbers filled up on one side
-    Signed    a sign character, then packed digits
-    Raw       bytes
-    Hex       two hexadecimal characters per byte
+    TextField        one byte per character
+    SignedTextField  a sign character, then digit characters
+    WideTextField    one byte or more per character
+    PackedField      two digits per byte, odd numbers filled up on one side
+    SignedField      a sign character, then packed digits
+    RawField         bytes
+    HexField         two hexadecimal characters per byte
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import ClassVar
 
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.iso8583.charsets import (
     SINGLE_BYTE,
-    TO_VIEW,
     check_charset,
     decode_text,
     encode_text,
-    to_view,
 )
-from isoswitch.codecs.iso8583.lengths import MALFORMED, lengths_of
+from isoswitch.codecs.iso8583.classes import (
+    WRONG,
+    ByteSet,
+    bytes_of,
+    packed_set,
+    pattern_of,
+)
+from isoswitch.codecs.iso8583.lengths import MALFORMED, Lengths, lengths_of
 from isoswitch.codecs.iso8583.spec import FieldSpec, wire_bytes
 
 Value = str | bytes
 
-_EBCDIC_PRINTABLE = rb"[\x20-\x7e\xa0-\xff]*"
-
-PATTERNS: Mapping[str, re.Pattern[bytes]] = MappingProxyType(
-    {
-        "n": re.compile(rb"[0-9]*"),
-        "a": re.compile(rb"[A-Za-z ]*"),
-        "an": re.compile(rb"[0-9A-Za-z ]*"),
-        "ans": re.compile(rb"[\x20-\x7e]*"),
-        "text": re.compile(rb"[\x00-\x7f]*"),
-        # ISO 7811-2 code set, the letters that stand for it in packed form included.
-        "z": re.compile(rb"[0-9:;<=>?A-F]*"),
-        "x+n": re.compile(rb"[CD][0-9]*"),
-    }
-)
-"""The characters of each class, as a prefix match gives the first wrong one."""
-
-_WIDE_PATTERNS: Mapping[str, re.Pattern[bytes]] = MappingProxyType(
-    {"ans": re.compile(_EBCDIC_PRINTABLE), "text": re.compile(rb"[\x00-\xff]*")}
-)
-
-_WRONG: Mapping[str, str] = MappingProxyType(
-    {
-        "n": "not a digit",
-        "a": "not a letter",
-        "an": "neither letter nor digit",
-        "ans": "not a printable character",
-        "text": "not a character of the charset",
-        "z": "not a character of a track",
-        "x+n": "not a sign C or D with digits",
-        "b": "not a hexadecimal character",
-    }
-)
-
-_HEX = re.compile(rb"[0-9A-Fa-f]*")
-
 
 class FieldCodec(ABC):
     """One field of a compiled layout."""
-
-    wrong: ClassVar[str] = ""
 
     def __init__(self, spec: FieldSpec) -> None:
         self.spec = spec
@@ -81,22 +48,23 @@ class FieldCodec(ABC):
         self.prefix = spec.length_bytes
         self.lengths = lengths_of(spec) if spec.length else None
 
-    def check(self, raw: bytes, view: bytes, pos: int) -> tuple[int, int]:
+    def check(self, raw: bytes, pos: int) -> tuple[int, int]:
         """Give the start of the data and its end; raise at the first wrong byte."""
         positions = self.spec.max
         start = pos
         if self.lengths is not None:
             start += self.prefix
-            positions = self.lengths.read(raw[pos:start])
-            if positions == MALFORMED:
-                raise self._length_error(raw[pos:start], pos)
+            try:
+                positions = self.lengths[raw[pos:start]]
+            except KeyError:
+                raise self._length_error(self.lengths, raw[pos:start], pos) from None
         end = start + self.size(positions)
         if end > len(raw):
             reason = "message ends inside the field"
             raise DecodeError(reason, field=self.path, offset=start)
-        bad = self.first_bad(raw, view, start, end)
+        bad = self.first_bad(raw, start, end)
         if bad != end:
-            raise DecodeError(_WRONG[self.spec.cls], field=self.path, offset=bad)
+            raise DecodeError(WRONG[self.spec.cls], field=self.path, offset=bad)
         return start, end
 
     def size(self, positions: int) -> int:
@@ -113,9 +81,11 @@ class FieldCodec(ABC):
         """
         try:
             data, positions = self.pack(value)
-        except (TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError):
             # The codec's own error holds the value.
-            raise EncodeError(self._expected(), field=self.path) from None
+            kind = "bytes" if self.spec.cls == "b" else "text"
+            reason = f"not {kind} of the format {self.spec.format}"
+            raise EncodeError(reason, field=self.path) from None
         if self.lengths is None:
             if positions != self.spec.max:
                 reason = f"has {positions} positions, not {self.spec.max}"
@@ -127,7 +97,14 @@ class FieldCodec(ABC):
         return self.lengths.write(positions) + data
 
     @abstractmethod
-    def first_bad(self, raw: bytes, view: bytes, start: int, end: int) -> int:
+    def byte_sets(self) -> list[ByteSet | None] | None:
+        """What each byte of a fixed field may be, None for anything.
+
+        None altogether where one byte alone says nothing.
+        """
+
+    @abstractmethod
+    def first_bad(self, raw: bytes, start: int, end: int) -> int:
         """The place of the first wrong byte, or ``end``."""
 
     @abstractmethod
@@ -136,72 +113,98 @@ class FieldCodec(ABC):
 
     @abstractmethod
     def pack(self, value: Value) -> tuple[bytes, int]:
-        """The bytes of a value and its positions; any of three errors refuses it."""
+        """The bytes of a value and its positions; TypeError or ValueError refuse."""
 
-    def _expected(self) -> str:
-        kind = "bytes" if self.spec.cls == "b" else "text"
-        return f"not {kind} of the format {self.spec.format}"
-
-    def _length_error(self, prefix: bytes, pos: int) -> DecodeError:
-        reason = "length is not a number"
+    def _length_error(self, lengths: Lengths, prefix: bytes, pos: int) -> DecodeError:
+        reason = f"length is over {self.spec.max}"
         if len(prefix) < self.prefix:
             reason = "message ends inside the length"
-        elif self.lengths is not None and self.lengths.number(prefix) >= 0:
-            reason = f"length is over {self.spec.max}"
+        elif lengths.number(prefix) == MALFORMED:
+            reason = "length is not a number"
         return DecodeError(reason, field=self.path, offset=pos)
 
 
 class TextField(FieldCodec):
     """Characters of a single-byte charset; positions are bytes."""
 
-    def __init__(self, spec: FieldSpec, charset: str) -> None:
+    def __init__(self, spec: FieldSpec) -> None:
         super().__init__(spec)
-        self.charset = check_charset(spec.encoding)
-        self.in_view = spec.encoding == charset
-        wide = spec.encoding != "ascii" and spec.cls in _WIDE_PATTERNS
-        self.pattern = (_WIDE_PATTERNS if wide else PATTERNS)[spec.cls]
+        self.charset = spec.encoding
+        self.admitted = bytes_of(spec.cls, spec.encoding)
+        self.pattern = pattern_of(self.admitted)
 
-    def first_bad(self, raw: bytes, view: bytes, start: int, end: int) -> int:
-        if not self.in_view:
-            view = raw[:start] + to_view(raw[start:end], self.charset)
-        found = self.pattern.match(view, start, end)
-        return found.end() if found else start
+    def byte_sets(self) -> list[ByteSet | None]:
+        return [self.admitted] * self.spec.max
+
+    def first_bad(self, raw: bytes, start: int, end: int) -> int:
+        return _match_end(self.pattern, raw, start, end)
 
     def read(self, raw: bytes, start: int, end: int) -> str:
         return decode_text(raw[start:end], self.charset)
 
     def pack(self, value: Value) -> tuple[bytes, int]:
         data = encode_text(_text(value), self.charset)
-        if self.pattern.fullmatch(to_view(data, self.charset)) is None:
+        if self.first_bad(data, 0, len(data)) != len(data):
             raise ValueError
         return data, len(data)
 
 
-class WideTextField(TextField):
+class SignedTextField(TextField):
+    """A sign character C or D, then digit characters."""
+
+    def __init__(self, spec: FieldSpec) -> None:
+        super().__init__(spec)
+        self.sign = bytes_of("sign", spec.encoding)
+        self.admitted = bytes_of("n", spec.encoding)
+        self.pattern = pattern_of(self.admitted)
+
+    def byte_sets(self) -> list[ByteSet | None]:
+        digits: list[ByteSet | None] = [self.admitted] * (self.spec.max - 1)
+        return [self.sign, *digits]
+
+    def first_bad(self, raw: bytes, start: int, end: int) -> int:
+        if start < end and raw[start] not in self.sign:
+            return start
+        return _match_end(self.pattern, raw, min(start + 1, end), end)
+
+
+class WideTextField(FieldCodec):
     """Characters of a multi-byte charset; positions are bytes."""
 
-    def first_bad(self, raw: bytes, view: bytes, start: int, end: int) -> int:
+    def __init__(self, spec: FieldSpec) -> None:
+        super().__init__(spec)
+        self.charset = check_charset(spec.encoding)
+
+    def byte_sets(self) -> None:
+        return None
+
+    def first_bad(self, raw: bytes, start: int, end: int) -> int:
+        data = raw[start:end]
         try:
-            text = raw[start:end].decode(self.charset)
+            text = data.decode(self.charset)
+            # Some byte strings decode, but are not what would be encoded; a
+            # message must mean the same to the next host.
+            is_good = text.encode(self.charset) == data and self._has_class(text)
         except UnicodeDecodeError as exc:
             return start + exc.start
-        # Some byte strings decode and would be encoded differently; a message
-        # must mean the same to the next host.
-        same = _safe_encode(text, self.charset) == raw[start:end]
-        return end if same and self._has_class(text) else start
+        except UnicodeEncodeError:
+            is_good = False
+        return end if is_good else start
+
+    def read(self, raw: bytes, start: int, end: int) -> str:
+        return raw[start:end].decode(self.charset)
 
     def pack(self, value: Value) -> tuple[bytes, int]:
         data = _text(value).encode(self.charset)
-        if not self._has_class(_text(value)) or data.decode(self.charset) != value:
+        if data.decode(self.charset) != value or not self._has_class(value):
             raise ValueError
         return data, len(data)
 
     def _has_class(self, text: str) -> bool:
-        if self.spec.cls == "text":
-            return True
-        if self.spec.cls == "ans":
-            return text.isprintable()
-        return text.isascii() and self.pattern.fullmatch(text.encode()) is not None
+        if self.spec.cls in {"ans", "text"}:
+            return self.spec.cls == "text" or text.isprintable()
+        admitted = bytes_of(self.spec.cls, "ascii")
+        return text.isascii() and admitted.issuperset(text.encode())
 
 
 class PackedField(FieldCodec):
@@ -212,23 +215,29 @@ class PackedField(FieldCodec):
         self.filler = spec.filler.lower()
         self.left = spec.pad == "left"
         self.counts_bytes = spec.length > 0 and spec.length_unit == "bytes"
-        self.allowed = frozenset("0123456789" + "abcdef" * (spec.cls == "z"))
+        # In a track the letters stand for the separators of its code set.
+        letters = spec.cls == "z"
+        self.digits = frozenset("0123456789" + "abcdef" * letters)
+        self.admitted = packed_set(letters=letters)
+        side = {"left" if self.left else "right": self.filler}
+        self.padded = packed_set(letters=letters, **side)
+        self.pattern = pattern_of(self.admitted)
 
-    def check(self, raw: bytes, view: bytes, pos: int) -> tuple[int, int]:
-        start, end = super().check(raw, view, pos)
-        if self._is_odd(raw, start, end) and not self._has_filler(raw, start, end):
-            offset = start if self.left else end - 1
-            raise DecodeError("wrong filler digit", field=self.path, offset=offset)
-        return start, end
+    def byte_sets(self) -> list[ByteSet | None]:
+        sets: list[ByteSet | None] = [self.admitted] * (self.spec.max // 2)
+        if self.spec.max % 2:
+            sets.insert(0 if self.left else len(sets), self.padded)
+        return sets
 
-    def first_bad(self, raw: bytes, view: bytes, start: int, end: int) -> int:
-        nibbles = raw[start:end].hex()
-        odd = self._is_odd(raw, start, end)
-        pad = (0 if self.left else len(nibbles) - 1) if odd else -1
-        for place, nibble in enumerate(nibbles):
-            if nibble not in self.allowed and place != pad:
-                return start + place // 2
-        return end
+    def first_bad(self, raw: bytes, start: int, end: int) -> int:
+        if not self._is_odd(raw, start, end):
+            return _match_end(self.pattern, raw, start, end)
+        if self.left:
+            if raw[start] not in self.padded:
+                return start
+            return _match_end(self.pattern, raw, start + 1, end)
+        bad = _match_end(self.pattern, raw, start, end - 1)
+        return end if bad == end - 1 and raw[bad] in self.padded else bad
 
     def read(self, raw: bytes, start: int, end: int) -> str:
         nibbles = raw[start:end].hex().upper()
@@ -240,13 +249,11 @@ class PackedField(FieldCodec):
         digits = _text(value).lower()
         if self.spec.cls == "z":
             digits = digits.replace("=", "d")
-        if not self.allowed.issuperset(digits):
+        if not self.digits.issuperset(digits):
             raise ValueError
         positions = len(digits)
         if positions % 2:
             digits = self.filler + digits if self.left else digits + self.filler
-        elif self.counts_bytes and self._ends_in_filler(digits):
-            raise ValueError
         return bytes.fromhex(digits), positions
 
     def _is_odd(self, raw: bytes, start: int, end: int) -> bool:
@@ -254,55 +261,52 @@ class PackedField(FieldCodec):
             return self.spec.max % 2 == 1
         if self.counts_bytes:
             # The count is lost; only a filler that is no digit tells.
-            return self._ends_in_filler(raw[start:end].hex())
+            nibbles = raw[start:end].hex()
+            is_telling = self.filler not in self.digits and nibbles != ""
+            return is_telling and nibbles[0 if self.left else -1] == self.filler
         # The last bit of a length is that of its last byte in every encoding.
         return raw[start - 1] % 2 == 1
 
-    def _ends_in_filler(self, nibbles: str) -> bool:
-        if self.filler in self.allowed or not nibbles:
-            return False
-        return nibbles[0 if self.left else -1] == self.filler
-
-    def _has_filler(self, raw: bytes, start: int, end: int) -> bool:
-        return raw[start:end].hex()[0 if self.left else -1] == self.filler
-
 
 class SignedField(FieldCodec):
-    """A sign character C or D, then packed digits, left-filled with zero."""
+    """A sign character C or D, then packed digits, filled up with zero on the left."""
 
     def __init__(self, spec: FieldSpec, charset: str) -> None:
         super().__init__(spec)
         self.charset = charset
+        self.sets: list[ByteSet | None] = [packed_set()] * ((spec.max - 1) // 2)
+        if spec.max % 2 == 0:
+            self.sets.insert(0, packed_set(left="0"))
+        self.sets.insert(0, bytes_of("sign", charset))
 
-    def first_bad(self, raw: bytes, view: bytes, start: int, end: int) -> int:
-        if view[start : start + 1] not in {b"C", b"D"}:
-            return start
-        nibbles = raw[start + 1 : end].hex()
-        if self.spec.max % 2 == 0 and not nibbles.startswith("0"):
-            return start + 1
-        for place, nibble in enumerate(nibbles):
-            if not nibble.isdecimal():
-                return start + 1 + place // 2
+    def byte_sets(self) -> list[ByteSet | None]:
+        return self.sets
+
+    def first_bad(self, raw: bytes, start: int, end: int) -> int:
+        for place, admitted in enumerate(self.sets, start):
+            if admitted is not None and raw[place] not in admitted:
+                return place
         return end
 
     def read(self, raw: bytes, start: int, end: int) -> str:
         sign = decode_text(raw[start : start + 1], self.charset)
-        digits = raw[start + 1 : end].hex()
-        return sign + digits[1 - self.spec.max % 2 :]
+        return sign + raw[start + 1 : end].hex()[1 - self.spec.max % 2 :]
 
     def pack(self, value: Value) -> tuple[bytes, int]:
-        text = _text(value)
-        if not text.isascii() or not PATTERNS["x+n"].fullmatch(text.encode()):
+        sign, digits = _text(value)[:1], _text(value)[1:]
+        if sign not in {"C", "D"} or not frozenset("0123456789").issuperset(digits):
             raise ValueError
-        digits = text[1:]
         packed = bytes.fromhex("0" * (len(digits) % 2) + digits)
-        return encode_text(text[0], self.charset) + packed, len(text)
+        return encode_text(sign, self.charset) + packed, len(value)
 
 
 class RawField(FieldCodec):
     """Bytes as they are."""
 
-    def first_bad(self, raw: bytes, view: bytes, start: int, end: int) -> int:
+    def byte_sets(self) -> list[ByteSet | None]:
+        return [None] * self.spec.max
+
+    def first_bad(self, raw: bytes, start: int, end: int) -> int:
         return end
 
     def read(self, raw: bytes, start: int, end: int) -> bytes:
@@ -319,10 +323,14 @@ class HexField(FieldCodec):
     def __init__(self, spec: FieldSpec, charset: str) -> None:
         super().__init__(spec)
         self.charset = charset
+        self.admitted = bytes_of("hex", charset)
+        self.pattern = pattern_of(self.admitted)
 
-    def first_bad(self, raw: bytes, view: bytes, start: int, end: int) -> int:
-        found = _HEX.match(view, start, end)
-        return found.end() if found else start
+    def byte_sets(self) -> list[ByteSet | None]:
+        return [self.admitted] * (2 * self.spec.max)
+
+    def first_bad(self, raw: bytes, start: int, end: int) -> int:
+        return _match_end(self.pattern, raw, start, end)
 
     def read(self, raw: bytes, start: int, end: int) -> bytes:
         return bytes.fromhex(decode_text(raw[start:end], self.charset))
@@ -348,14 +356,14 @@ def compile_field(spec: FieldSpec, charset: str) -> FieldCodec:
         return HexField(spec, charset)
     if spec.encoding == "bcd":
         return SignedField(spec, charset) if spec.cls == "x+n" else PackedField(spec)
-    if spec.encoding in SINGLE_BYTE:
-        return TextField(spec, charset)
-    return WideTextField(spec, charset)
+    if spec.encoding not in SINGLE_BYTE:
+        return WideTextField(spec)
+    return SignedTextField(spec) if spec.cls == "x+n" else TextField(spec)
 
 
-def is_ebcdic(charset: str) -> bool:
-    """Whether a charset is one of the EBCDIC pages."""
-    return charset in TO_VIEW
+def _match_end(pattern: re.Pattern[bytes], raw: bytes, start: int, end: int) -> int:
+    found = pattern.match(raw, start, end)
+    return found.end() if found else start
 
 
 def _text(value: Value) -> str:
@@ -368,10 +376,3 @@ def _octets(value: Value) -> bytes:
     if not isinstance(value, bytes):
         raise TypeError
     return value
-
-
-def _safe_encode(text: str, charset: str) -> bytes:
-    try:
-        return text.encode(charset)
-    except UnicodeEncodeError:
-        return b""

@@ -7,22 +7,21 @@ when it is the one byte string that encodes that length.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 from isoswitch.codecs.iso8583.charsets import encode_text, to_view
 from isoswitch.codecs.iso8583.spec import FieldSpec
 
 MALFORMED = -1
-"""What a prefix means that is no length, or one over the limit of its field."""
+"""The number of a prefix that shows none."""
 
 _TABLE_MAX = 999
 
 
-class Lengths:
-    """The length prefixes of a field.
+class Lengths(dict[bytes, int]):
+    """The length prefixes of a field: wire bytes to the positions they announce.
 
-    ``read`` gives the positions that a prefix announces, or ``MALFORMED``.
+    Looking up a prefix that is no length, or one over the limit, is a KeyError.
 
     Parameters
     ----------
@@ -36,26 +35,31 @@ class Lengths:
     Examples
     --------
     >>> lengths = Lengths(encoding="ascii", size=2, step=(1, 1), top=19)
-    >>> lengths.read(b"16"), lengths.read(b"+7"), lengths.read(b"20")
-    (16, -1, -1)
+    >>> lengths[b"16"], lengths.get(b"+7"), lengths.get(b"20")
+    (16, None, None)
     >>> lengths.write(16)
     b'16'
     """
 
-    __slots__ = ("_encoding", "_size", "_step", "_table", "_top", "read")
+    __slots__ = ("_encoding", "_size", "_step", "_top")
 
     def __init__(
         self, *, encoding: str, size: int, step: tuple[int, int], top: int
     ) -> None:
+        super().__init__()
         self._encoding = encoding
         self._size = size
         self._step = step
         self._top = top
-        tabled = range(0, min(top, _TABLE_MAX) + 1, step[0])
-        self._table = {self.write(positions): positions for positions in tabled}
-        self.read: Callable[[bytes], int] = self._read_number
-        if top <= _TABLE_MAX:
-            self.read = self._read_table
+        for positions in range(0, min(top, _TABLE_MAX) + 1, step[0]):
+            self[self.write(positions)] = positions
+
+    def __missing__(self, prefix: bytes) -> int:
+        per, units = self._step
+        number = self.number(prefix) if self._top > _TABLE_MAX else MALFORMED
+        if number % units or not 0 <= number // units * per <= self._top:
+            raise KeyError
+        return number // units * per
 
     def write(self, positions: int) -> bytes:
         """Give the prefix for so many positions, a started unit counting as whole."""
@@ -69,24 +73,14 @@ class Lengths:
 
     def number(self, prefix: bytes) -> int:
         """The number that a prefix shows, over the limit or not; else ``MALFORMED``."""
+        if len(prefix) != self._size:
+            return MALFORMED
         if self._encoding == "bin":
             return int.from_bytes(prefix, "big")
         digits = to_view(prefix, self._encoding)
         if self._encoding == "bcd":
             digits = prefix.hex().encode()
         return int(digits) if digits.isdigit() else MALFORMED
-
-    def _read_table(self, prefix: bytes) -> int:
-        return self._table.get(prefix, MALFORMED)
-
-    def _read_number(self, prefix: bytes) -> int:
-        if len(prefix) != self._size:
-            return MALFORMED
-        number = self.number(prefix)
-        per, units = self._step
-        if number % units or number // units * per > self._top:
-            return MALFORMED
-        return number // units * per if number >= 0 else MALFORMED
 
 
 def lengths_of(spec: FieldSpec) -> Lengths:

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, overload
 
 from isoswitch.codecs.canonical.errors import EncodeError
+from isoswitch.codecs.iso8583.charsets import decode_text
 from isoswitch.codecs.iso8583.masking import mask_value
+from isoswitch.codecs.iso8583.runs import FALLBACKS
 
 if TYPE_CHECKING:
     from isoswitch.codecs.iso8583.codec import Codec, Layout
@@ -85,12 +87,15 @@ class Message:
     def values(self) -> dict[int, Value]:
         """All fields and their values."""
         layout, marks = self._located()
-        fields, places, raw = layout.codec.fields, layout.places, self.raw
-        values = {}
-        for de in layout.numbers:
-            base, start, last, end = places[de]
-            values[de] = fields[de].read(raw, marks[base] + start, marks[last] + end)
-        return values
+        if not layout.takes:
+            return {de: self[de] for de in layout.numbers}
+        raw = self.raw
+        text = decode_text(raw, layout.codec.text_charset)
+        nibbles = raw.hex().upper() if layout.codec.has_packed else ""
+        values: list[Value] = []
+        for take, (mark, start, last, end) in layout.takes:
+            values += take(raw, text, nibbles, marks[mark] + start, marks[last] + end)
+        return dict(zip(layout.numbers, values, strict=False))
 
     def offset(self, de: int) -> int:
         """Where the data of a field starts in ``raw``, after its length prefix."""
@@ -111,26 +116,21 @@ class Message:
             A value does not fit, or a field is not in the layout.
         """
         layout, marks = self._located()
-        fields, places, raw = layout.codec.fields, layout.places, self.raw
-        pieces = []
-        at = 0
-        if mti is not None:
-            head = layout.codec.write_mti(mti)
-            pieces.append(head)
-            at = len(head)
-        for de in sorted(changes):
-            value = changes[de]
-            place = places.get(de)
-            if place is None or value is None or de not in fields:
-                return self._rebuild(changes, mti)
-            field = fields[de]
-            base, start, last, end = place
-            pieces.append(raw[at : marks[base] + start - field.prefix])
-            pieces.append(field.put(value))
-            at = marks[last] + end
-        pieces.append(raw[at:])
-        spliced = b"".join(pieces)
-        return Message(layout, spliced, self._marks_after(changes, spliced))
+        if mti is None:
+            spliced = bytearray(self.raw)
+            try:
+                for de in changes:
+                    mark, start, end, put = layout.splices[de]
+                    base = marks[mark]
+                    spliced[base + start : base + end] = put(changes)
+                return Message(layout, bytes(spliced), marks)
+            except FALLBACKS:
+                pass
+        encoded = {de: self._put(de, value) for de, value in changes.items()}
+        present = {de: data for de, data in encoded.items() if data is not None}
+        if present == encoded and all(de in self for de in present):
+            return self._splice(present, mti)
+        return self._rebuild(encoded, mti)
 
     def describe(self) -> str:
         """A table of the fields for people, masked.
@@ -184,31 +184,35 @@ class Message:
     def _located(self) -> tuple[Layout, list[int]]:
         """Where the fields stand; a message of our own is measured when asked."""
         if self._marks is None:
-            self._layout, self._marks = self._layout.codec.locate(self.raw)
+            found = self.codec.decode(self.raw)
+            self._layout, self._marks = found._layout, found._marks
+        assert self._marks is not None
         return self._layout, self._marks
 
-    def _marks_after(
-        self, changes: Mapping[int, Value | None], spliced: bytes
-    ) -> list[int] | None:
-        """The marks still hold when no variable field has changed."""
-        fields = self._layout.codec.fields
-        if len(spliced) == len(self.raw) and not any(
-            fields[de].prefix for de in changes
-        ):
-            return self._marks
-        return None
+    def _put(self, de: int, value: Value | None) -> bytes | None:
+        field = self.codec.fields.get(de)
+        if field is None:
+            raise EncodeError("field is not in this layout", field=str(de))
+        return None if value is None else field.put(value)
 
-    def _rebuild(self, changes: Mapping[int, Value | None], mti: str | None) -> Message:
-        codec = self._layout.codec
-        parts = {}
+    def _splice(self, encoded: Mapping[int, bytes], mti: str | None) -> Message:
+        """Change fields that are there; bitmaps stay as they came."""
+        codec = self.codec
+        head = self.raw[: codec.mti_end] if mti is None else codec.write_mti(mti)
+        pieces, at = [head], codec.mti_end
+        for de in sorted(encoded):
+            start, end = self._span(de)
+            pieces += self.raw[at : start - codec.fields[de].prefix], encoded[de]
+            at = end
+        return Message(self._layout, b"".join((*pieces, self.raw[at:])))
+
+    def _rebuild(self, encoded: Mapping[int, bytes | None], mti: str | None) -> Message:
+        """Add and remove fields; the others are copied unread."""
+        codec = self.codec
+        parts: dict[int, bytes | None] = {}
         for de in self.fields:
             start, end = self._span(de)
             parts[de] = self.raw[start - codec.fields[de].prefix : end]
-        for de, value in changes.items():
-            if value is None:
-                parts.pop(de, None)
-            elif de in codec.fields:
-                parts[de] = codec.fields[de].put(value)
-            else:
-                raise EncodeError("field is not in this layout", field=str(de))
-        return codec.assemble(self.mti if mti is None else mti, parts)
+        parts |= encoded
+        present = {de: part for de, part in parts.items() if part is not None}
+        return codec.assemble(self.mti if mti is None else mti, present)

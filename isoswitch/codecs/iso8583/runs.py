@@ -1,9 +1,18 @@
-"""The fast lane: neighbouring fields fused into one check and one encoding.
+"""The fast lane: neighbouring fields fused into one check, one read, one encoding.
 
-A message of eighteen fields is some eight *runs*: fixed fields of one class that stand
-side by side, or one variable field. A run of nine numeric fields is one slice and one
-``isdigit``. A run only says yes or no: on no it raises ``Refused``, and the same
-bytes or values go through the field codecs one by one, which say precisely why.
+A message is cut into *segments*: a variable field, if any, and the fixed fields up to
+the next one. All fixed fields of a segment are checked at once. Every byte of the
+layout has a set of values it may take; each distinct set is a bit, a table gives for
+each byte value the sets it belongs to, and a whole run is good when
+
+    int(run.translate(table)) & mask == mask
+
+where the mask has, at each place, the bit of the set required there. Fields of one
+storage (text, packed digits, bytes) that stand side by side are read and encoded as
+one *group*.
+
+The lane only says yes or no: on no it raises ``Refused``, or whatever Python raises,
+and the same input goes through the field codecs one by one, which say why.
 
 Positions are kept in *marks*: the start of the body, then the end of each variable
 field. A place names a field by the mark it counts from, so that a message needs no
@@ -12,49 +21,120 @@ table of offsets of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
 from operator import itemgetter
+from typing import Any
 
+from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.iso8583.charsets import FROM_VIEW
+from isoswitch.codecs.iso8583.classes import ByteSet, bytes_of
 from isoswitch.codecs.iso8583.fields import (
     FieldCodec,
     HexField,
     PackedField,
     RawField,
+    SignedTextField,
     TextField,
     Value,
-    WideTextField,
 )
 
-Step = Callable[[bytes, bytes, str, int, list[int]], int]
-"""Checks a run: raw, view, nibbles, position, marks; gives its end or raises."""
+Step = Callable[[bytes, int, list[int]], int]
+"""Checks a segment: message, position, marks; gives its end or raises."""
 
-Put = Callable[[Mapping[int, Value]], bytes]
-"""Encodes a run of the given values, or raises."""
+Put = Callable[["Values"], bytes]
+"""Encodes a group of the given values, or raises."""
+
+Take = Callable[[bytes, str, str, int, int], Sequence[Value]]
+"""Reads a group: message, its text, its nibbles, start of data and its end."""
 
 Place = tuple[int, int, int, int]
 """Start and end of a field's data: each a mark and what to add to it."""
 
-Accepts = Callable[[bytes], object]
+Values = Mapping[int, Any]
+"""Not checked before: a value of a wrong type raises in the lane."""
 
 
 class Refused(LookupError):
     """The fast lane cannot take this; the field codecs decide."""
 
 
-REFUSALS = (LookupError, TypeError, ValueError, AttributeError)
-"""What a run may raise instead of ``Refused``, as Python's own checks do."""
+FALLBACKS = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    DecodeError,
+    EncodeError,
+)
+"""All that the fast lane raises; none of it is the verdict."""
+
+_SETS_MAX = 8
+_PREFIXES_LISTED_MAX = 999
+_NO_BYTE: ByteSet = frozenset()
 
 
-def fuse(fields: Sequence[FieldCodec]) -> tuple[tuple[Step, ...], tuple[Put, ...]]:
-    """Give the checks and the encodings of fields that stand in this order."""
-    pairs = [_RUNS[kind[0]](list(run)) for kind, run in groupby(fields, _kind)]
-    return tuple(step for step, _ in pairs), tuple(put for _, put in pairs)
+class ByteClasses:
+    """The byte sets of a layout as bits: at most eight, others get none."""
+
+    def __init__(self, fields: Iterable[FieldCodec], charset: str) -> None:
+        self.charset = charset
+        bits: dict[ByteSet | None, int] = {None: 0}
+        for field in fields:
+            sets = field.byte_sets() if field.lengths is None else None
+            for admitted in sets or ():
+                if len(bits) <= _SETS_MAX:
+                    bits.setdefault(admitted, 1 << (len(bits) - 1))
+        self._bits = bits
+        self.table = bytes(
+            sum(bit for sets, bit in bits.items() if sets and octet in sets)
+            for octet in range(256)
+        )
+
+    def mask(self, fields: Sequence[FieldCodec]) -> int | None:
+        """The mask of fixed fields side by side; None where some set has no bit."""
+        bits = [
+            self._bits.get(admitted, -1)
+            for field in fields
+            for admitted in field.byte_sets() or [_NO_BYTE]
+        ]
+        return None if -1 in bits else int.from_bytes(bits, "big")
+
+
+def steps_of(fields: Sequence[FieldCodec], classes: ByteClasses) -> tuple[Step, ...]:
+    """Give the checks of the segments of a message with these fields."""
+    steps = []
+    for head, tail in _segments(fields):
+        mask = classes.mask(tail)
+        if mask is None or (head is not None and not _is_plain(head)):
+            precise = tail if head is None else [head, *tail]
+            steps += [_precise_step(field) for field in precise]
+        elif head is None:
+            steps.append(_fixed_step(_Tail(tail, mask, classes.table)))
+        elif isinstance(head, PackedField):
+            steps.append(_packed_step(head, _Tail(tail, mask, classes.table)))
+        else:
+            steps.append(_plain_step(head, _Tail(tail, mask, classes.table)))
+    return tuple(steps)
+
+
+def groups_of(
+    fields: Sequence[FieldCodec], classes: ByteClasses
+) -> tuple[tuple[Put, ...], tuple[tuple[Take, Place], ...]]:
+    """Give the encodings of the groups of these fields, and their readings."""
+    places = places_of(fields)
+    puts, takes = [], []
+    for _, run in groupby(fields, _storage):
+        group = list(run)
+        puts.append(put_of(group, classes))
+        mark, start, _, _ = places[group[0].de]
+        _, _, last, end = places[group[-1].de]
+        takes.append((_take_of(group, classes.charset), (mark, start, last, end)))
+    return tuple(puts), tuple(takes)
 
 
 def places_of(fields: Sequence[FieldCodec]) -> dict[int, Place]:
-    """Say where each field stands, counted from the marks of fused runs."""
+    """Say where each field stands, counted from the marks."""
     places: dict[int, Place] = {}
     mark = offset = 0
     for field in fields:
@@ -68,270 +148,412 @@ def places_of(fields: Sequence[FieldCodec]) -> dict[int, Place]:
     return places
 
 
-def _kind(field: FieldCodec) -> tuple[str, str, int]:
-    """What fields must share to stand in one run; variable ones share nothing."""
-    cls = field.spec.cls
-    if field.lengths is not None:
-        return _variable_kind(field), cls, field.de
-    if isinstance(field, RawField):
-        return "raw", cls, 0
-    if isinstance(field, HexField):
-        return "hex", cls, field.de
-    if isinstance(field, PackedField):
-        return ("packed", cls, 0) if cls == "n" else ("single", cls, field.de)
-    if _is_plain_text(field) and cls != "x+n":
-        return "text", cls, 0
-    return "single", cls, field.de
+def put_of(group: Sequence[FieldCodec], classes: ByteClasses) -> Put:
+    """Give the encoding of fields of one storage that stand side by side."""
+    first = group[0]
+    if isinstance(first, TextField):
+        if first.lengths is not None:
+            return _put_variable_text(first)
+        mask = classes.mask(group)
+        if mask is not None:
+            return _put_text(group, mask, classes.table)
+    if first.lengths is None and isinstance(first, RawField):
+        return _put_raw(group)
+    if first.lengths is None and isinstance(first, PackedField):
+        return _put_packed(group)
+    if isinstance(first, RawField):
+        return _put_variable_raw(first)
+    if isinstance(first, PackedField) and not first.counts_bytes:
+        return _put_variable_packed(first)
+    return _put_hex(first) if isinstance(first, HexField) else _put_precise(first)
 
 
-def _variable_kind(field: FieldCodec) -> str:
-    if isinstance(field, RawField):
-        return "raw variable"
-    if _is_plain_text(field):
-        return "text variable"
-    if isinstance(field, PackedField) and not field.counts_bytes:
-        return "packed variable"
-    return "single variable"
+def _segments(
+    fields: Sequence[FieldCodec],
+) -> Iterator[tuple[FieldCodec | None, list[FieldCodec]]]:
+    head: FieldCodec | None = None
+    tail: list[FieldCodec] = []
+    for field in fields:
+        if field.lengths is None and field.byte_sets() is not None:
+            tail.append(field)
+            continue
+        if head is not None or tail:
+            yield head, tail
+        head, tail = field, []
+    if head is not None or tail:
+        yield head, tail
 
 
-def _is_plain_text(field: FieldCodec) -> bool:
-    if not isinstance(field, TextField) or isinstance(field, WideTextField):
-        return False
-    return field.in_view
+def _is_plain(head: FieldCodec) -> bool:
+    """Whether the data of a variable field can be checked as one run."""
+    if isinstance(head, PackedField):
+        return not head.counts_bytes
+    return isinstance(head, (TextField, RawField)) and head.lengths is not None
 
 
-def _accepts(field: TextField) -> Accepts:
-    """The cheapest exact test of a class on bytes of the view."""
-    if field.spec.cls == "n":
+def _storage(field: FieldCodec) -> tuple[str, str | int]:
+    """What fields must share to be one group; variable ones share nothing."""
+    if field.lengths is None:
+        if isinstance(field, TextField):
+            return "text", field.charset
+        if isinstance(field, RawField):
+            return "raw", ""
+        if isinstance(field, PackedField) and field.spec.cls == "n":
+            return "packed", ""
+    return "single", field.de
+
+
+def _accepts(field: TextField) -> Callable[[bytes], object]:
+    """The cheapest exact test of a class on the bytes of a field."""
+    if field.charset == "ascii" and field.spec.cls == "n":
         return bytes.isdigit
-    if field.spec.cls == "text" and field.charset == "ascii":
+    if field.charset == "ascii" and field.spec.cls == "text":
         return bytes.isascii
     return field.pattern.fullmatch
 
 
-def _getter(
-    run: Sequence[FieldCodec],
-) -> Callable[[Mapping[int, Value]], tuple[Value, ...]]:
-    if len(run) > 1:
-        return itemgetter(*(field.de for field in run))
-    de = run[0].de
+def _quick(field: TextField) -> Callable[[bytes], object]:
+    """A cheaper test that most values of the class pass."""
+    if field.charset == "ascii" and field.spec.cls in {"an", "ans"}:
+        return bytes.isalnum
+    return _accepts(field)
+
+
+class _Tail:
+    """The fixed fields of a segment: their bytes, and how to check these."""
+
+    def __init__(self, fields: Sequence[FieldCodec], mask: int, table: bytes) -> None:
+        self.size = sum(field.size(field.spec.max) for field in fields)
+        self.is_digits = _are_digits(fields)
+        self.mask = 0 if self.is_digits else mask
+        self.table = table
+
+
+def _are_digits(fields: Sequence[FieldCodec]) -> bool:
+    digits = bytes_of("n", "ascii")
+    sets = [admitted for field in fields for admitted in field.byte_sets() or [None]]
+    return bool(sets) and all(admitted == digits for admitted in sets)
+
+
+def _fixed_step(tail: _Tail) -> Step:
+    size, is_digits, mask, table = tail.size, tail.is_digits, tail.mask, tail.table
+    number = int.from_bytes
+
+    def step(raw: bytes, pos: int, marks: list[int]) -> int:
+        end = pos + size
+        if is_digits:
+            if not raw[pos:end].isdigit():
+                raise Refused
+        elif number(raw[pos:end].translate(table), "big") & mask != mask:
+            raise Refused
+        return end
+
+    return step
+
+
+def _plain_step(head: FieldCodec, tail: _Tail) -> Step:
+    assert head.lengths is not None
+    prefix, sizes = head.prefix, head.lengths
+    accepts = _accepts(head) if isinstance(head, TextField) else None
+    size, is_digits, mask, table = tail.size, tail.is_digits, tail.mask, tail.table
+    number = int.from_bytes
+
+    def step(raw: bytes, pos: int, marks: list[int]) -> int:
+        start = pos + prefix
+        pos = start + sizes[raw[pos:start]]
+        if accepts and start != pos and not accepts(raw[start:pos]):
+            raise Refused
+        marks.append(pos)
+        end = pos + size
+        if is_digits:
+            if not raw[pos:end].isdigit():
+                raise Refused
+        elif mask and number(raw[pos:end].translate(table), "big") & mask != mask:
+            raise Refused
+        return end
+
+    return step
+
+
+def _packed_step(head: PackedField, tail: _Tail) -> Step:
+    assert head.lengths is not None
+    prefix, sizes = head.prefix, head.lengths
+    filler, left, is_track = head.filler, head.left, head.spec.cls == "z"
+    size, is_digits, mask, table = tail.size, tail.is_digits, tail.mask, tail.table
+    number = int.from_bytes
+
+    def step(raw: bytes, pos: int, marks: list[int]) -> int:
+        start = pos + prefix
+        digits = sizes[raw[pos:start]]
+        pos = start + (digits + 1) // 2
+        nibbles = raw[start:pos].hex()
+        if digits % 2:
+            if nibbles[0 if left else -1] != filler:
+                raise Refused
+            nibbles = nibbles[1:] if left else nibbles[:-1]
+        if not (is_track or nibbles.isdecimal() or digits == 0):
+            raise Refused
+        marks.append(pos)
+        end = pos + size
+        if is_digits:
+            if not raw[pos:end].isdigit():
+                raise Refused
+        elif mask and number(raw[pos:end].translate(table), "big") & mask != mask:
+            raise Refused
+        return end
+
+    return step
+
+
+def _precise_step(field: FieldCodec) -> Step:
+    check, is_variable = field.check, field.lengths is not None
+
+    def step(raw: bytes, pos: int, marks: list[int]) -> int:
+        end = check(raw, pos)[1]
+        if is_variable:
+            marks.append(end)
+        return end
+
+    return step
+
+
+def _values_of(group: Sequence[FieldCodec]) -> Callable[[Values], tuple[Any, ...]]:
+    if len(group) > 1:
+        return itemgetter(*(field.de for field in group))
+    de = group[0].de
     return lambda values: (values[de],)
 
 
-def _text_run(run: list[FieldCodec]) -> tuple[Step, Put]:
-    first = run[0]
+def _put_text(group: Sequence[FieldCodec], mask: int, table: bytes) -> Put:
+    first = group[0]
     assert isinstance(first, TextField)
-    sizes = tuple(field.spec.max for field in run)
-    size = sum(sizes)
-    accepts = _accepts(first)
-    table = FROM_VIEW.get(first.charset)
-    values_of = _getter(run)
+    if len(group) == 1:
+        return _put_one_text(first)
+    values_of = _values_of(group)
+    sizes = tuple(field.spec.max for field in group)
+    is_digits = _are_digits(group)
+    to_charset = FROM_VIEW.get(first.charset)
+    number = int.from_bytes
 
-    def step(raw: bytes, view: bytes, nibbles: str, pos: int, marks: list[int]) -> int:
-        end = pos + size
-        if accepts(view[pos:end]):
-            return end
-        raise Refused
-
-    def put(values: Mapping[int, Value]) -> bytes:
+    def put(values: Values) -> bytes:
         parts = values_of(values)
-        if tuple(map(len, parts)) == sizes:
-            data = "".join(parts).encode("latin-1")  # type: ignore[arg-type]  # bytes raise
-            if accepts(data):
-                return data if table is None else data.translate(table)
-        raise Refused
-
-    return step, put
-
-
-def _text_variable(run: list[FieldCodec]) -> tuple[Step, Put]:
-    field = run[0]
-    assert isinstance(field, TextField)
-    assert field.lengths is not None
-    de, prefix, top = field.de, field.prefix, field.spec.max
-    read, write = field.lengths.read, field.lengths.write
-    accepts = _accepts(field)
-    table = FROM_VIEW.get(field.charset)
-
-    def step(raw: bytes, view: bytes, nibbles: str, pos: int, marks: list[int]) -> int:
-        start = pos + prefix
-        size = read(raw[pos:start])
-        end = start + size
-        if size > 0:
-            if not accepts(view[start:end]):
-                raise Refused
-        elif size:
+        data = "".join(parts).encode("latin-1")
+        if to_charset is not None:
+            data = data.translate(to_charset)
+        if tuple(map(len, parts)) != sizes:
             raise Refused
-        marks.append(end)
-        return end
-
-    def put(values: Mapping[int, Value]) -> bytes:
-        data = values[de].encode("latin-1")  # type: ignore[union-attr]  # bytes raise
-        if len(data) <= top and (accepts(data) or not data):
-            return write(len(data)) + (data if table is None else data.translate(table))
-        raise Refused
-
-    return step, put
-
-
-def _packed_run(run: list[FieldCodec]) -> tuple[Step, Put]:
-    sizes = tuple(field.spec.max for field in run)
-    size = sum(field.size(field.spec.max) for field in run)
-    template, fillers = _packed_template(run)
-    values_of = _getter(run)
-
-    def step(raw: bytes, view: bytes, nibbles: str, pos: int, marks: list[int]) -> int:
-        end = pos + size
-        digits = nibbles[2 * pos : 2 * end]
-        for place, filler in fillers:
-            if digits[place] != filler:
+        if is_digits:
+            if not data.isdigit():
                 raise Refused
-        if digits.isdecimal():
-            return end
+        elif number(data.translate(table), "big") & mask != mask:
+            raise Refused
+        return data
+
+    return put
+
+
+def _put_one_text(field: TextField) -> Put:
+    if isinstance(field, SignedTextField):
+        return _put_precise(field)
+    de, size, accepts, quick = field.de, field.spec.max, _accepts(field), _quick(field)
+    to_charset = FROM_VIEW.get(field.charset)
+
+    def put(values: Values) -> bytes:
+        data: bytes = values[de].encode("latin-1")
+        if to_charset is not None:
+            data = data.translate(to_charset)
+        if len(data) == size and (quick(data) or accepts(data)):
+            return data
         raise Refused
 
-    def put(values: Mapping[int, Value]) -> bytes:
+    return put
+
+
+def _put_variable_text(field: TextField) -> Put:
+    assert field.lengths is not None
+    de, size, accepts = field.de, field.spec.max, _accepts(field)
+    write = _writer(field)
+    to_charset = FROM_VIEW.get(field.charset)
+
+    def put(values: Values) -> bytes:
+        data: bytes = values[de].encode("latin-1")
+        if to_charset is not None:
+            data = data.translate(to_charset)
+        if len(data) <= size and (accepts(data) or not data):
+            return write(len(data)) + data
+        raise Refused
+
+    return put
+
+
+def _put_packed(group: Sequence[FieldCodec]) -> Put:
+    values_of = _values_of(group)
+    sizes = tuple(field.spec.max for field in group)
+    template = "".join(map(_packed_template, group))
+
+    def put(values: Values) -> bytes:
         parts = values_of(values)
-        if tuple(map(len, parts)) == sizes:
-            digits = template % parts
-            if digits.isdecimal():
-                return bytes.fromhex(digits)
-        raise Refused
+        if tuple(map(len, parts)) != sizes or not "".join(parts).isdecimal():
+            raise Refused
+        return unhex(template % parts)
 
-    return step, put
-
-
-def _packed_template(
-    run: Sequence[FieldCodec],
-) -> tuple[str, tuple[tuple[int, str], ...]]:
-    template, place = "", 0
-    fillers = []
-    for field in run:
-        assert isinstance(field, PackedField)
-        odd = field.spec.max % 2
-        left = odd and field.left
-        template += f"{field.filler}%s" if left else "%s"
-        template += field.filler if odd and not left else ""
-        if odd:
-            fillers.append((place if left else place + field.spec.max, field.filler))
-        place += field.spec.max + odd
-    return template, tuple(fillers)
+    unhex = bytes.fromhex
+    return put
 
 
-def _packed_variable(run: list[FieldCodec]) -> tuple[Step, Put]:
-    field = run[0]
+def _packed_template(field: FieldCodec) -> str:
     assert isinstance(field, PackedField)
-    assert field.lengths is not None
-    prefix, filler, left = field.prefix, field.filler, field.left
-    read = field.lengths.read
-    numeric = field.spec.cls == "n"
-
-    def step(raw: bytes, view: bytes, nibbles: str, pos: int, marks: list[int]) -> int:
-        start = pos + prefix
-        size = read(raw[pos:start])
-        if size < 0:
-            raise Refused
-        end = start + (size + 1) // 2
-        first = 2 * start
-        if size % 2:
-            if nibbles[first if left else first + size] != filler:
-                raise Refused
-            first += left
-        if numeric and size and not nibbles[first : first + size].isdecimal():
-            raise Refused
-        marks.append(end)
-        return end
-
-    return step, _single_put(field)
+    if field.spec.max % 2 == 0:
+        return "%s"
+    return f"{field.filler}%s" if field.left else f"%s{field.filler}"
 
 
-def _raw_run(run: list[FieldCodec]) -> tuple[Step, Put]:
-    size = sum(field.spec.max for field in run)
-    sizes = tuple(field.spec.max for field in run)
-    values_of = _getter(run)
+def _put_raw(group: Sequence[FieldCodec]) -> Put:
+    values_of = _values_of(group)
+    sizes = tuple(field.spec.max for field in group)
 
-    def step(raw: bytes, view: bytes, nibbles: str, pos: int, marks: list[int]) -> int:
-        return pos + size
-
-    def put(values: Mapping[int, Value]) -> bytes:
+    def put(values: Values) -> bytes:
         parts = values_of(values)
-        if tuple(map(len, parts)) == sizes:
-            return b"".join(parts)  # type: ignore[arg-type]  # text raises
-        raise Refused
-
-    return step, put
-
-
-def _raw_variable(run: list[FieldCodec]) -> tuple[Step, Put]:
-    field = run[0]
-    assert field.lengths is not None
-    prefix, read = field.prefix, field.lengths.read
-
-    def step(raw: bytes, view: bytes, nibbles: str, pos: int, marks: list[int]) -> int:
-        start = pos + prefix
-        size = read(raw[pos:start])
-        if size < 0:
+        if tuple(map(len, parts)) != sizes:
             raise Refused
-        marks.append(start + size)
-        return start + size
+        return b"".join(parts)
 
-    return step, _single_put(field)
+    return put
 
 
-def _hex_single(run: list[FieldCodec]) -> tuple[Step, Put]:
-    field = run[0]
-    size = field.spec.max
+def _put_variable_raw(field: FieldCodec) -> Put:
+    de, size, write = field.de, field.spec.max, _writer(field)
+
+    def put(values: Values) -> bytes:
+        data = values[de]
+        if len(data) > size or not isinstance(data, bytes):
+            raise Refused
+        return write(len(data)) + data
+
+    return put
+
+
+def _put_variable_packed(field: PackedField) -> Put:
+    de, size, write = field.de, field.spec.max, _writer(field)
+    is_track = field.spec.cls == "z"
+    before, after = (field.filler, "") if field.left else ("", field.filler)
     unhex = bytes.fromhex
 
-    def step(raw: bytes, view: bytes, nibbles: str, pos: int, marks: list[int]) -> int:
-        end = pos + 2 * size
-        # Blanks, which fromhex skips, would leave too few bytes.
-        if len(unhex(view[pos:end].decode())) == size:
-            return end
-        raise Refused
+    def put(values: Values) -> bytes:
+        digits = values[de]
+        count = len(digits)
+        plain = digits.replace("D", "0", 1) if is_track else digits
+        if count > size or not plain.isdecimal():
+            raise Refused
+        data = unhex(before + digits + after if count % 2 else digits)
+        return write(count) + data
 
-    return step, _single_put(field)
-
-
-def _single(run: list[FieldCodec]) -> tuple[Step, Put]:
-    field = run[0]
-    check = field.check
-
-    def step(raw: bytes, view: bytes, nibbles: str, pos: int, marks: list[int]) -> int:
-        return check(raw, view, pos)[1]
-
-    return step, _single_put(field)
+    return put
 
 
-def _single_variable(run: list[FieldCodec]) -> tuple[Step, Put]:
-    field = run[0]
-    check = field.check
+def _put_hex(field: HexField) -> Put:
+    if field.lengths is not None or field.charset != "ascii":
+        return _put_precise(field)
+    de, size = field.de, field.spec.max
 
-    def step(raw: bytes, view: bytes, nibbles: str, pos: int, marks: list[int]) -> int:
-        end = check(raw, view, pos)[1]
-        marks.append(end)
-        return end
+    def put(values: Values) -> bytes:
+        data = values[de]
+        if len(data) != size or not isinstance(data, bytes):
+            raise Refused
+        return data.hex().upper().encode()
 
-    return step, _single_put(field)
+    return put
 
 
-def _single_put(field: FieldCodec) -> Put:
+def _writer(field: FieldCodec) -> Callable[[int], bytes]:
+    """Length prefixes by number of positions, from a list where it is short."""
+    assert field.lengths is not None
+    if field.spec.max > _PREFIXES_LISTED_MAX or field.spec.length_unit == "bytes":
+        return field.lengths.write
+    return [field.lengths.write(size) for size in range(field.spec.max + 1)].__getitem__
+
+
+def _put_precise(field: FieldCodec) -> Put:
     de, put_value = field.de, field.put
 
-    def put(values: Mapping[int, Value]) -> bytes:
+    def put(values: Values) -> bytes:
         return put_value(values[de])
 
     return put
 
 
-_RUNS: Mapping[str, Callable[[list[FieldCodec]], tuple[Step, Put]]] = {
-    "text": _text_run,
-    "text variable": _text_variable,
-    "packed": _packed_run,
-    "packed variable": _packed_variable,
-    "raw": _raw_run,
-    "raw variable": _raw_variable,
-    "hex": _hex_single,
-    "single": _single,
-    "single variable": _single_variable,
-}
+def _take_of(group: Sequence[FieldCodec], charset: str) -> Take:
+    """Give the reading of a group; text is the whole message in its own charset."""
+    first = group[0]
+    if isinstance(first, PackedField):
+        if first.lengths is None:
+            return _take_packed(group)
+        return _take_precise(first) if first.counts_bytes else _take_counted(first)
+    if isinstance(first, RawField):
+        return _take_raw(group)
+    if isinstance(first, TextField) and first.charset == charset:
+        return _take_text(group)
+    if isinstance(first, HexField):
+        return _take_hex
+    return _take_precise(first)
+
+
+def _take_text(group: Sequence[FieldCodec]) -> Take:
+    cut = _cutter([field.spec.max for field in group])
+    if len(group) == 1:
+        return lambda raw, text, nibbles, start, end: (text[start:end],)
+    return lambda raw, text, nibbles, start, end: cut(text[start:end])
+
+
+def _take_raw(group: Sequence[FieldCodec]) -> Take:
+    cut = _cutter([field.spec.max for field in group])
+    if len(group) == 1:
+        return lambda raw, text, nibbles, start, end: (raw[start:end],)
+    return lambda raw, text, nibbles, start, end: cut(raw[start:end])
+
+
+def _take_hex(
+    raw: bytes, text: str, nibbles: str, start: int, end: int
+) -> Sequence[Value]:
+    return (bytes.fromhex(text[start:end]),)
+
+
+def _take_packed(group: Sequence[FieldCodec]) -> Take:
+    slices, at = [], 0
+    for field in group:
+        assert isinstance(field, PackedField)
+        odd = field.spec.max % 2
+        start = at + (odd and field.left)
+        slices.append(slice(start, start + field.spec.max))
+        at += field.spec.max + odd
+    cut = itemgetter(*slices)
+    if len(group) == 1:
+        return lambda raw, text, nibbles, start, end: (
+            cut(nibbles[2 * start : 2 * end]),
+        )
+    return lambda raw, text, nibbles, start, end: cut(nibbles[2 * start : 2 * end])
+
+
+def _take_counted(field: PackedField) -> Take:
+    left = field.left
+
+    def take(
+        raw: bytes, text: str, nibbles: str, start: int, end: int
+    ) -> Sequence[Value]:
+        # The last bit of a length is that of its last byte in every encoding.
+        odd = raw[start - 1] % 2
+        if left:
+            return (nibbles[2 * start + odd : 2 * end],)
+        return (nibbles[2 * start : 2 * end - odd],)
+
+    return take
+
+
+def _take_precise(field: FieldCodec) -> Take:
+    read = field.read
+    return lambda raw, text, nibbles, start, end: (read(raw, start, end),)
+
+
+def _cutter(sizes: Sequence[int]) -> Callable[[Any], Sequence[Any]]:
+    ends = list(accumulate(sizes))
+    return itemgetter(*map(slice, [0, *ends], ends))

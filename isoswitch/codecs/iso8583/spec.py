@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from isoswitch.codecs.iso8583.charsets import SINGLE_BYTE
+
 FieldClass = Literal["n", "a", "an", "ans", "text", "z", "x+n", "b"]
 """What a field may hold.
 
@@ -35,6 +37,7 @@ BitmapForm = Literal["raw", "hex", "hex-ascii"]
 
 Masking = Literal["show", "pan", "track", "hide"]
 """How a field is shown: after a scan for card numbers, or masked by its kind."""
+
 
 PREFIX_DIGITS_MAX = 6
 MAX_POSITIONS = 99_999
@@ -142,6 +145,9 @@ class Spec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
+        if self.charset not in SINGLE_BYTE:
+            msg = f"a message is not in the charset {self.charset!r}"
+            raise ValueError(msg)
         top = 128 if self.third_bitmap == "none" else 192
         for de, spec in self.fields.items():
             if de != spec.de or not 2 <= de <= top:
@@ -212,7 +218,10 @@ def _field_problems(spec: FieldSpec) -> Iterable[tuple[str, bool]]:
     yield "only digits are packed", spec.encoding == "bcd" and not digits
     binary = spec.encoding in {"raw", "hex"}
     yield "binary and its encoding go together", binary != (spec.cls == "b")
-    yield "a sign needs a digit", spec.cls == "x+n" and spec.max < 2
+    is_signed = spec.cls == "x+n"
+    yield "a signed amount is fixed", is_signed and (spec.max < 2 or spec.length > 0)
+    is_wide = spec.length_encoding not in {*SINGLE_BYTE, "bcd", "bin"}
+    yield "a prefix is not in this charset", spec.length > 0 and is_wide
     yield "the filler is one nibble", spec.filler not in set("0123456789ABCDEF")
     yield (
         "the prefix cannot hold the limit",

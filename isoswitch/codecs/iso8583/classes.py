@@ -1,0 +1,97 @@
+"""Field classes as sets of bytes: which bytes a class admits in a charset.
+
+Whether a field holds what its class says is asked of bytes as they came, in any
+charset, by one pattern that stops at the first wrong byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
+from isoswitch.codecs.iso8583.charsets import FROM_VIEW
+
+ByteSet = frozenset[int]
+
+_DIGITS = b"0123456789"
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz "
+_PRINTABLE = bytes(range(0x20, 0x7F))
+
+_ADMITTED: Mapping[str, bytes] = MappingProxyType(
+    {
+        "n": _DIGITS,
+        "a": _LETTERS,
+        "an": _DIGITS + _LETTERS,
+        "ans": _PRINTABLE,
+        "text": bytes(range(0x80)),
+        # ISO 7811-2 code set, and the letters that stand for it in packed form.
+        "z": _DIGITS + b":;<=>?ABCDEF",
+        "x+n": b"CD" + _DIGITS,
+        "sign": b"CD",
+        "hex": _DIGITS + b"ABCDEFabcdef",
+    }
+)
+
+_ADMITTED_WIDE: Mapping[str, bytes] = MappingProxyType(
+    {"ans": _PRINTABLE + bytes(range(0xA0, 0x100)), "text": bytes(range(0x100))}
+)
+"""Charsets of 256 characters have printable ones above the ASCII range."""
+
+WRONG: Mapping[str, str] = MappingProxyType(
+    {
+        "n": "not a digit",
+        "a": "not a letter",
+        "an": "neither letter nor digit",
+        "ans": "not a printable character",
+        "text": "not a character of the charset",
+        "z": "not a character of a track",
+        "x+n": "not a sign C or D with digits",
+        "b": "not a hexadecimal character",
+    }
+)
+"""What an error says of a byte outside the class."""
+
+
+@cache
+def bytes_of(cls: str, charset: str) -> ByteSet:
+    """Give the bytes that a class admits in a single-byte charset.
+
+    Examples
+    --------
+    >>> sorted(bytes_of("n", "cp037"))[0], len(bytes_of("ans", "ascii"))
+    (240, 95)
+    """
+    admitted = _ADMITTED[cls]
+    if charset != "ascii":
+        admitted = _ADMITTED_WIDE.get(cls, admitted)
+    table = FROM_VIEW.get(charset)
+    return frozenset(admitted if table is None else admitted.translate(table))
+
+
+@cache
+def pattern_of(admitted: ByteSet) -> re.Pattern[bytes]:
+    """Give a pattern whose match ends before the first byte that is not admitted.
+
+    Examples
+    --------
+    >>> pattern_of(bytes_of("n", "ascii")).match(b"12x4").end()
+    2
+    """
+    members = b"".join(re.escape(bytes([octet])) for octet in sorted(admitted))
+    return re.compile(b"[" + members + b"]*", re.DOTALL)
+
+
+def packed_set(*, left: str = "", right: str = "", letters: bool = False) -> ByteSet:
+    """Give the bytes of two packed digits, one nibble of them fixed where named.
+
+    Examples
+    --------
+    >>> 0x05 in packed_set(left="0"), 0x15 in packed_set(left="0")
+    (True, False)
+    """
+    nibbles = "0123456789" + "abcdef" * letters
+    return frozenset(
+        int(high + low, 16) for high in (left or nibbles) for low in (right or nibbles)
+    )
