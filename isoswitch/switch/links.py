@@ -227,9 +227,9 @@ class Link:
         self._log.info("link_signed_on")
         misses = 0
         while misses < self.settings.echo_misses_max:
-            quiet_s = trio.current_time() - connection.last_frame_at
-            if quiet_s < self.settings.echo_idle_s:
-                await trio.sleep(self.settings.echo_idle_s - quiet_s)
+            echo_at = connection.last_frame_at + self.settings.echo_idle_s
+            if trio.current_time() < echo_at:
+                await trio.sleep_until(echo_at)
             elif await self._network_exchange(connection, Kind.ECHO):
                 misses = 0
             else:
