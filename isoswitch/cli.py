@@ -14,6 +14,8 @@ from typing import Annotated
 import typer
 
 from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.commands.explain import explain
+from isoswitch.commands.qr import app as qr_app
 
 app = typer.Typer(
     name="isoswitch",
@@ -28,13 +30,17 @@ verify_app = typer.Typer(
 simulate_app = typer.Typer(
     help="Run one of the other ends by itself.", no_args_is_help=True, name="simulate"
 )
-app.add_typer(verify_app, rich_help_panel="Look")
-app.add_typer(simulate_app, rich_help_panel="Parts of a network")
 
 NETWORK = "The network"
 TRY = "Try it"
 LOOK = "Look"
+CODES = "Codes in words"
 PARTS = "Parts of a network"
+
+app.add_typer(verify_app, rich_help_panel=LOOK)
+app.add_typer(simulate_app, rich_help_panel=PARTS)
+app.add_typer(qr_app, rich_help_panel=CODES)
+app.command(rich_help_panel=CODES)(explain)
 
 Config = Annotated[
     Path | None,

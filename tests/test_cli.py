@@ -1,0 +1,154 @@
+"""The command line starts fast, knows its commands, and fails in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = (
+    *("apsw", "cryptography", "msgspec", "pkcs11", "psec", "pydantic"),
+    *("rich.console", "segno", "structlog", "trio"),
+)
+COMMANDS = (
+    *("setup", "up", "demo", "check", "doctor", "pay", "trigger", "show", "tail"),
+    *("verify", "serve", "hsmd", "simulate", "explain", "qr"),
+)
+
+
+def isoswitch(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a folder, as people do."""
+    return subprocess.run(
+        [sys.executable, "-m", "isoswitch", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_line_starts_without_what_commands_need(tmp_path: Path) -> None:
+    """Heavy imports, not the clock: a busy machine is no reason to fail."""
+    code = "import json, sys, isoswitch.cli; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(json.loads(done.stdout))
+    assert loaded & set(HEAVY) == set()
+    assert "typer" in loaded
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    done = isoswitch("--help", folder=tmp_path)
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert f" {command} " in done.stdout
+
+
+def test_a_misspelt_command_is_wrong_usage_with_a_suggestion(tmp_path: Path) -> None:
+    done = isoswitch("trigegr", folder=tmp_path)
+    assert done.returncode == 2
+    assert "Did you mean 'trigger'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "said", "fix"),
+    [
+        pytest.param(
+            ["show", "1-1"],
+            1,
+            "no store",
+            "",
+            id="no store yet",
+        ),
+        pytest.param(
+            ["pay", "12.50", "--card", "visa-okay"],
+            2,
+            "there is no test card 'visa-okay'",
+            "one of visa-ok",
+            id="unknown card",
+        ),
+        pytest.param(
+            ["pay", "12.50", "--pin", "12"],
+            2,
+            "a PIN has 4 to 12 digits",
+            "",
+            id="short PIN",
+        ),
+        pytest.param(
+            ["trigger", "earthquake"],
+            2,
+            "there is no event 'earthquake'",
+            "one of timeout, late",
+            id="unknown event",
+        ),
+        pytest.param(
+            ["doctor", "--config", "nowhere.toml"],
+            1,
+            "no configuration file nowhere.toml",
+            "",
+            id="no configuration",
+        ),
+        pytest.param(
+            ["pay", "12.50"],
+            1,
+            "test-keys.json",
+            "",
+            id="not set up",
+        ),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence_and_no_traceback(
+    arguments: list[str], exit_code: int, said: str, fix: str, tmp_path: Path
+) -> None:
+    done = isoswitch(*arguments, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (exit_code, "")
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert f"fix: {fix}" in done.stderr or not fix
+    assert "Traceback" not in done.stderr
+
+
+def test_a_configuration_that_does_not_hold_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "network.toml").write_text("[swich]\nnode = 1\n")
+    done = isoswitch("check", folder=tmp_path)
+    assert done.returncode == 1
+    assert "unknown key 'swich'" in done.stderr
+    assert "network.toml:1:2" in done.stderr
+    assert "did you mean 'switch'?" in done.stderr
+
+
+def test_check_speaks_json(tmp_path: Path) -> None:
+    (tmp_path / "network.toml").write_text("[swich]\n")
+    done = isoswitch("check", "--json", folder=tmp_path)
+    problems = json.loads(done.stdout)["problems"]
+    assert {"line": 1, "column": 2}.items() <= problems[0].items()
+    assert done.returncode == 1
+
+
+def test_the_packaged_network_holds(tmp_path: Path) -> None:
+    done = isoswitch("check", "--json", folder=tmp_path)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["ok"] is True
+
+
+def test_triggers_are_listed(tmp_path: Path) -> None:
+    done = isoswitch("trigger", "list", folder=tmp_path)
+    assert done.returncode == 0
+    for event in (
+        *("timeout", "late", "duplicate", "wrong-mac", "wrong-pin"),
+        *("link-down", "garbage"),
+    ):
+        assert event in done.stdout
