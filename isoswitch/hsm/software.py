@@ -9,6 +9,7 @@ like every engine it has exactly one worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from itertools import count
 
 from cryptography.exceptions import InvalidTag
@@ -137,7 +138,7 @@ _WRONG_KIND = "the key is of another algorithm"
 
 
 class _BlockKey(_SoftKey):
-    """A block cipher key with its reusable contexts.
+    """A block cipher key with its reusable contexts, each built when first needed.
 
     An ECB context has no state between whole blocks. The CBC context has: it chains
     from its last ciphertext block, which is cancelled out of the next first block.
@@ -147,13 +148,24 @@ class _BlockKey(_SoftKey):
         super().__init__(uses)
         self._size = cipher.block_size // 8
         self._cipher = cipher
-        # Single blocks are what the functions above build everything from.
-        blocks = Cipher(cipher, ECB())  # noqa: S305 no mode is meant here
-        self._encryptor: CipherContext = blocks.encryptor()
-        self._decryptor: CipherContext = blocks.decryptor()
         self._chain = bytes(self._size)
-        self._chainer: CipherContext = Cipher(cipher, CBC(self._chain)).encryptor()
-        self._cmac: CMAC | None = None
+
+    @cached_property
+    def _encryptor(self) -> CipherContext:
+        # Single blocks are what the functions above build everything from.
+        return Cipher(self._cipher, ECB()).encryptor()  # noqa: S305
+
+    @cached_property
+    def _decryptor(self) -> CipherContext:
+        return Cipher(self._cipher, ECB()).decryptor()  # noqa: S305
+
+    @cached_property
+    def _chainer(self) -> CipherContext:
+        return Cipher(self._cipher, CBC(self._chain)).encryptor()
+
+    @cached_property
+    def _mac(self) -> CMAC:
+        return CMAC(self._cipher)
 
     def ecb(self, data: bytes, *, decrypt: bool) -> bytes:
         self._check_blocks(data)
@@ -173,9 +185,7 @@ class _BlockKey(_SoftKey):
         return chained
 
     def cmac(self, data: bytes) -> bytes:
-        if self._cmac is None:
-            self._cmac = CMAC(self._cipher)
-        mac = self._cmac.copy()
+        mac = self._mac.copy()
         mac.update(data)
         return mac.finalize()
 
@@ -190,7 +200,11 @@ class _AesKey(_BlockKey):
 
     def __init__(self, value: bytes, uses: frozenset[Use]) -> None:
         super().__init__(AES(value), uses)
-        self._gcm = AESGCM(value)
+        self._value = value
+
+    @cached_property
+    def _gcm(self) -> AESGCM:
+        return AESGCM(self._value)
 
     def gcm(self, data: bytes, nonce: bytes, context: bytes, *, decrypt: bool) -> bytes:
         if not decrypt:

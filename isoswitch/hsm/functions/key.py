@@ -64,6 +64,12 @@ class Key:
         """Give the HMAC-SHA-256 of the data."""
         return self.engine.hmac(self.handle, data)
 
+    def gcm(
+        self, data: bytes, nonce: bytes, context: bytes, *, decrypt: bool = False
+    ) -> bytes:
+        """Seal data with AES-GCM and a 16-byte tag at the end, or open it."""
+        return self.engine.gcm(self.handle, data, nonce, context, decrypt=decrypt)
+
     def derive(self, data: bytes, algorithm: Algorithm, uses: frozenset[Use]) -> Key:
         """Make a session key of ECB-encrypted data, in the same engine."""
         handle = self.engine.derive(self.handle, data, algorithm, uses)

@@ -23,9 +23,6 @@ from isoswitch.hsm.engine import Algorithm, Engine, Use
 from isoswitch.hsm.functions.key import ENCRYPT, MAC, Key, KeyPair
 from isoswitch.hsm.octets import xor
 
-LENGTH_MIN = 4
-"""A shorter MAC is guessed too easily to verify anything (ISO 9797-1, annex C)."""
-
 
 class MacAlgorithm(Enum):
     """How a MAC is computed."""
@@ -116,8 +113,9 @@ def generate(key: MacKey, data: bytes, *, length: int = 8) -> bytes:
     'a1c72e74ea3fa9b6'
     """
     mac = _ALGORITHMS[key.algorithm](key, data)
-    if not LENGTH_MIN <= length <= len(mac):
-        msg = f"a MAC of this key has {LENGTH_MIN} to {len(mac)} bytes"
+    length_min = _LENGTH_MIN[key.algorithm]
+    if not length_min <= length <= len(mac):
+        msg = f"a MAC of this key has {length_min} to {len(mac)} bytes"
         raise ValueError(msg)
     return mac[:length]
 
@@ -131,7 +129,7 @@ def verify(key: MacKey, data: bytes, mac: bytes) -> None:
         The MAC is not that of the data, or has a length that no MAC has.
     """
     expected = _ALGORITHMS[key.algorithm](key, data)
-    fits = LENGTH_MIN <= len(mac) <= len(expected)
+    fits = _LENGTH_MIN[key.algorithm] <= len(mac) <= len(expected)
     if not hmac.compare_digest(expected[: len(mac)], mac) or not fits:
         msg = "the MAC does not match"
         raise MacMismatch(msg)
@@ -210,6 +208,16 @@ _ALGORITHMS: Mapping[MacAlgorithm, Callable[[MacKey, bytes], bytes]] = {
     MacAlgorithm.CMAC: _cmac,
     MacAlgorithm.HMAC: _hmac,
     MacAlgorithm.UNIONPAY: _unionpay,
+}
+
+# A shorter MAC is guessed too easily to verify anything (ISO 9797-1, annex C); eight
+# hexadecimal digits are four bytes.
+_LENGTH_MIN: Mapping[MacAlgorithm, int] = {
+    MacAlgorithm.ALG1: 4,
+    MacAlgorithm.ALG3: 4,
+    MacAlgorithm.CMAC: 4,
+    MacAlgorithm.HMAC: 4,
+    MacAlgorithm.UNIONPAY: 8,
 }
 
 _USES: Mapping[MacAlgorithm, frozenset[Use]] = {

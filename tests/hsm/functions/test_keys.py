@@ -278,3 +278,11 @@ def test_both_forms_of_a_key_are_gone_when_their_block_ends(engine: Engine) -> N
 def test_both_forms_of_a_single_length_key_are_single_des(engine: Engine) -> None:
     with KeyPair.load(engine, SHORT, ENCRYPT) as pair:
         assert pair.single.ecb(bytes(8)) == pair.full.ecb(bytes(8))
+
+
+def test_what_a_key_seals_it_opens(engine: Engine) -> None:
+    key = Key.load(engine, AES, Algorithm.AES, BOTH)
+    sealed = key.gcm(b"data", bytes(12), b"context")
+    assert key.gcm(sealed, bytes(12), b"context", decrypt=True) == b"data"
+    with pytest.raises(VerificationFailed):
+        key.gcm(sealed, bytes(12), b"contexu", decrypt=True)

@@ -35,14 +35,18 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("cipher", "algorithm", "length"), KINDS)
-def test_a_mac_verifies_in_full_and_cut_to_four_bytes(
+def test_a_mac_verifies_in_full_and_cut_to_the_shortest(
     engine: Engine, cipher: Algorithm, algorithm: MacAlgorithm, length: int
 ) -> None:
+    """Of the hexadecimal digits of UnionPay's MAC none may be missing."""
+    shortest = 8 if algorithm is MacAlgorithm.UNIONPAY else 4
     key = MacKey.load(engine, KEY, cipher, algorithm)
     mac = generate(key, b"some message", length=length)
     assert len(mac) == length
     verify(key, b"some message", mac)
-    verify(key, b"some message", mac[:4])
+    verify(key, b"some message", mac[:shortest])
+    with pytest.raises(MacMismatch):
+        verify(key, b"some message", mac[: shortest - 1])
     key.destroy()
 
 
