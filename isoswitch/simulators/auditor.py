@@ -12,7 +12,7 @@ the switch stored, what the issuers booked. What must hold:
 5.  Nothing lies in quarantine, and no secret lies anywhere in clear.
 
 What is only under way (a reversal not delivered yet, a terminal still waiting) is
-*pending* and no finding; a run that has come to rest has nothing pending.
+*pending* and no finding. Audit a network at rest: a payment in flight looks left open.
 """
 
 from __future__ import annotations

@@ -111,4 +111,4 @@ def _triple_des(value: bytes) -> Cipher[modes.ECB]:
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(left, right, strict=True))
+    return (int.from_bytes(left) ^ int.from_bytes(right)).to_bytes(BLOCK_BYTES)

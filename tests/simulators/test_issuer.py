@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
@@ -266,3 +267,13 @@ async def test_half_the_amount_is_believed_paid(
     async with running_pair() as pair:
         belief = await pair.terminal.purchase(get_card("visa-partial"), 1250)
     assert belief.approved_minor == 625
+
+
+async def test_a_load_generator_may_take_answers_on_trust(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running_pair(reaction=Reaction(fault=Fault.WRONG_MAC)) as pair:
+        trusting = replace(pair.terminal.profile, verifies_answers=False)
+        pair.terminal.profile = trusting
+        belief = await pair.terminal.purchase(VISA, 1250)
+    assert (belief.state, belief.sends) == (BeliefState.APPROVED, 1)
