@@ -454,7 +454,7 @@ class _Cursor:
         """Give the composite; what nothing took is kept without a name."""
         if not self.is_at_end:
             self.take_unknown(REST)
-        return Composite(layout, tuple(self.elements))
+        return Composite(layout, tuple(self.elements), self.value[:0])
 
     def error(self, reason: str, key: str, position: int) -> DecodeError:
         """Make an error that says where."""

@@ -66,16 +66,19 @@ class Element:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Composite:
-    """The elements of one field and the layout that found them."""
+    """The elements of one field and the layout that found them.
+
+    ``empty`` is an empty value of the field's kind, text or bytes.
+    """
 
     layout: Layout
     elements: tuple[Element, ...]
+    empty: Value = b""
 
     def encode(self) -> Value:
         """Give back the field."""
-        return join(
-            [part for each in self.elements for part in (each.head, each.value)]
-        )
+        parts = [part for each in self.elements for part in (each.head, each.value)]
+        return join([self.empty, *parts])
 
     def walk(self) -> Iterator[tuple[str, Element]]:
         """Visit each element with its path, outer ones before inner ones."""

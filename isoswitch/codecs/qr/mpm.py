@@ -24,7 +24,7 @@ from decimal import Decimal
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 
 CHARACTERS_MAX = 1024
-OBJECTS_MAX = 256
+OBJECTS_MAX = 128
 
 STATIC = "11"
 DYNAMIC = "12"
