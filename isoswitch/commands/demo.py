@@ -45,7 +45,6 @@ from isoswitch.store.reader import open_reader
 
 TERMINAL = "TERM0001"
 AMOUNT_MINOR = 12_50
-TERMINAL_TIMEOUT_S = 9.0
 AWAY_S = 2.0
 PATIENCE_S = 15.0
 POLL_S = 0.05
@@ -157,7 +156,7 @@ async def _run(loaded: LoadedNetwork, *, as_json: bool) -> bool:
         loaded=loaded,
         folder=folder,
         processes=Processes(_parts(loaded, folder), folder=folder),
-        terminal=make_terminal(loaded, TERMINAL, timeout_s=TERMINAL_TIMEOUT_S),
+        terminal=make_terminal(loaded, TERMINAL, timeout_s=_patience_s(loaded)),
         issuers={name: make_issuer(loaded, name) for name in _issuer_names(loaded)},
     )
     async with trio.open_nursery() as nursery:
@@ -189,6 +188,12 @@ def _parts(loaded: LoadedNetwork, folder: Path) -> tuple[Part, ...]:
         for part in parts_of(loaded)
         if part.name in {"hsmd", "switch"}
     )
+
+
+def _patience_s(loaded: LoadedNetwork) -> float:
+    """Give the shortest time after which a terminal may ask again."""
+    timers = loaded.network.timers
+    return timers.switch_s + timers.margin_s
 
 
 def _issuer_names(loaded: LoadedNetwork) -> Iterator[str]:

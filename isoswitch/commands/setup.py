@@ -8,9 +8,10 @@ the simulators, which is why production refuses them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from isoswitch.codecs.canonical.errors import HsmError
 from isoswitch.commands.certificates import TestAuthority
 from isoswitch.commands.console import Failure, stdout
 from isoswitch.config.load import LoadedNetwork, load_network
@@ -19,7 +20,7 @@ from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.keys import KeyPlan, Mode, Usage
 from isoswitch.hsm.keytable import random_value
 from isoswitch.hsm.provision import provision
-from isoswitch.simulators.keyring import read_keyring, write_keyring
+from isoswitch.simulators.keyring import Keyring, read_keyring, write_keyring
 from isoswitch.switch.settings import SwitchSettings
 
 
@@ -52,15 +53,30 @@ def ensure(loaded: LoadedNetwork) -> list[str]:
     if new_values:
         made.append(f"{keyring_path}: {new_values} test keys")
     keyring = read_keyring(keyring_path)
-    new_keys = provision(
-        hsmd_settings(loaded),
-        [*_own_plans(switch_settings(loaded)), *shared],
-        test_values={plan.name: keyring.get_key(plan.name).value for plan in shared},
-    )
+    plans = [*_own_plans(switch_settings(loaded)), *shared]
+    new_keys = _ensure_keys(loaded, plans, shared, keyring)
     if new_keys:
         keys_file = loaded.file(loaded.network.hsm.keys_file)
         made.append(f"{keys_file}: {len(new_keys)} keys, under the token's own")
     return made
+
+
+def _ensure_keys(
+    loaded: LoadedNetwork,
+    plans: Sequence[KeyPlan],
+    shared: Sequence[KeyPlan],
+    keyring: Keyring,
+) -> list[str]:
+    """Make the token and the keys that are missing; give the names of these."""
+    values = {plan.name: keyring.get_key(plan.name).value for plan in shared}
+    try:
+        return provision(hsmd_settings(loaded), plans, test_values=values)
+    except HsmError as fault:
+        folder = loaded.file(loaded.network.hsm.keys_file).parent
+        raise Failure(
+            f"the token does not open: {fault}",
+            fix=f"rm -r {folder} && isoswitch setup (new token, new keys, empty store)",
+        ) from None
 
 
 def _own_plans(settings: SwitchSettings) -> tuple[KeyPlan, ...]:

@@ -134,7 +134,8 @@ def leg_json(chained: ChainedRecord) -> dict[str, Any]:
     """Give a leg as JSON: stable keys, masked fields."""
     record = chained.record
     body = record.body
-    return {
+    facts = {key: value for key, value in body.items() if key not in _SHOWN_APART}
+    return facts | {
         "seq": chained.seq,
         "at": record.at,
         "transaction": record.transaction_id,
@@ -142,7 +143,6 @@ def leg_json(chained: ChainedRecord) -> dict[str, Any]:
         "direction": _direction(chained),
         "endpoint": body.get("endpoint", ""),
         "fields": body.get("message", {}),
-        **{key: value for key, value in body.items() if key not in _SHOWN_APART},
     }
 
 
