@@ -13,13 +13,18 @@ from collections.abc import Iterable, Sequence
 
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.iso8583.charsets import from_view, to_view
+from isoswitch.codecs.iso8583.classes import bytes_of, pattern_of
 from isoswitch.codecs.iso8583.spec import Spec
 
 _MAP_NAMES = ("p", "1", "65")
 _BITS = tuple(
     tuple(bit for bit in range(8) if octet & (0x80 >> bit)) for octet in range(256)
 )
-_HEX_DIGITS = frozenset(b"0123456789ABCDEFabcdef")
+_NUMBERS = tuple(
+    tuple(tuple(8 * index + bit + 1 for bit in bits) for bits in _BITS)
+    for index in range(24)
+)
+_HEX = pattern_of(bytes_of("hex", "ascii"))
 
 
 class Bitmaps:
@@ -79,8 +84,14 @@ class Bitmaps:
             if self._third == "after-second" and octets[8] >= 0x80:
                 octets += self.read_map(raw, pos, 2)
                 pos += self.width
-        hidden = {1} if self._third != "after-second" else {1, 65}
-        return [de for de in numbers_of(octets, 1) if de not in hidden], pos
+        numbers: list[int] = []
+        for by_octet, octet in zip(_NUMBERS, octets, strict=False):
+            numbers += by_octet[octet]
+        if octets[0] >= 0x80:
+            del numbers[0]
+        if self._third == "after-second" and 65 in numbers:
+            numbers.remove(65)
+        return numbers, pos
 
     def read_map(self, raw: bytes, pos: int, index: int) -> bytes:
         """Give the eight octets of one map, 0 to 2, or raise."""
@@ -91,21 +102,23 @@ class Bitmaps:
             raise DecodeError(reason, field=name, offset=pos)
         if not self._hex:
             return part
-        view = to_view(part, self._charset)
-        for place, octet in enumerate(view):
-            if octet not in _HEX_DIGITS:
-                reason = "not a hexadecimal character"
-                raise DecodeError(reason, field=name, offset=pos + place)
-        return bytes.fromhex(view.decode("ascii"))
+        digits = to_view(part, self._charset)
+        good = _HEX.match(digits)
+        assert good is not None
+        if good.end() < self.width:
+            reason = "not a hexadecimal character"
+            raise DecodeError(reason, field=name, offset=pos + good.end())
+        return bytes.fromhex(digits.decode("ascii"))
 
     def write(self, numbers: Sequence[int]) -> bytes:
         """Give the maps that stand in front of the fields.
 
-        Examples
-        --------
-        >>> from isoswitch.codecs.iso8583.spec import Spec
-        >>> Bitmaps(Spec(name="", edition="1987", fields={})).write([2, 70])
-        b'C0000000000000000400000000000000'
+                Examples
+                --------
+                >>> from isoswitch.codecs.iso8583.classes import bytes_of, pattern_of
+        from isoswitch.codecs.iso8583.spec import Spec
+                >>> Bitmaps(Spec(name="", edition="1987", fields={})).write([2, 70])
+                b'C0000000000000000400000000000000'
         """
         maps = bytearray(octets_of(numbers, 1, 192))
         count = 1 + (self._always or any(maps[8:]))

@@ -11,6 +11,7 @@ inventing bitmaps costs the sender more than the receiver.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
 
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.iso8583.bitmaps import Bitmaps, numbers_of, octets_of
@@ -22,8 +23,7 @@ from isoswitch.codecs.iso8583.runs import (
     ByteClasses,
     Place,
     Put,
-    Step,
-    Take,
+    Reading,
     groups_of,
     places_of,
     put_of,
@@ -55,44 +55,47 @@ _DIGITS = frozenset("0123456789")
 class Layout:
     """The fields of one bitmap, in order, and where they stand.
 
-    A fused layout counts places from the marks of segments; another one from the
-    start of the body and the end of every field.
+    A loose layout, made for one message, counts places from the start of the body
+    and the end of every field. A fused one counts from the marks of segments.
     """
 
-    __slots__ = (
-        "codec",
-        "numbers",
-        "order",
-        "places",
-        "puts",
-        "splices",
-        "steps",
-        "takes",
-    )
-
     def __init__(
-        self, codec: Codec, order: Sequence[FieldCodec], *, fused: bool
+        self, codec: Codec, order: Sequence[FieldCodec], numbers: Sequence[int]
     ) -> None:
         self.codec = codec
         self.order = order
-        self.numbers = tuple(f.de for f in order if f is not codec.map_field)
-        self.steps: tuple[Step, ...] = ()
-        self.puts: tuple[Put, ...] = ()
-        self.takes: tuple[tuple[Take, Place], ...] = ()
-        self.splices: dict[int, tuple[int, int, int, Put]] = {}
-        if fused:
-            self.steps = steps_of(order, codec.classes)
-            self.puts, self.takes = groups_of(order, codec.classes)
-            self.places = places_of(order)
-            for de in self.numbers:
-                mark, start, last, end = self.places[de]
-                if mark == last:
-                    self.splices[de] = (mark, start, end, codec.puts[de])
-        else:
-            self.places = {
-                field.de: (index, field.prefix, index + 1, 0)
-                for index, field in enumerate(order)
-            }
+        self.numbers = tuple(numbers)
+        self.takes: tuple[Reading, ...] = ()
+        self.splices: Mapping[int, tuple[int, int, int, Put]] = {}
+
+    @cached_property
+    def places(self) -> Mapping[int, Place]:
+        """Where the data of each field starts and ends, counted from marks."""
+        return {
+            field.de: (index, field.prefix, index + 1, 0)
+            for index, field in enumerate(self.order)
+            if field is not self.codec.map_field
+        }
+
+
+class FusedLayout(Layout):
+    """A layout whose fields are checked, read and encoded many at a time."""
+
+    def __init__(self, loose: Layout) -> None:
+        super().__init__(loose.codec, loose.order, loose.numbers)
+        classes = self.codec.classes
+        self.steps = steps_of(self.order, classes)
+        self.puts, self.takes = groups_of(self.order, classes)
+        self.splices = {
+            de: (mark, start, end, self.codec.puts[de])
+            for de, (mark, start, last, end) in self.places.items()
+            if mark == last
+        }
+
+    @cached_property
+    def places(self) -> Mapping[int, Place]:
+        """Where the data of each field starts and ends, counted from marks."""
+        return places_of(self.order)
 
 
 class Codec:
@@ -119,6 +122,7 @@ class Codec:
         if spec.third_bitmap == "in-65":
             self.map_field = compile_field(_map_spec(spec), spec.charset)
         self.classes = ByteClasses(self.fields.values(), spec.charset)
+        self.reads = {de: field.read for de, field in self.fields.items()}
         self.puts = {de: put_of([f], self.classes) for de, f in self.fields.items()}
         self.bitmaps = Bitmaps(spec)
         # A message in ASCII may hold other bytes between its characters.
@@ -146,6 +150,7 @@ class Codec:
             field is ``t`` for the type indicator, ``p``, ``1`` and ``65`` for the
             bitmaps, ``end`` for what follows the last field.
         """
+        layout, marks = None, []
         try:
             pos = self._body[raw[self.mti_end]] or self.bitmaps.end(raw, self.mti_end)
             layout, _ = self._by_head.layouts[raw[:pos]]
@@ -156,6 +161,8 @@ class Codec:
                 return Message(layout, raw, marks)
         except FALLBACKS:
             pass
+        if layout is not None:
+            self._explain(raw, layout, marks)
         return self._decode_precisely(raw)
 
     def build(self, mti: str, fields: Mapping[int, Value]) -> Message:
@@ -199,7 +206,7 @@ class Codec:
             order.insert(place, self.map_field)
             bodies.insert(place, self.bitmaps.write_map(octets_of(numbers, 129, 192)))
         raw = self.write_mti(mti) + self.bitmaps.write(numbers) + b"".join(bodies)
-        return Message(Layout(self, order, fused=False), raw)
+        return Message(Layout(self, order, numbers), raw)
 
     def _build_precisely(self, mti: str, fields: Mapping[int, Value]) -> Message:
         self.write_mti(mti)
@@ -238,10 +245,24 @@ class Codec:
                 numbers += numbers_of(self.bitmaps.read_map(raw, begin, 2), 129)
         if pos < len(raw):
             raise DecodeError("bytes follow the last field", field="end", offset=pos)
-        layout = Layout(self, order, fused=False)
+        if self.map_field in order:
+            numbers.remove(65)
+        layout = Layout(self, order, numbers)
         if self.map_field not in order:
             self._by_head.note(head, layout, b"")
         return Message(layout, raw, marks)
+
+    def _explain(self, raw: bytes, layout: FusedLayout, marks: list[int]) -> None:
+        """Raise for a message the fast lane has refused, from where it was good."""
+        good = [mark for mark in marks if mark <= len(raw)]
+        if not good:
+            return
+        ends = [place for place, field in enumerate(layout.order, 1) if field.prefix]
+        pos = good[-1]
+        for field in layout.order[[0, *ends][len(good) - 1] :]:
+            _, pos = field.check(raw, pos)
+        if pos < len(raw):
+            raise DecodeError("bytes follow the last field", field="end", offset=pos)
 
     def _mti_error(self, raw: bytes) -> DecodeError:
         part = raw[: self.mti_end]
@@ -268,7 +289,7 @@ class _LayoutCache:
     __slots__ = ("_sightings", "layouts")
 
     def __init__(self) -> None:
-        self.layouts: dict[Hashable, tuple[Layout, bytes]] = {}
+        self.layouts: dict[Hashable, tuple[FusedLayout, bytes]] = {}
         self._sightings: dict[Hashable, int] = {}
 
     def note(self, key: Hashable, layout: Layout, bitmap: bytes) -> None:
@@ -282,7 +303,7 @@ class _LayoutCache:
         self._sightings.pop(key, None)
         if len(self.layouts) >= LAYOUTS_MAX:
             del self.layouts[next(iter(self.layouts))]
-        self.layouts[key] = Layout(layout.codec, layout.order, fused=True), bitmap
+        self.layouts[key] = FusedLayout(layout), bitmap
 
 
 def compile_spec(spec: Spec) -> Codec:

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.iso8583.charsets import (
@@ -37,6 +39,13 @@ from isoswitch.codecs.iso8583.spec import FieldSpec, wire_bytes
 
 Value = str | bytes
 
+Accepts = Callable[[bytes], object]
+"""A quick and exact test of the bytes of a field, empty ones apart."""
+
+_ASCII_TESTS: Mapping[str, Accepts] = MappingProxyType(
+    {"n": bytes.isdigit, "text": bytes.isascii}
+)
+
 
 class FieldCodec(ABC):
     """One field of a compiled layout."""
@@ -47,21 +56,25 @@ class FieldCodec(ABC):
         self.path = str(spec.de)
         self.prefix = spec.length_bytes
         self.lengths = lengths_of(spec) if spec.length else None
+        self.fixed_size = 0 if spec.length else wire_bytes(spec, spec.max)
+        self.accepts: Accepts | None = None
 
     def check(self, raw: bytes, pos: int) -> tuple[int, int]:
         """Give the start of the data and its end; raise at the first wrong byte."""
-        positions = self.spec.max
         start = pos
+        size = self.fixed_size
         if self.lengths is not None:
             start += self.prefix
             try:
-                positions = self.lengths[raw[pos:start]]
+                size = self.size(self.lengths[raw[pos:start]])
             except KeyError:
                 raise self._length_error(self.lengths, raw[pos:start], pos) from None
-        end = start + self.size(positions)
+        end = start + size
         if end > len(raw):
             reason = "message ends inside the field"
             raise DecodeError(reason, field=self.path, offset=start)
+        if self.accepts is not None and self.accepts(raw[start:end]):
+            return start, end
         bad = self.first_bad(raw, start, end)
         if bad != end:
             raise DecodeError(WRONG[self.spec.cls], field=self.path, offset=bad)
@@ -132,6 +145,8 @@ class TextField(FieldCodec):
         self.charset = spec.encoding
         self.admitted = bytes_of(spec.cls, spec.encoding)
         self.pattern = pattern_of(self.admitted)
+        tests = _ASCII_TESTS if self.charset == "ascii" else {}
+        self.accepts = tests.get(spec.cls, self.pattern.fullmatch)
 
     def byte_sets(self) -> list[ByteSet | None]:
         return [self.admitted] * self.spec.max
@@ -157,6 +172,7 @@ class SignedTextField(TextField):
         self.sign = bytes_of("sign", spec.encoding)
         self.admitted = bytes_of("n", spec.encoding)
         self.pattern = pattern_of(self.admitted)
+        self.accepts = None
 
     def byte_sets(self) -> list[ByteSet | None]:
         digits: list[ByteSet | None] = [self.admitted] * (self.spec.max - 1)
@@ -222,6 +238,8 @@ class PackedField(FieldCodec):
         side = {"left" if self.left else "right": self.filler}
         self.padded = packed_set(letters=letters, **side)
         self.pattern = pattern_of(self.admitted)
+        if not spec.length and spec.max % 2 == 0:
+            self.accepts = self.pattern.fullmatch
 
     def byte_sets(self) -> list[ByteSet | None]:
         sets: list[ByteSet | None] = [self.admitted] * (self.spec.max // 2)
@@ -325,6 +343,7 @@ class HexField(FieldCodec):
         self.charset = charset
         self.admitted = bytes_of("hex", charset)
         self.pattern = pattern_of(self.admitted)
+        self.accepts = self.pattern.fullmatch
 
     def byte_sets(self) -> list[ByteSet | None]:
         return [self.admitted] * (2 * self.spec.max)

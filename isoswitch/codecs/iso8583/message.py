@@ -73,8 +73,12 @@ class Message:
         return len(self._layout.numbers)
 
     def __getitem__(self, de: int) -> Value:
-        start, end = self._span(de)
-        return self._layout.codec.fields[de].read(self.raw, start, end)
+        layout, marks = self._layout, self._marks
+        if marks is None:
+            layout, marks = self._located()
+        mark, start, last, end = layout.places[de]
+        read = layout.codec.reads[de]
+        return read(self.raw, marks[mark] + start, marks[last] + end)
 
     @overload
     def get(self, de: int) -> Value | None: ...
@@ -91,9 +95,9 @@ class Message:
             return {de: self[de] for de in layout.numbers}
         raw = self.raw
         text = decode_text(raw, layout.codec.text_charset)
-        nibbles = raw.hex().upper() if layout.codec.has_packed else ""
+        nibbles = raw.hex() if layout.codec.has_packed else ""
         values: list[Value] = []
-        for take, (mark, start, last, end) in layout.takes:
+        for take, mark, start, last, end in layout.takes:
             values += take(raw, text, nibbles, marks[mark] + start, marks[last] + end)
         return dict(zip(layout.numbers, values, strict=False))
 
@@ -176,8 +180,6 @@ class Message:
 
     def _span(self, de: int) -> tuple[int, int]:
         layout, marks = self._located()
-        if de not in layout.numbers:
-            raise KeyError(de)
         base, start, last, end = layout.places[de]
         return marks[base] + start, marks[last] + end
 

@@ -51,6 +51,9 @@ Take = Callable[[bytes, str, str, int, int], Sequence[Value]]
 Place = tuple[int, int, int, int]
 """Start and end of a field's data: each a mark and what to add to it."""
 
+Reading = tuple[Take, int, int, int, int]
+"""A group's reading and its place."""
+
 Values = Mapping[int, Any]
 """Not checked before: a value of a wrong type raises in the lane."""
 
@@ -120,7 +123,7 @@ def steps_of(fields: Sequence[FieldCodec], classes: ByteClasses) -> tuple[Step, 
 
 def groups_of(
     fields: Sequence[FieldCodec], classes: ByteClasses
-) -> tuple[tuple[Put, ...], tuple[tuple[Take, Place], ...]]:
+) -> tuple[tuple[Put, ...], tuple[Reading, ...]]:
     """Give the encodings of the groups of these fields, and their readings."""
     places = places_of(fields)
     puts, takes = [], []
@@ -129,7 +132,7 @@ def groups_of(
         puts.append(put_of(group, classes))
         mark, start, _, _ = places[group[0].de]
         _, _, last, end = places[group[-1].de]
-        takes.append((_take_of(group, classes.charset), (mark, start, last, end)))
+        takes.append((_take_of(group, classes.charset), mark, start, last, end))
     return tuple(puts), tuple(takes)
 
 
@@ -203,20 +206,11 @@ def _storage(field: FieldCodec) -> tuple[str, str | int]:
     return "single", field.de
 
 
-def _accepts(field: TextField) -> Callable[[bytes], object]:
-    """The cheapest exact test of a class on the bytes of a field."""
-    if field.charset == "ascii" and field.spec.cls == "n":
-        return bytes.isdigit
-    if field.charset == "ascii" and field.spec.cls == "text":
-        return bytes.isascii
-    return field.pattern.fullmatch
-
-
 def _quick(field: TextField) -> Callable[[bytes], object]:
     """A cheaper test that most values of the class pass."""
     if field.charset == "ascii" and field.spec.cls in {"an", "ans"}:
         return bytes.isalnum
-    return _accepts(field)
+    return field.accepts or field.pattern.fullmatch
 
 
 class _Tail:
@@ -254,7 +248,7 @@ def _fixed_step(tail: _Tail) -> Step:
 def _plain_step(head: FieldCodec, tail: _Tail) -> Step:
     assert head.lengths is not None
     prefix, sizes = head.prefix, head.lengths
-    accepts = _accepts(head) if isinstance(head, TextField) else None
+    accepts = head.accepts
     size, is_digits, mask, table = tail.size, tail.is_digits, tail.mask, tail.table
     number = int.from_bytes
 
@@ -355,7 +349,8 @@ def _put_text(group: Sequence[FieldCodec], mask: int, table: bytes) -> Put:
 def _put_one_text(field: TextField) -> Put:
     if isinstance(field, SignedTextField):
         return _put_precise(field)
-    de, size, accepts, quick = field.de, field.spec.max, _accepts(field), _quick(field)
+    de, size, quick = field.de, field.spec.max, _quick(field)
+    accepts = field.accepts or field.pattern.fullmatch
     to_charset = FROM_VIEW.get(field.charset)
 
     def put(values: Values) -> bytes:
@@ -371,7 +366,8 @@ def _put_one_text(field: TextField) -> Put:
 
 def _put_variable_text(field: TextField) -> Put:
     assert field.lengths is not None
-    de, size, accepts = field.de, field.spec.max, _accepts(field)
+    de, size = field.de, field.spec.max
+    accepts = field.accepts or field.pattern.fullmatch
     write = _writer(field)
     to_charset = FROM_VIEW.get(field.charset)
 
@@ -388,24 +384,27 @@ def _put_variable_text(field: TextField) -> Put:
 
 def _put_packed(group: Sequence[FieldCodec]) -> Put:
     values_of = _values_of(group)
-    sizes = tuple(field.spec.max for field in group)
     template = "".join(map(_packed_template, group))
+    size = sum(field.spec.max for field in group)
+    unhex = bytes.fromhex
 
     def put(values: Values) -> bytes:
         parts = values_of(values)
-        if tuple(map(len, parts)) != sizes or not "".join(parts).isdecimal():
-            raise Refused
-        return unhex(template % parts)
+        # The template fills a short value with blanks, which are no digits; a long
+        # one makes the whole too long.
+        if len("".join(parts)) == size and (digits := template % parts).isdecimal():
+            return unhex(digits)
+        raise Refused
 
-    unhex = bytes.fromhex
     return put
 
 
 def _packed_template(field: FieldCodec) -> str:
     assert isinstance(field, PackedField)
+    place = f"%{field.spec.max}s"
     if field.spec.max % 2 == 0:
-        return "%s"
-    return f"{field.filler}%s" if field.left else f"%s{field.filler}"
+        return place
+    return field.filler + place if field.left else place + field.filler
 
 
 def _put_raw(group: Sequence[FieldCodec]) -> Put:
@@ -535,16 +534,16 @@ def _take_packed(group: Sequence[FieldCodec]) -> Take:
 
 
 def _take_counted(field: PackedField) -> Take:
-    left = field.left
+    left, is_track = field.left, field.spec.cls == "z"
 
     def take(
         raw: bytes, text: str, nibbles: str, start: int, end: int
     ) -> Sequence[Value]:
         # The last bit of a length is that of its last byte in every encoding.
         odd = raw[start - 1] % 2
-        if left:
-            return (nibbles[2 * start + odd : 2 * end],)
-        return (nibbles[2 * start : 2 * end - odd],)
+        first, last = 2 * start, 2 * end - odd
+        digits = nibbles[first + odd : last + odd] if left else nibbles[first:last]
+        return (digits.upper() if is_track else digits,)
 
     return take
 

@@ -1,0 +1,186 @@
+"""What the ISO 8583 codec costs beside pyiso8583, on the same messages in one run.
+
+The message is a chip purchase (0200) of 18 fields. Rounds of all contestants
+alternate, thread CPU time is measured, and ratios are taken from the medians.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import iso8583
+
+from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.iso8583.codec import Codec
+from isoswitch.codecs.iso8583.reference import pyiso8583_spec
+from isoswitch.codecs.iso8583.specs import get_codec, get_spec
+
+Value = str | bytes
+
+ICC = (
+    "9F2608C2C12B098F3DA6E39F2701809F10120110A00003220000000000000000000000FF9F3704"
+    "A1B2C3D49F36020102950500800480009A032608169C01009F02060000000012505F2A02097882"
+    "0219809F1A0208409F3303E0F8C89F34034103029F3501229F1E083830303030303030"
+    "8407A00000000310109F090200965F340101"
+)
+
+PURCHASE: Mapping[int, Value] = {
+    2: "4761739001010010",
+    3: "000000",
+    4: "000000001250",
+    7: "0816170936",
+    11: "000011",
+    12: "140936",
+    13: "0816",
+    14: "3112",
+    22: "051",
+    25: "00",
+    35: "4761739001010010D31122011212120531127",
+    37: "322817000011",
+    41: "TERM0001",
+    42: "MERCHANT0000001",
+    49: "978",
+    52: bytes(range(8)),
+    55: bytes.fromhex(ICC),
+    64: bytes(8),
+}
+
+CHANGED = {7: "0816170999", 11: "000099", 37: "123456789012"}
+
+GOALS = {"decode": 4.5, "encode": 6.0, "forward, full": 6.0, "forward, spliced": 25.0}
+
+LAYOUTS = {"ASCII": "iso87-ascii-raw", "BCD": "iso87-bcd"}
+
+Contestants = Mapping[str, Callable[[], object]]
+
+
+def run(quick: bool) -> list[dict[str, Any]]:
+    """Measure and give one row per operation and layout."""
+    rows = []
+    for label, name in LAYOUTS.items():
+        codec = get_codec(name)
+        message = codec.build("0200", _values(codec)).raw
+        costs = _measure(_contestants(codec, message), rounds=9 if quick else 31)
+        for ours, theirs in _PAIRS.items():
+            goal = GOALS.get(ours)
+            rows.append(_row(f"{ours} {label}", costs[ours], costs[theirs], goal))
+        normal = costs["decode, all fields read"]
+        for attack, cost in _measure(_hostile(codec, message), rounds=9).items():
+            rows.append(_row(f"{attack} {label}", cost, normal, 0.5))
+    return rows
+
+
+_PAIRS = {
+    "decode": "pyiso8583 decode",
+    "decode, all fields read": "pyiso8583 decode",
+    "encode": "pyiso8583 encode",
+    "forward, full": "pyiso8583 forward",
+    "forward, spliced": "pyiso8583 forward",
+}
+
+
+def _values(codec: Codec) -> dict[int, Value]:
+    values = dict(PURCHASE)
+    if codec.spec.fields[35].encoding == "ascii":
+        values[35] = str(values[35]).replace("D", "=")
+    return values
+
+
+def _contestants(codec: Codec, raw: bytes) -> Contestants:
+    library = pyiso8583_spec(get_spec(codec.name))
+    values = _values(codec)
+    texts, _ = iso8583.decode(raw, library)
+
+    def forward_full() -> bytes:
+        message = codec.decode(raw)
+        return codec.build(message.mti, message.values() | CHANGED).raw
+
+    def forward_library() -> object:
+        found, _ = iso8583.decode(raw, library)
+        found.update((str(de), value) for de, value in CHANGED.items())
+        return iso8583.encode(found, library)
+
+    return {
+        "decode": lambda: codec.decode(raw),
+        "decode, all fields read": lambda: codec.decode(raw).values(),
+        "encode": lambda: codec.build("0200", values),
+        "forward, full": forward_full,
+        "forward, spliced": lambda: codec.decode(raw).replace(CHANGED).raw,
+        "pyiso8583 decode": lambda: iso8583.decode(raw, library),
+        "pyiso8583 encode": lambda: iso8583.encode(texts, library),
+        "pyiso8583 forward": forward_library,
+    }
+
+
+def _hostile(codec: Codec, raw: bytes) -> Contestants:
+    """Refusals and unknown bitmaps; the baseline is a decode with all fields read."""
+    head = codec.mti_end
+    cold = Codec(codec.spec)
+    attacks = {
+        "hostile: trailing byte": raw + b"0",
+        "hostile: cut short": raw[:-1],
+        "hostile: all bits set": raw[:head] + b"\xff" * 16 + raw[head + 8 :],
+        "hostile: length": raw.replace(raw[head + 8 : head + 9], b"\xff", 1),
+    }
+
+    def decode_rare() -> object:
+        cold._by_head._sightings.clear()  # every bitmap is a new one
+        return cold.decode(raw)
+
+    return {
+        name: lambda attack=attack: _refused(codec, attack)  # type: ignore[misc]
+        for name, attack in attacks.items()
+    } | {"hostile: unknown bitmap": decode_rare}
+
+
+def _refused(codec: Codec, attack: bytes) -> None:
+    try:
+        codec.decode(attack)
+    except DecodeError:
+        return
+    msg = "a hostile message was accepted"
+    raise AssertionError(msg)
+
+
+def _measure(
+    contestants: Contestants, *, rounds: int, calls: int = 400
+) -> dict[str, list[float]]:
+    """CPU microseconds per call of each contestant, one number per round."""
+    costs: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds + 1):
+        for name, call in contestants.items():
+            start = time.thread_time_ns()
+            for _ in range(calls):
+                call()
+            costs[name].append((time.thread_time_ns() - start) / calls / 1000)
+    # The first round warms up.
+    return {name: taken[1:] for name, taken in costs.items()}
+
+
+def _row(
+    name: str, costs: list[float], baseline: list[float], goal: float | None
+) -> dict[str, Any]:
+    cpu_us = statistics.median(costs)
+    baseline_us = statistics.median(baseline)
+    return {
+        "name": f"codec: {name}",
+        "cpu_us": round(cpu_us, 3),
+        "per_second": round(1e6 / cpu_us),
+        "p50_ms": round(cpu_us / 1000, 6),
+        "p99_ms": round(max(costs) / 1000, 6),
+        "baseline": round(baseline_us, 3),
+        "ratio": round(baseline_us / cpu_us, 2),
+        "goal": goal,
+    }
+
+
+if __name__ == "__main__":
+    for row in run(quick="--quick" in sys.argv):
+        print(
+            f"{row['name']:<40} {row['cpu_us']:8.2f} us  against"
+            f" {row['baseline']:6.2f}  ratio {row['ratio']:5.1f}  goal {row['goal']}"
+        )
