@@ -144,7 +144,7 @@ class Dialect:
         values: Values = msg.values()
         get = values.get
         processing_code = get(3) or ""
-        kind, network_code = self._kind_of(values, request.message_class)
+        kind, network_code = self._kind_of(values, msg.mti)
         stan = get(11)
         if not stan:
             raise _missing(11)
@@ -392,9 +392,10 @@ class Dialect:
             fields[128 if max(fields) > 64 else 64] = bytes(MAC_BYTES)
         return self.codec.build(mti, fields)
 
-    def _kind_of(self, values: Values, message_class: str) -> tuple[Kind, str]:
+    def _kind_of(self, values: Values, mti: str) -> tuple[Kind, str]:
         """Give the kind of a request, and its network management code if it has one."""
         edition = self.edition
+        message_class = mti[1]
         if message_class == "8":
             code = values.get(edition.network_field, "")
             network_kind = edition.network_kinds.get(code)
@@ -406,7 +407,7 @@ class Dialect:
         kind = (
             edition.kinds.get(key + edition.read_condition(values))
             or edition.kinds.get(key)
-            or edition.kinds.get(message_class)
+            or edition.kinds.get(mti[1:3])
         )
         if kind is not None:
             return kind, ""
@@ -459,7 +460,8 @@ class Dialect:
         elements = values.get(edition.original_field)
         if not elements and kind is not Kind.REVERSAL:
             return None
-        acted = self._acted_kind(values, (elements or "")[1:2])
+        named = REQUESTS.get((elements or "")[:4])
+        acted = self._acted_kind(values, kind, named.message_class if named else "")
         if elements:
             return edition.read_original(
                 elements, kind=acted, rrn=rrn, reference=reference
@@ -473,9 +475,15 @@ class Dialect:
             kind=acted,
         )
 
-    def _acted_kind(self, values: Values, message_class: str) -> Kind:
-        """Give what the original did, from its class and the code repeated in DE 3."""
+    def _acted_kind(self, values: Values, kind: Kind, message_class: str) -> Kind:
+        """Give what the original did.
+
+        A reversal repeats the transaction type of its original; of other originals
+        the class tells whether they reserved or moved money.
+        """
         edition = self.edition
+        if kind is not Kind.REVERSAL:
+            return Kind.PREAUTHORISATION if message_class == "1" else Kind.PURCHASE
         known = message_class if message_class in _MONEY_CLASSES else "2"
         key = known + values.get(3, "")[:2]
         condition = edition.read_condition(values).rstrip("+")

@@ -58,7 +58,7 @@ class Edition:
         How a void is asked for, by the kind it undoes, where that makes a difference.
     kinds
         What a request does: by MTI class, transaction type and condition, then by
-        MTI class and transaction type, then by MTI class.
+        MTI class and transaction type, then by MTI class and function.
     read_condition
         The part of the key of ``kinds`` that other fields than MTI and DE 3 decide.
     network_field, network_kinds

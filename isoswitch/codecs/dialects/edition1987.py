@@ -86,11 +86,11 @@ TYPES: Mapping[str, Kind] = {
 # Types that buy: quasi-cash, cash equivalents and bill payments are purchases too.
 PURCHASE_TYPES = ("00", "11", "18", "50")
 
-# Classes whose transaction type does not matter.
+# Classes and functions whose transaction type does not matter.
 CLASSES: Mapping[str, Kind] = {
-    "3": Kind.BATCH_UPLOAD,
-    "4": Kind.REVERSAL,
-    "5": Kind.RECONCILIATION,
+    "32": Kind.BATCH_UPLOAD,
+    **{f"4{function}": Kind.REVERSAL for function in "024"},
+    **{f"5{function}": Kind.RECONCILIATION for function in "024"},
 }
 
 KINDS: Mapping[str, Kind] = {

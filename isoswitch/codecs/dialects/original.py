@@ -4,8 +4,7 @@
                           acquirer 11, forwarder 11, both left-filled with 0
     DE 56, 1993 (n..35)   MTI 4, STAN 6, local time YYMMDDhhmmss 12,
                           length 2 and acquirer ..11
-    DE 56, 2003 (n..41)   MTI 4, STAN 12, local time CCYYMMDDhhmmss 14,
-                          length 2 and acquirer ..11
+    DE 56, 2003 (n..41)   MTI 4, STAN 12, local time CCYYMMDDhhmmss 14, acquirer ..11
 
 Zeros stand for what the sender does not know. A date that is none is left out: the
 other elements still name the original, and a reversal is not refused for it.
@@ -93,7 +92,7 @@ def read_2003(text: str, *, kind: Kind, rrn: str, reference: datetime) -> Origin
         mti=text[:4],
         stan=text[10:16] if text[4:10] == "000000" else text[4:16],
         local_at=_date_or_none(lambda: parse_local_with_century(text[16:30])),
-        acquirer_id=text[32:].lstrip("0"),
+        acquirer_id=text[30:].lstrip("0"),
         rrn=rrn,
         kind=kind,
     )
@@ -107,7 +106,7 @@ def write_2003(
     return (
         f"{version}{original.mti[1:]}{original.stan:0>12}"
         f"{'0' * 14 if local is None else format_with_century(local)}"
-        f"{len(original.acquirer_id):02}{original.acquirer_id}"
+        f"{original.acquirer_id}"
     )
 
 
