@@ -5,10 +5,10 @@ forms of a retail MAC key, one object per direction of a PIN key. The objects ar
 wrapped one by one under a key that is derived from the record's header, so that a
 block moved to another name, usage or role does not load. A header reads::
 
-    isoswitch-key/1|terminal/70000001/tpk|1|P0|tdes|D|16|1|False|decrypt
+    isoswitch-key/1|terminal/70000001/tpk|1|P0|tdes|D|16|1|-|-|decrypt
 
-the name, version, usage, algorithm, mode, length, MAC padding, whether the key is for
-tests only, and the role of the object.
+the name, version, usage, algorithm, mode, length, MAC padding, ``test`` and
+``exportable`` where they hold, and the role of the object.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import msgspec
 from isoswitch.codecs.canonical.errors import KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Engine, Use
+from isoswitch.hsm.functions.kcv import cmac_kcv, legacy_kcv
 from isoswitch.hsm.functions.key import DECRYPT, ENCRYPT, MAC, Key
 from isoswitch.hsm.functions.mac import MacAlgorithm
 
@@ -171,7 +172,8 @@ class KeyPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a key shall be, before it has a value.
 
     ``length`` counts bytes; ``mac_padding`` is the method of ISO 9797-1 for the MACs
-    that need one. A key with ``is_test`` is refused in production.
+    that need one. A key with ``is_test`` is refused in production, one
+    without ``is_exportable`` never leaves in a key block.
 
     Raises
     ------
@@ -192,6 +194,7 @@ class KeyPlan(msgspec.Struct, frozen=True, kw_only=True):
     mac_padding: int = 1
     version: int = 1
     is_test: bool = False
+    is_exportable: bool = False
 
     def __post_init__(self) -> None:
         for problem, is_wrong in {
@@ -229,7 +232,8 @@ class KeyPlan(msgspec.Struct, frozen=True, kw_only=True):
             self.mode,
             self.length,
             self.mac_padding,
-            self.is_test,
+            "test" if self.is_test else "-",
+            "exportable" if self.is_exportable else "-",
             role,
         )
         return "|".join(map(str, attributes)).encode()
@@ -278,9 +282,9 @@ def check_value(engine: Engine, value: KeyValue, algorithm: Algorithm) -> str:
     with Key.load(engine, value, algorithm, uses) as key:
         match algorithm:
             case Algorithm.TDES:
-                octets = key.ecb(bytes(8))[:3]
+                octets = legacy_kcv(key)
             case Algorithm.AES:
-                octets = key.cmac(bytes(16))[:5]
+                octets = cmac_kcv(key)
             case Algorithm.HMAC:
                 octets = key.hmac(b"")[:3]
     return octets.hex().upper()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from isoswitch.codecs.canonical.errors import KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.functions.components import with_odd_parity
 from isoswitch.hsm.functions.key import Key
 from isoswitch.hsm.functions.mac import MacKey, Padding
 from isoswitch.hsm.functions.pin import PinFormat, PinKey
@@ -172,17 +173,6 @@ def random_value(plan: KeyPlan) -> KeyValue:
     return KeyValue(
         with_odd_parity(value) if plan.algorithm is Algorithm.TDES else value
     )
-
-
-def with_odd_parity(value: bytes) -> bytes:
-    """Set the lowest bit of each byte so that its number of ones is odd.
-
-    Examples
-    --------
-    >>> with_odd_parity(bytes.fromhex("0002FEFF")).hex()
-    '0102fefe'
-    """
-    return bytes(octet ^ ((octet.bit_count() + 1) & 1) for octet in value)
 
 
 _INCOMING = frozenset(State)

@@ -378,22 +378,74 @@ class Pkcs11Engine:
         KeyRefused
             The wrapped key is not intact, or was wrapped under another context.
         """
+        key = self._unwrap(
+            base,
+            context,
+            wrapped,
+            algorithm,
+            capabilities=_capabilities(uses),
+            template=_HARDENED,
+        )
+        return self._keep(key, algorithm, uses)
+
+    @_translating
+    def rewrap(
+        self,
+        base: Handle,
+        target: Handle,
+        context: bytes,
+        wrapped: bytes,
+        algorithm: Algorithm,
+    ) -> bytes:
+        """Wrap a wrapped key under another base; its value stays in the token.
+
+        Raises
+        ------
+        KeyRefused
+            The wrapped key is not intact, or was wrapped under another context.
+        """
+        extractable = {**_HARDENED, Attribute.EXTRACTABLE: True}
+        key = self._unwrap(
+            base,
+            context,
+            wrapped,
+            algorithm,
+            capabilities=MechanismFlag(0),
+            template=extractable,
+        )
+        wrapping = self._derive(target, context, Algorithm.AES, MechanismFlag.WRAP)
+        try:
+            rewrapped: bytes = wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP)
+        finally:
+            wrapping.destroy()
+            key.destroy()
+        return rewrapped
+
+    def _unwrap(
+        self,
+        base: Handle,
+        context: bytes,
+        wrapped: bytes,
+        algorithm: Algorithm,
+        *,
+        capabilities: MechanismFlag,
+        template: dict[Attribute, object],
+    ) -> Any:
         wrapping = self._derive(base, context, Algorithm.AES, MechanismFlag.UNWRAP)
         try:
-            key = wrapping.unwrap_key(
+            return wrapping.unwrap_key(
                 ObjectClass.SECRET_KEY,
                 _key_type(algorithm, len(wrapped) - 8),
                 wrapped,
                 mechanism=Mechanism.AES_KEY_WRAP,
-                capabilities=_capabilities(uses),
-                template=_HARDENED,
+                capabilities=capabilities,
+                template=template,
             )
         except PKCS11Error as fault:
             # SoftHSM answers CKR_GENERAL_ERROR to a failed integrity check.
             raise KeyRefused("the key block is damaged or not of this key") from fault
         finally:
             wrapping.destroy()
-        return self._keep(key, algorithm, uses)
 
     def _derive(
         self,

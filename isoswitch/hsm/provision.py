@@ -20,7 +20,13 @@ from isoswitch.codecs.canonical.errors import ConfigError, KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.key import DERIVE
-from isoswitch.hsm.keyfile import locked, read_keys, read_storage_key, write_keys
+from isoswitch.hsm.keyfile import (
+    KeyFile,
+    locked,
+    read_key_file,
+    read_storage_key,
+    write_key_file,
+)
 from isoswitch.hsm.keys import KeyPlan
 from isoswitch.hsm.keytable import form_record, random_value
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
@@ -73,17 +79,20 @@ def provision(
         else:
             _make_storage_key(settings.tokens, label)
         vault = open_vault(open_engine(settings.tokens[0]), label)
-        records = read_keys(path, vault) if path.exists() else []
+        file = KeyFile(storage_key=label, records=[])
+        if path.exists():
+            file = read_key_file(path, vault)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        present = {record.plan.name for record in records}
+        present = {record.plan.name for record in file.records}
         made = [
             form_record(vault, *_with_value(plan, test_values), created=created)
             for plan in plans
             if plan.name not in present
         ]
         if made or not path.exists():
-            records += made
-            write_keys(path, records, vault, storage_key=label)
+            records = [*file.records, *made]
+            file = msgspec.structs.replace(file, records=records)
+            write_key_file(path, file, vault)
     return [record.plan.name for record in made]
 
 

@@ -8,7 +8,7 @@ from isoswitch.codecs.canonical.errors import ConfigError, HsmUnavailable
 from isoswitch.codecs.canonical.secrets import Secret
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.key import DERIVE
-from isoswitch.hsm.keyfile import read_keys, read_storage_key
+from isoswitch.hsm.keyfile import read_key_file, read_storage_key
 from isoswitch.hsm.keytable import KeyTable
 from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
@@ -66,7 +66,7 @@ def open_service(
     known_answers = KnownAnswers(engine)
     known_answers.check_all()
     vault = open_vault(engine, read_storage_key(keys_file))
-    records = read_keys(keys_file, vault)
+    records = read_key_file(keys_file, vault).records
     if environment is Environment.PRODUCTION:
         check_not_published(records)
     return CryptoService(KeyTable(vault, records), known_answers)

@@ -14,14 +14,13 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Protocol
 
-from isoswitch.codecs.canonical.errors import KeyRefused
+from isoswitch.codecs.canonical.errors import KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Engine, Handle, Use
 from isoswitch.hsm.functions.key import DERIVE, MAC, Key
-from isoswitch.hsm.octets import xor
+from isoswitch.hsm.functions.keywrap import unwrap_key, wrap_key
 
 _WRAPPING = frozenset({Use.ENCRYPT, Use.DECRYPT})
-_INTEGRITY = bytes.fromhex("A6A6A6A6A6A6A6A6")  # RFC 3394, 2.2.3.1
 
 
 class Unwrapper(Protocol):
@@ -36,6 +35,17 @@ class Unwrapper(Protocol):
         uses: frozenset[Use],
     ) -> Handle:
         """Load a key wrapped under the key that ``derive(base, context)`` gives."""
+        ...
+
+    def rewrap(
+        self,
+        base: Handle,
+        target: Handle,
+        context: bytes,
+        wrapped: bytes,
+        algorithm: Algorithm,
+    ) -> bytes:
+        """Wrap a wrapped key under the key that ``derive(target, context)`` gives."""
         ...
 
 
@@ -68,7 +78,7 @@ class Vault:
     def wrap(self, value: KeyValue, header: bytes) -> bytes:
         """Wrap a key value, bound to its header."""
         with self._derive(header, _WRAPPING) as wrapping:
-            return _wrap(wrapping, value.reveal())
+            return wrap_key(wrapping, value)
 
     def unwrap(
         self,
@@ -92,9 +102,42 @@ class Vault:
                 self._storage_key.handle, context, wrapped, algorithm, uses
             )
             return Key(self.engine, handle, algorithm)
+        return Key.load(self.engine, self.reveal(wrapped, header), algorithm, uses)
+
+    def reveal(self, wrapped: bytes, header: bytes) -> KeyValue:
+        """Unwrap a key into host memory; for export, and where no token unwraps.
+
+        Raises
+        ------
+        KeyRefused
+            The block is damaged, or was wrapped under another header or storage key.
+        """
         with self._derive(header, _WRAPPING) as wrapping:
-            value = KeyValue(_unwrap(wrapping, wrapped))
-        return Key.load(self.engine, value, algorithm, uses)
+            try:
+                return unwrap_key(wrapping, wrapped)
+            except VerificationFailed:
+                msg = "the key block is damaged or not of this key"
+                raise KeyRefused(msg) from None
+
+    def rewrap(
+        self, wrapped: bytes, header: bytes, algorithm: Algorithm, target: Vault
+    ) -> bytes:
+        """Wrap a wrapped key for another storage master key of the same engine.
+
+        Raises
+        ------
+        KeyRefused
+            The block is damaged, or was wrapped under another header or storage key.
+        """
+        if self._unwrapper is None:
+            return target.wrap(self.reveal(wrapped, header), header)
+        return self._unwrapper.rewrap(
+            self._storage_key.handle,
+            target._storage_key.handle,
+            sha256(header).digest(),
+            wrapped,
+            algorithm,
+        )
 
     def authenticate(self, data: bytes) -> bytes:
         """Give a CMAC of data under a key derived from the storage master key."""
@@ -103,30 +146,3 @@ class Vault:
 
     def _derive(self, header: bytes, uses: frozenset[Use]) -> Key:
         return self._storage_key.derive(sha256(header).digest(), Algorithm.AES, uses)
-
-
-def _wrap(wrapping: Key, value: bytes) -> bytes:
-    """Wrap whole 64-bit blocks (RFC 3394, 2.2.1)."""
-    register = _INTEGRITY
-    blocks = [value[start : start + 8] for start in range(0, len(value), 8)]
-    for step in range(6 * len(blocks)):
-        index = step % len(blocks)
-        encrypted = wrapping.ecb(register + blocks[index])
-        register = xor(encrypted[:8], (step + 1).to_bytes(8))
-        blocks[index] = encrypted[8:]
-    return register + b"".join(blocks)
-
-
-def _unwrap(wrapping: Key, wrapped: bytes) -> bytes:
-    """Undo ``_wrap`` and check its integrity (RFC 3394, 2.2.2)."""
-    register = wrapped[:8]
-    blocks = [wrapped[start : start + 8] for start in range(8, len(wrapped), 8)]
-    for step in reversed(range(6 * len(blocks))):
-        index = step % len(blocks)
-        masked = xor(register, (step + 1).to_bytes(8))
-        decrypted = wrapping.ecb(masked + blocks[index], decrypt=True)
-        register = decrypted[:8]
-        blocks[index] = decrypted[8:]
-    if register != _INTEGRITY:
-        raise KeyRefused("the key block is damaged or not of this key")
-    return b"".join(blocks)

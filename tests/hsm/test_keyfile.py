@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from isoswitch.codecs.canonical.errors import ConfigError
-from isoswitch.hsm.keyfile import locked, read_keys, read_storage_key, write_keys
+from isoswitch.hsm.keyfile import (
+    KeyFile,
+    locked,
+    read_key_file,
+    read_storage_key,
+    write_key_file,
+)
 from isoswitch.hsm.keytable import form_record
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.testkeys import PUBLISHED, check_not_published
@@ -20,16 +26,18 @@ from tests.hsm.softhsm import AES_KEY, PLANS, TDES_KEY, VALUES, plan
 VAULT = Vault.of_value(SoftwareEngine(), AES_KEY)
 RECORDS = [form_record(VAULT, plan, VALUES[plan.name], created="") for plan in PLANS]
 
+FILE = KeyFile(storage_key="storage-1", records=RECORDS, audit_head="abc")
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "keys.json"
-    write_keys(path, RECORDS, VAULT, storage_key="storage-1")
+    write_key_file(path, FILE, VAULT)
     return path
 
 
 def test_what_was_written_is_read(path: Path) -> None:
-    assert read_keys(path, VAULT) == RECORDS
+    assert read_key_file(path, VAULT) == FILE
     assert read_storage_key(path) == "storage-1"
 
 
@@ -45,9 +53,9 @@ def test_only_the_owner_reads_it_and_it_shows_no_key(path: Path) -> None:
 def test_a_new_version_replaces_the_file_as_a_whole(path: Path) -> None:
     before = path.stat().st_ino
     with locked(path):
-        write_keys(path, RECORDS[:1], VAULT, storage_key="storage-1")
+        write_key_file(path, KeyFile(storage_key="s", records=RECORDS[:1]), VAULT)
     assert path.stat().st_ino != before
-    assert read_keys(path, VAULT) == RECORDS[:1]
+    assert read_key_file(path, VAULT).records == RECORDS[:1]
     assert {each.name for each in path.parent.iterdir()} == {"keys.json", "keys.lock"}
 
 
@@ -63,7 +71,17 @@ def _change_block(content: dict[str, Any]) -> None:
     content["keys"][0]["blocks"]["decrypt"] = "00" * 24
 
 
-@pytest.mark.parametrize("change", [_reactivate, _drop, _change_block])
+def _forget_trail(content: dict[str, Any]) -> None:
+    content["audit_head"] = ""
+
+
+def _rename_storage_key(content: dict[str, Any]) -> None:
+    content["storage_key"] = "storage-2"
+
+
+@pytest.mark.parametrize(
+    "change", [_reactivate, _drop, _change_block, _forget_trail, _rename_storage_key]
+)
 def test_a_file_changed_by_hand_is_refused(
     path: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
@@ -71,12 +89,12 @@ def test_a_file_changed_by_hand_is_refused(
     change(content)
     path.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="changed outside"):
-        read_keys(path, VAULT)
+        read_key_file(path, VAULT)
 
 
 def test_the_file_of_another_storage_key_is_refused(path: Path) -> None:
     with pytest.raises(ConfigError, match="storage"):
-        read_keys(path, Vault.of_value(SoftwareEngine(), VALUES["store/hash"]))
+        read_key_file(path, Vault.of_value(SoftwareEngine(), VALUES["store/hash"]))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', "\x00\xff"])
@@ -84,23 +102,23 @@ def test_another_file_is_refused_in_one_sentence(tmp_path: Path, content: str) -
     path = tmp_path / "keys.json"
     path.write_text(content, encoding="latin-1")
     with pytest.raises(ConfigError, match="no key file"):
-        read_keys(path, VAULT)
+        read_key_file(path, VAULT)
 
 
 def test_an_unknown_format_is_refused(path: Path) -> None:
-    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    path.write_text(path.read_text().replace('"format":2', '"format":9'))
     with pytest.raises(ConfigError, match="format 9"):
-        read_keys(path, VAULT)
+        read_key_file(path, VAULT)
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="isoswitch keys"):
-        read_keys(tmp_path / "keys.json", VAULT)
+        read_key_file(tmp_path / "keys.json", VAULT)
 
 
 def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_keys(tmp_path, VAULT)
+        read_key_file(tmp_path, VAULT)
 
 
 def test_production_refuses_published_keys() -> None:

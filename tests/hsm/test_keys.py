@@ -82,6 +82,7 @@ def test_every_attribute_is_in_the_header() -> None:
         {"mac_padding": 2},
         {"version": 2},
         {"is_test": True},
+        {"is_exportable": True},
     ]
     assert {name for change in changes for name in change} == set(
         KeyPlan.__struct_fields__

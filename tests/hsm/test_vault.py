@@ -8,38 +8,11 @@ from hypothesis import strategies as st
 
 from isoswitch.codecs.canonical.errors import KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
-from isoswitch.hsm.engine import Algorithm, Use
+from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.key import ENCRYPT, Key
 from isoswitch.hsm.software import SoftwareEngine
-from isoswitch.hsm.vault import Vault, _unwrap, _wrap
+from isoswitch.hsm.vault import Vault
 from tests.hsm.softhsm import AES_KEY, TDES_KEY
-
-BOTH = frozenset({Use.ENCRYPT, Use.DECRYPT})
-
-
-@pytest.mark.parametrize(
-    ("kek", "value", "wrapped"),
-    [
-        # RFC 3394, 4.1 and 4.6.
-        (
-            "000102030405060708090A0B0C0D0E0F",
-            "00112233445566778899AABBCCDDEEFF",
-            "1FA68B0A8112B447AEF34BD8FB5A7B829D3E862371D2CFE5",
-        ),
-        (
-            "000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F",
-            "00112233445566778899AABBCCDDEEFF000102030405060708090A0B0C0D0E0F",
-            (
-                "28C9F404C4B810F4CBCCB35CFB87F8263F5786E2D80ED326"
-                "CBC7F0E71A99F43BFB988B9B7A02DD21"
-            ),
-        ),
-    ],
-)
-def test_key_wrap_in_host_memory(kek: str, value: str, wrapped: str) -> None:
-    key = Key.load(SoftwareEngine(), KeyValue(bytes.fromhex(kek)), Algorithm.AES, BOTH)
-    assert _wrap(key, bytes.fromhex(value)).hex().upper() == wrapped
-    assert _unwrap(key, bytes.fromhex(wrapped)).hex().upper() == value
 
 
 @pytest.mark.parametrize(
@@ -110,3 +83,27 @@ def test_authentication_depends_on_the_data_and_the_storage_key(vault: Vault) ->
     assert vault.authenticate(b"data") == vault.authenticate(b"data")
     assert vault.authenticate(b"data") != vault.authenticate(b"datb")
     assert vault.authenticate(b"data") != other.authenticate(b"data")
+
+
+@pytest.mark.parametrize("kind", ["software", "token"])
+def test_a_rewrapped_key_opens_under_the_new_storage_key_only(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    if kind == "software":
+        engine = SoftwareEngine()
+        old = Vault.of_value(engine, AES_KEY)
+        new = Vault.of_value(engine, TDES_KEY)
+    else:
+        token_engine = request.getfixturevalue("token_engine")
+        old = request.getfixturevalue("token_vault")
+        handle = token_engine.store_storage_key(
+            "next storage", KeyValue(bytes(range(32)))
+        )
+        new = Vault(token_engine, handle, unwrapper=token_engine)
+    wrapped = old.wrap(TDES_KEY, b"header")
+    rewrapped = old.rewrap(wrapped, b"header", Algorithm.TDES, new)
+    assert new.reveal(rewrapped, b"header") == TDES_KEY
+    with pytest.raises(KeyRefused):
+        old.unwrap(rewrapped, b"header", Algorithm.TDES, ENCRYPT)
+    with pytest.raises(KeyRefused):
+        old.rewrap(rewrapped, b"header", Algorithm.TDES, new)

@@ -14,7 +14,7 @@ from isoswitch.codecs.canonical.errors import ConfigError, HsmUnavailable, KeyRe
 from isoswitch.codecs.canonical.secrets import KeyValue, Secret
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.key import DERIVE, ENCRYPT
-from isoswitch.hsm.keyfile import read_keys, read_storage_key
+from isoswitch.hsm.keyfile import read_key_file, read_storage_key
 from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
 from isoswitch.hsm.port import CheckHealth, EncryptData, GenerateMac, HashData
 from isoswitch.hsm.provision import make_token, provision
@@ -146,7 +146,7 @@ def test_a_missing_key_is_added_to_those_present(tmp_path: Path) -> None:
     )
     assert provision(settings, [*PLANS, more], test_values={}) == ["new/zak"]
     vault = open_vault(open_engine(settings.tokens[0]), "isoswitch-storage-1")
-    records = read_keys(settings.keys_file, vault)
+    records = read_key_file(settings.keys_file, vault).records
     assert len(records) == len(PLANS) + 1
     assert [record.plan.is_test for record in records] == [True] * len(PLANS) + [False]
 

@@ -1,0 +1,308 @@
+"""Changes of the stored keys: each reads the key file, changes it, writes it whole.
+
+A key lives through states; of each name at most one version is active::
+
+    generate, import, form --> active ---------> retired --> removed
+                                 ^   (next one     ^
+    rotate, import ... --> pending   activated)    |
+                                 '--- retire ------'
+
+The crypto process keeps serving the keys it has loaded until it reads the file again.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from isoswitch.codecs.canonical.errors import KeyRefused
+from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.hsm.audit import Entry, append_entry, read_entries
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.functions import tr31
+from isoswitch.hsm.functions.key import MAC
+from isoswitch.hsm.functions.tr31 import Header, ProtectionKey
+from isoswitch.hsm.keyfile import KeyFile, locked, read_key_file, write_key_file
+from isoswitch.hsm.keys import KeyPlan, KeyRecord, Mode, Role, State, Usage
+from isoswitch.hsm.keytable import form_record, random_value
+from isoswitch.hsm.vault import Vault
+
+_LETTERS = {Algorithm.TDES: "T", Algorithm.AES: "A", Algorithm.HMAC: "H"}
+_ALGORITHMS = {letter: algorithm for algorithm, letter in _LETTERS.items()}
+_VERSIONS = {Algorithm.TDES: "B", Algorithm.AES: "D"}
+# The object of a key that holds its whole value.
+_WHOLE = (Role.ENCRYPT, Role.DECRYPT, Role.MAC)
+
+
+class KeyStore:
+    """A key file, the vault that protects it, and the audit trail of its changes.
+
+    Parameters
+    ----------
+    path
+        The key file; it exists. The trail lies beside it as ``<name>.audit``.
+    vault
+        The vault of the storage master key that the file names.
+    operators
+        Who makes the changes; they stand in the trail.
+    """
+
+    def __init__(self, path: Path, vault: Vault, *, operators: tuple[str, ...]) -> None:
+        self._path = path
+        self._vault = vault
+        self._operators = operators
+
+    @property
+    def trail(self) -> Path:
+        """The file of the audit trail."""
+        return self._path.with_suffix(".audit")
+
+    def list_keys(self) -> list[KeyRecord]:
+        """Give all records, by name and version."""
+        records = read_key_file(self._path, self._vault).records
+        return sorted(records, key=lambda each: (each.plan.name, each.plan.version))
+
+    def list_changes(self) -> list[Entry]:
+        """Give the audit trail after proving it.
+
+        Raises
+        ------
+        VerificationFailed
+            An entry was changed or is missing.
+        """
+        head = read_key_file(self._path, self._vault).audit_head
+        return read_entries(self.trail, head=head)
+
+    def generate(self, plan: KeyPlan) -> KeyRecord:
+        """Store a new random key; see ``add``."""
+        return self.add(plan, random_value(plan), action="generate")
+
+    def add(self, plan: KeyPlan, value: KeyValue, *, action: str) -> KeyRecord:
+        """Store a key: active if it is the first of its name, else pending.
+
+        Raises
+        ------
+        KeyRefused
+            The versions of this name have another usage, or the plan contradicts the
+            value.
+        """
+        with locked(self._path):
+            records = self.list_keys()
+            present = [each for each in records if each.plan.name == plan.name]
+            if any(each.plan.usage is not plan.usage for each in present):
+                raise KeyRefused(f"key {plan.name} exists with another usage")
+            version = max((each.plan.version for each in present), default=0) + 1
+            record = form_record(
+                self._vault,
+                msgspec.structs.replace(plan, version=version),
+                value,
+                created=_now(),
+            )
+            if present:
+                record = msgspec.structs.replace(record, state=State.PENDING)
+            self._write([*records, record], action, record)
+        return record
+
+    def rotate(self, name: str) -> KeyRecord:
+        """Store a new random version of a key, pending until it is activated.
+
+        Raises
+        ------
+        KeyRefused
+            No such key.
+        """
+        newest = max(self._versions(name), key=lambda each: each.plan.version)
+        plan = msgspec.structs.replace(newest.plan, is_test=False)
+        return self.add(plan, random_value(plan), action="rotate")
+
+    def activate(self, name: str, version: int) -> KeyRecord:
+        """Make a pending version the active one; the present one retires.
+
+        Raises
+        ------
+        KeyRefused
+            No such version, or it is not pending.
+        """
+        with locked(self._path):
+            pending = self._get(name, version, {State.PENDING})
+            records = [_retired(each, name) for each in self.list_keys()]
+            activated = msgspec.structs.replace(pending, state=State.ACTIVE)
+            records[records.index(pending)] = activated
+            self._write(records, "activate", activated)
+        return activated
+
+    def retire(self, name: str, version: int) -> KeyRecord:
+        """Stop using a version; what the partner still sends under it is accepted.
+
+        Raises
+        ------
+        KeyRefused
+            No such version, or it has retired already.
+        """
+        with locked(self._path):
+            current = self._get(name, version, {State.ACTIVE, State.PENDING})
+            records = self.list_keys()
+            retired = msgspec.structs.replace(current, state=State.RETIRED)
+            records[records.index(current)] = retired
+            self._write(records, "retire", retired)
+        return retired
+
+    def remove(self, name: str, version: int) -> KeyRecord:
+        """Forget a version that is not in use.
+
+        Raises
+        ------
+        KeyRefused
+            No such version, or it is active.
+        """
+        with locked(self._path):
+            removed = self._get(name, version, {State.PENDING, State.RETIRED})
+            records = [each for each in self.list_keys() if each != removed]
+            self._write(records, "remove", removed)
+        return removed
+
+    def import_block(
+        self, name: str, block: str, *, protection_key: str, is_exportable: bool = False
+    ) -> KeyRecord:
+        """Store the key of a TR-31 block; usage, algorithm and mode are the block's.
+
+        Raises
+        ------
+        DecodeError, VerificationFailed
+            The text is no key block, or not one under this protection key.
+        KeyRefused
+            The block names a usage that no command serves.
+        """
+        header, value = tr31.unwrap(self._protection_key(protection_key), block)
+        try:
+            plan = KeyPlan(
+                name=name,
+                usage=Usage(header.usage),
+                mode=Mode(header.mode),
+                algorithm=_ALGORITHMS[header.algorithm],
+                length=len(value.reveal()),
+                is_exportable=is_exportable and header.exportability != "N",
+            )
+        except (ValueError, KeyError):
+            codes = f"{header.usage} {header.algorithm} {header.mode}"
+            raise KeyRefused(f"no command serves a key of {codes}") from None
+        return self.add(plan, value, action="import")
+
+    def export_block(self, name: str, *, protection_key: str) -> str:
+        """Give the active version of a key as a TR-31 block of version B or D.
+
+        Raises
+        ------
+        KeyRefused
+            The key is not exportable, or no such key.
+        """
+        record = self._active(name)
+        plan = record.plan
+        if not plan.is_exportable:
+            raise KeyRefused(f"key {name} is not exportable")
+        role = next(role for role in _WHOLE if role in record.blocks)
+        value = self._vault.reveal(
+            bytes.fromhex(record.blocks[role]), plan.header(role)
+        )
+        kbpk = self._protection_key(protection_key)
+        header = Header(
+            version=_VERSIONS[kbpk.key.algorithm],
+            usage=plan.usage,
+            algorithm=_LETTERS[plan.algorithm],
+            mode=plan.mode,
+            key_version=f"{plan.version % 100:02}",
+        )
+        block = tr31.wrap(kbpk, header, value)
+        with locked(self._path):
+            self._write(self.list_keys(), "export", record)
+        return block
+
+    def rewrap(self, target: Vault, *, storage_key: str) -> int:
+        """Wrap every key under another storage master key; gives their number.
+
+        Raises
+        ------
+        KeyRefused
+            A block is damaged; then nothing was changed.
+        """
+        with locked(self._path):
+            records = [self._rewrapped(record, target) for record in self.list_keys()]
+            head = self._record("rewrap")
+            file = KeyFile(storage_key=storage_key, records=records, audit_head=head)
+            write_key_file(self._path, file, target)
+        self._vault = target
+        return len(records)
+
+    def _rewrapped(self, record: KeyRecord, target: Vault) -> KeyRecord:
+        plan = record.plan
+        blocks = {
+            role: self._vault.rewrap(
+                bytes.fromhex(block), plan.header(role), plan.algorithm, target
+            ).hex()
+            for role, block in record.blocks.items()
+        }
+        return msgspec.structs.replace(record, blocks=blocks)
+
+    def _protection_key(self, name: str) -> ProtectionKey:
+        record = self._active(name)
+        plan = record.plan
+        if plan.usage is not Usage.KEY_BLOCK_PROTECTION:
+            raise KeyRefused(f"key {name} protects no key blocks")
+        key = self._vault.unwrap(
+            bytes.fromhex(record.blocks[Role.MAC]),
+            plan.header(Role.MAC),
+            plan.algorithm,
+            MAC,
+        )
+        return ProtectionKey(key, plan.length)
+
+    def _versions(self, name: str) -> list[KeyRecord]:
+        versions = [each for each in self.list_keys() if each.plan.name == name]
+        if not versions:
+            raise KeyRefused(f"no key named {name}")
+        return versions
+
+    def _active(self, name: str) -> KeyRecord:
+        for record in self._versions(name):
+            if record.state is State.ACTIVE:
+                return record
+        raise KeyRefused(f"no version of key {name} is active")
+
+    def _get(self, name: str, version: int, states: set[State]) -> KeyRecord:
+        for record in self._versions(name):
+            if record.plan.version == version:
+                if record.state not in states:
+                    raise KeyRefused(f"key {name} version {version} is {record.state}")
+                return record
+        raise KeyRefused(f"key {name} has no version {version}")
+
+    def _write(self, records: list[KeyRecord], action: str, record: KeyRecord) -> None:
+        """Write down the act, then what it changes."""
+        file = read_key_file(self._path, self._vault)
+        head = self._record(action, record)
+        file = msgspec.structs.replace(file, records=records, audit_head=head)
+        write_key_file(self._path, file, self._vault)
+
+    def _record(self, action: str, record: KeyRecord | None = None) -> str:
+        entry = Entry(time=_now(), action=action, operators=self._operators)
+        if record is not None:
+            entry = msgspec.structs.replace(
+                entry,
+                key=record.plan.name,
+                version=record.plan.version,
+                kcv=record.kcv,
+            )
+        return append_entry(self.trail, entry)
+
+
+def _retired(record: KeyRecord, name: str) -> KeyRecord:
+    """Retire an active record of this name."""
+    if record.plan.name != name or record.state is not State.ACTIVE:
+        return record
+    return msgspec.structs.replace(record, state=State.RETIRED)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
