@@ -10,8 +10,8 @@ from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork, packaged_network, validate
 from isoswitch.config.settings import (
     bin_rows,
-    pin_of_file,
     hsmd_settings,
+    pin_of_file,
     switch_settings,
 )
 from isoswitch.config.source import parse_source
