@@ -113,12 +113,11 @@ class Bitmaps:
     def write(self, numbers: Sequence[int]) -> bytes:
         """Give the maps that stand in front of the fields.
 
-                Examples
-                --------
-                >>> from isoswitch.codecs.iso8583.classes import bytes_of, pattern_of
-        from isoswitch.codecs.iso8583.spec import Spec
-                >>> Bitmaps(Spec(name="", edition="1987", fields={})).write([2, 70])
-                b'C0000000000000000400000000000000'
+        Examples
+        --------
+        >>> from isoswitch.codecs.iso8583.spec import Spec
+        >>> Bitmaps(Spec(name="", edition="1987", fields={})).write([2, 70])
+        b'C0000000000000000400000000000000'
         """
         maps = bytearray(octets_of(numbers, 1, 192))
         count = 1 + (self._always or any(maps[8:]))
