@@ -9,9 +9,6 @@ explain SERVICE 201               a service code of a stripe
 explain TRACK2 ";4761...=..."     a stripe
 """
 
-
-
-
 from __future__ import annotations
 
 from typing import Annotated

@@ -15,7 +15,6 @@ from isoswitch.codecs.emv.contactless import find_scheme, find_tag
 from isoswitch.codecs.emv.de55 import decode_de55
 from isoswitch.codecs.emv.describe import SHORT_NAMES, describe_tlv, show_value
 from isoswitch.codecs.emv.tracks import decode_track2, explain_service_code
-from isoswitch.codecs.explain import explain_field
 from isoswitch.commands import console
 
 Row = tuple[str, str]
@@ -55,6 +54,9 @@ def _explain_de(question: Question) -> list[Row]:
         return _explain_tlv(value, number, question)
     layout = find_layout(question.dialect, de)
     if layout is None:
+        # Only this kind needs the field tables.
+        from isoswitch.codecs.explain import explain_field
+
         return explain_field(de, value, question.edition)
     composite = _cut(layout, value, number)
     return [

@@ -1,8 +1,5 @@
 """``isoswitch qr``: read a payment code, make one, draw it."""
 
-
-
-
 from __future__ import annotations
 
 from pathlib import Path

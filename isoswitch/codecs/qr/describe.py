@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.emv.describe import describe_tlv
 from isoswitch.codecs.iso8583.masking import scan
@@ -54,17 +52,14 @@ def title(code: Code) -> str:
     >>> title(decode_code("135112298638468293"))
     'payment code of wechat'
     """
-    match code:
-        case MpmCode():
-            kinds = {None: "plain", True: "dynamic", False: "static"}
-            return f"merchant-presented code, {kinds[code.is_dynamic]}"
-        case CpmCode():
-            return "consumer-presented code"
-        case UpiLink():
-            return "UPI link"
-        case PaymentCode():
-            return f"payment code of {code.wallet}"
-    assert_never(code)
+    if isinstance(code, MpmCode):
+        kinds = {None: "plain", True: "dynamic", False: "static"}
+        return f"merchant-presented code, {kinds[code.is_dynamic]}"
+    if isinstance(code, CpmCode):
+        return "consumer-presented code"
+    if isinstance(code, UpiLink):
+        return "UPI link"
+    return f"payment code of {code.wallet}"
 
 
 def is_public(code: Code) -> bool:
@@ -81,25 +76,21 @@ def describe_code(code: Code, *, unsafe: bool = False) -> list[Row]:
     >>> describe_code(decode_code("upi://pay?pa=shop@bank&am=10"))
     [('pa', 'payee address', 'shop@bank'), ('am', 'amount', '10')]
     """
-    match code:
-        case MpmCode():
-            rows = _describe_mpm(code)
-        case CpmCode():
-            return [
-                (view.path, view.name, view.value)
-                for view in describe_tlv(code.tlv, unsafe=unsafe)
-            ]
-        case UpiLink():
-            rows = [
-                (name, links.NAMES.get(name, "other"), code.value(name))
-                for name, _ in code.parameters
-            ]
-        case PaymentCode():
-            digits = code.encode() if unsafe else code.digits.masked
-            return [("", f"digits for {code.wallet}", digits)]
-        case _:
-            assert_never(code)
+    if isinstance(code, PaymentCode):
+        digits = code.encode() if unsafe else code.digits.masked
+        return [("", f"digits for {code.wallet}", digits)]
+    if isinstance(code, CpmCode):
+        views = describe_tlv(code.tlv, unsafe=unsafe)
+        return [(view.path, view.name, view.value) for view in views]
+    rows = _describe_mpm(code) if isinstance(code, MpmCode) else _describe_link(code)
     return rows if unsafe else [(path, name, scan(value)) for path, name, value in rows]
+
+
+def _describe_link(code: UpiLink) -> list[Row]:
+    return [
+        (name, links.NAMES.get(name, "other"), code.value(name))
+        for name, _ in code.parameters
+    ]
 
 
 def _describe_mpm(code: MpmCode) -> list[Row]:

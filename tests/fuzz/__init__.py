@@ -1,0 +1,1 @@
+"""Fuzz targets: every decoder alone, on bytes that nobody meant to send."""
