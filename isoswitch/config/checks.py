@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
+from isoswitch.codecs.dialects.registry import EDITIONS
+from isoswitch.codecs.framing import FRAMINGS
+from isoswitch.codecs.headers import HEADERS
 from isoswitch.config.model import Endpoint, Listener, Network
 from isoswitch.config.source import Location, Problem
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.rules import Rule
 
-DIALECTS = ("iso87-ascii", "iso87-bcd", "iso93-ascii", "iso93-bcd")
-FRAMINGS = ("bin2", "bin2_incl", "bin4", "ascii4", "hex4", "etx")
 Check = Callable[[Network], Iterator[Problem]]
 
 
@@ -71,8 +72,10 @@ def _wire_formats_exist(network: Network) -> Iterator[Problem]:
     for table, rows in tables.items():
         for name, row in rows.items():
             at = (table, name)
-            yield from _known(row.dialect, DIALECTS, "dialect", at, "dialect")
+            yield from _known(row.dialect, EDITIONS, "dialect", at, "dialect")
             yield from _known(row.framing, FRAMINGS, "framing", at, "framing")
+            if row.header:
+                yield from _known(row.header, HEADERS, "header", at, "header")
 
 
 def _timers_nest(network: Network) -> Iterator[Problem]:

@@ -114,7 +114,7 @@ class Listener(Table):
     port: Port
     dialect: str
     framing: str
-    header: Literal["", "tpdu"] = ""
+    header: str = ""
     tls: Tls | None = None
     connections_max: Count | None = None
     in_flight_max: Count | None = None
@@ -130,7 +130,7 @@ class Endpoint(Table):
     port: Port
     dialect: str
     framing: str
-    header: Literal["", "tpdu"] = ""
+    header: str = ""
     acquirer_id: InstitutionId | None = None
     zpk: KeyName
     zak: KeyName

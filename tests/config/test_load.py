@@ -128,6 +128,9 @@ def complaint(old: str, new: str) -> str:
             id="framing",
         ),
         pytest.param(
+            'header = "tpdu"', 'header = "tpud"', "did you mean 'tpdu'?", id="header"
+        ),
+        pytest.param(
             'dialect = "iso93-bcd"',
             'dialect = "iso93-bdc"',
             "did you mean 'iso93-bcd'?",

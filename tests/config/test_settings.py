@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork, packaged_network, validate
+from isoswitch.config.model import Endpoint, Listener, Table
 from isoswitch.config.settings import (
     bin_rows,
     hsmd_settings,
@@ -17,7 +19,7 @@ from isoswitch.config.settings import (
 from isoswitch.config.source import parse_source
 from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.cards import CARDS, TestCard
-from isoswitch.switch.settings import EndpointSettings
+from isoswitch.switch.settings import EndpointSettings, ListenerSettings
 
 PACKAGED = packaged_network().read_text(encoding="utf-8")
 WITHOUT_CERTIFICATE = "\n".join(
@@ -116,3 +118,18 @@ def test_every_test_card_is_routed_to_its_issuer(
     route = RoutingTable(bin_rows(network)).find_route(card.pan, lambda name: True)
     assert route is not None
     assert route.endpoints[0] == card.issuer
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "derived"),
+    [
+        (Endpoint, EndpointSettings, {"name"}),
+        (Listener, ListenerSettings, {"name"}),
+    ],
+    ids=["endpoint", "listener"],
+)
+def test_everything_that_can_be_set_can_be_configured(
+    table: type[Table], settings: type, derived: set[str]
+) -> None:
+    names = {each.name for each in dataclasses.fields(settings)}
+    assert set(table.model_fields) == names - derived
