@@ -15,6 +15,7 @@ import typer
 
 from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.commands.explain import explain
+from isoswitch.commands.keys import app as keys_app
 from isoswitch.commands.qr import app as qr_app
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ PARTS = "Parts of a network"
 
 app.add_typer(verify_app, rich_help_panel=LOOK)
 app.add_typer(simulate_app, rich_help_panel=PARTS)
+app.add_typer(keys_app, rich_help_panel=PARTS)
 app.add_typer(qr_app, rich_help_panel=CODES)
 app.command(rich_help_panel=CODES)(explain)
 

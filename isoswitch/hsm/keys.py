@@ -238,6 +238,13 @@ class KeyPlan(msgspec.Struct, frozen=True, kw_only=True):
         )
         return "|".join(map(str, attributes)).encode()
 
+    def describe(self) -> str:
+        """Give name, version and attributes in words for an operator."""
+        return (
+            f"key {self.name} version {self.version} "
+            f"({self.usage} {self.mode}, {self.algorithm} {self.length * 8} bits)"
+        )
+
     def may(self, purpose: Purpose) -> bool:
         """Whether usage and mode permit the purpose."""
         permission = PERMISSIONS[purpose]

@@ -1,0 +1,297 @@
+"""What the ``keys`` commands do: ask, change the key file, tell the crypto process."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import trio
+import typer
+
+from isoswitch.codecs.canonical.errors import HsmUnavailable
+from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.commands.console import USAGE, Failure, plain_table, print_json, stdout
+from isoswitch.config.load import load_network
+from isoswitch.config.settings import hsmd_settings
+from isoswitch.hsm.client import open_hsm
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.functions.components import Component, form_key
+from isoswitch.hsm.hardening import harden_process
+from isoswitch.hsm.keychange import KeyStore
+from isoswitch.hsm.keyfile import read_storage_key
+from isoswitch.hsm.keys import KeyPlan, KeyRecord, Mode, Usage
+from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
+from isoswitch.hsm.port import ListKeys
+from isoswitch.hsm.settings import HsmdSettings
+from isoswitch.hsm.token import open_engine, open_vault
+
+_RELOAD_TIMEOUT_S = 30.0
+_POLL_S = 0.05
+
+
+def settings_of(config: Path | None) -> HsmdSettings:
+    """Give what the crypto process of a network is told."""
+    return hsmd_settings(load_network(config))
+
+
+def list_keys(config: Path | None, *, as_json: bool) -> None:
+    """Print all stored keys."""
+    settings = settings_of(config)
+    records = _store(settings, _open_engine(settings), ()).list_keys()
+    if as_json:
+        for record in records:
+            print_json({**_listing(record), **msgspec.to_builtins(record.plan)})
+        return
+    table = plain_table("name", "version", "state", "usage", "mode", "cipher", "check")
+    for record in records:
+        plan = record.plan
+        cipher = f"{plan.algorithm}-{plan.length * 8}{' test' * plan.is_test}"
+        row = (plan.name, str(plan.version), record.state, plan.usage, plan.mode)
+        table.add_row(*row, cipher, record.kcv)
+    stdout().print(table)
+
+
+def list_changes(config: Path | None, *, as_json: bool) -> None:
+    """Print the proved trail of key changes."""
+    settings = settings_of(config)
+    changes = _store(settings, _open_engine(settings), ()).list_changes()
+    if as_json:
+        for change in changes:
+            print_json(msgspec.to_builtins(change))
+        return
+    table = plain_table("time", "operators", "action", "key", "version", "check")
+    for change in changes:
+        operators = ", ".join(change.operators)
+        version = str(change.version or "")
+        table.add_row(
+            change.time, operators, change.action, change.key, version, change.kcv
+        )
+    stdout().print(table)
+
+
+def plan_key(
+    name: str,
+    usage: str,
+    mode: str,
+    algorithm: str,
+    *,
+    length: int,
+    is_exportable: bool,
+) -> KeyPlan:
+    """Give the plan that an operator typed.
+
+    Raises
+    ------
+    Failure
+        A code that is none.
+    KeyRefused
+        The codes contradict each other.
+    """
+    try:
+        return KeyPlan(
+            name=name,
+            usage=Usage(usage),
+            mode=Mode(mode),
+            algorithm=Algorithm(algorithm),
+            length=length,
+            is_exportable=is_exportable,
+        )
+    except ValueError as fault:
+        raise Failure(
+            f"key {name}: {fault}",
+            fix="`isoswitch keys generate --help` lists the codes",
+            exit_code=USAGE,
+        ) from None
+
+
+@contextmanager
+def changing(
+    config: Path | None, *operators: str, reload: bool = True
+) -> Iterator[KeyStore]:
+    """Open the stored keys for a change, and have it loaded afterwards."""
+    settings = settings_of(config)
+    names = tuple(name or getpass.getuser() for name in operators)
+    yield _store(settings, _open_engine(settings), names)
+    if reload:
+        reload_keys(settings)
+
+
+def confirm(act: str, *, yes: bool) -> None:
+    """Ask the operator before an act.
+
+    Raises
+    ------
+    Failure
+        The answer is no.
+    """
+    if not yes and not typer.confirm(f"{act[0].upper()}{act[1:]}?", err=True):
+        raise Failure("nothing was changed")
+
+
+def say(record: KeyRecord) -> None:
+    """Print what became of a key."""
+    stdout().print(f"{record.plan.describe()}: {record.state}, check {record.kcv}")
+
+
+def ask_components(
+    algorithm: Algorithm, number: int
+) -> tuple[KeyValue, tuple[str, ...]]:
+    """Have different people enter one component each, and form the key.
+
+    Raises
+    ------
+    Failure
+        One person entered two components, or what was typed is not hexadecimal.
+    VerificationFailed, KeyRefused
+        A component does not have its check value, or they form no key.
+    """
+    harden_process()
+    holders: list[str] = []
+    components: list[Component] = []
+    for position in range(1, number + 1):
+        holder = typer.prompt(f"Component {position}, entered by", err=True).strip()
+        if holder.casefold() in map(str.casefold, holders):
+            raise Failure(
+                f"{holder} has entered a component already",
+                fix="different people hold the components of a key",
+            )
+        digits = typer.prompt("Component (not shown)", hide_input=True, err=True)
+        check = typer.prompt("Its check value", err=True)
+        try:
+            value, check_value = bytes.fromhex(digits), bytes.fromhex(check)
+        except ValueError:
+            raise Failure("a component is typed in hexadecimal digits") from None
+        holders.append(holder)
+        components.append(Component(value=KeyValue(value), check_value=check_value))
+    return form_key(components, algorithm), tuple(holders)
+
+
+def read_block(text: str) -> str:
+    """Give a key block from the command line, or from a line of standard input."""
+    return (sys.stdin.readline() if text == "-" else text).strip()
+
+
+def rewrap(config: Path | None, operator: str, *, components: int, yes: bool) -> None:
+    """Make a new storage master key in every token and protect all keys with it.
+
+    Raises
+    ------
+    Failure
+        Several tokens need one that was formed from components.
+    """
+    settings = settings_of(config)
+    engines = [_open_engine(settings, number) for number in range(len(settings.tokens))]
+    if len(engines) > 1 and not components:
+        raise Failure(
+            "a storage master key generated in one token is not in the others",
+            fix="form it from components: --components 3",
+            exit_code=USAGE,
+        )
+    label = _next_label(read_storage_key(settings.keys_file))
+    confirm(f"protect all keys with a new storage master key {label}", yes=yes)
+    operators: tuple[str, ...] = (operator or getpass.getuser(),)
+    if components:
+        value, operators = ask_components(Algorithm.AES, components)
+        for engine in engines:
+            engine.store_storage_key(label, value)
+    else:
+        engines[0].generate_storage_key(label)
+    store = _store(settings, engines[0], operators)
+    number = store.rewrap(open_vault(engines[0], label), storage_key=label)
+    stdout().print(f"{number} keys are protected by {label}")
+    reload_keys(settings)
+
+
+def reload_keys(settings: HsmdSettings) -> None:
+    """Have a running crypto process load the stored keys, and wait until it has.
+
+    Raises
+    ------
+    HsmUnavailable
+        It goes on with the keys it had; its log tells why.
+    """
+    supervisor = _supervisor(settings.socket)
+    if supervisor is None:
+        stdout().print("no crypto process runs; the next one loads the keys")
+        return
+    records = _store(settings, _open_engine(settings), ()).list_keys()
+    os.kill(supervisor, signal.SIGHUP)
+    trio.run(_wait_loaded, settings.sockets, sorted(map(_key_of, records)))
+    stdout().print("the crypto process has loaded the keys")
+
+
+async def _wait_loaded(paths: tuple[Path, ...], expected: list[list[object]]) -> None:
+    with trio.move_on_after(_RELOAD_TIMEOUT_S):
+        for path in paths:
+            async with open_hsm(path, deadline_s=5) as hsm:
+                while True:
+                    loaded = json.loads((await hsm.run(ListKeys()))[0])
+                    if sorted([*each.values()] for each in loaded) == expected:
+                        break
+                    await trio.sleep(_POLL_S)
+        return
+    raise HsmUnavailable("the crypto process does not load the keys; see its log")
+
+
+def _key_of(record: KeyRecord) -> list[object]:
+    return [*_listing(record).values()]
+
+
+def _listing(record: KeyRecord) -> dict[str, object]:
+    return {
+        "name": record.plan.name,
+        "version": record.plan.version,
+        "state": str(record.state),
+        "kcv": record.kcv,
+    }
+
+
+def _supervisor(path: Path) -> int | None:
+    """Give the process that listens on a unix socket: who called ``listen``."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(os.fspath(path))
+        except OSError:
+            return None
+        size = struct.calcsize("3i")
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int(struct.unpack("3i", credentials)[0])
+
+
+def _open_engine(settings: HsmdSettings, number: int = 0) -> Pkcs11Engine:
+    harden_process()
+    return open_engine(settings.tokens[number])
+
+
+def _store(
+    settings: HsmdSettings, engine: Pkcs11Engine, operators: tuple[str, ...]
+) -> KeyStore:
+    label = read_storage_key(settings.keys_file)
+    vault = open_vault(engine, label)
+    return KeyStore(settings.keys_file, vault, operators=operators)
+
+
+def _next_label(label: str) -> str:
+    """Count a label up.
+
+    Examples
+    --------
+    >>> _next_label("isoswitch-storage-9")
+    'isoswitch-storage-10'
+    >>> _next_label("storage")
+    'storage-2'
+    """
+    numbered = re.fullmatch(r"(.*?)(\d+)", label)
+    if numbered is None:
+        return f"{label}-2"
+    return f"{numbered[1]}{int(numbered[2]) + 1}"

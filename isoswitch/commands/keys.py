@@ -1,0 +1,221 @@
+"""``isoswitch keys``: the life of the stored keys, from generation to removal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="keys", help="List and change the stored keys.", no_args_is_help=True
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="ISOSWITCH_CONFIG",
+        help="Network configuration; else network.toml here, else the packaged one.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Operator = Annotated[
+    str, typer.Option(help="Who does it; else the user.", show_default=False)
+]
+Name = Annotated[str, typer.Argument(help="The key's name, such as north/zpk.")]
+Version = Annotated[int, typer.Argument(help="The key's version.", min=1)]
+Usage = Annotated[str, typer.Option(help="TR-31 usage: P0 M1 M3 M6 M7 K0 K1 D0.")]
+Mode = Annotated[str, typer.Option(help="TR-31 mode: B C D E G V.")]
+Algorithm = Annotated[str, typer.Option(help="tdes, aes or hmac.")]
+Length = Annotated[int, typer.Option(help="Bytes: 16, 24 or 32.")]
+Exportable = Annotated[
+    bool, typer.Option("--exportable", help="May leave in a key block.")
+]
+Under = Annotated[str, typer.Option(help="The key block protection key (K1).")]
+
+
+@app.command("list")
+def list_keys(config: Config = None, as_json: Json = False) -> None:
+    """Show all stored keys, without values."""
+    from isoswitch.commands import key_changes
+
+    key_changes.list_keys(config, as_json=as_json)
+
+
+@app.command()
+def log(config: Config = None, as_json: Json = False) -> None:
+    """Prove the trail of key changes and show it."""
+    from isoswitch.commands import key_changes
+
+    key_changes.list_changes(config, as_json=as_json)
+
+
+@app.command()
+def generate(
+    name: Name,
+    usage: Usage,
+    mode: Mode,
+    algorithm: Algorithm = "aes",
+    length: Length = 16,
+    exportable: Exportable = False,
+    config: Config = None,
+    operator: Operator = "",
+    yes: Yes = False,
+) -> None:
+    """Store a new random key; the first of its name is active at once."""
+    from isoswitch.commands import key_changes
+
+    plan = key_changes.plan_key(
+        name, usage, mode, algorithm, length=length, is_exportable=exportable
+    )
+    with key_changes.changing(config, operator) as store:
+        key_changes.confirm(f"generate {plan.describe()}", yes=yes)
+        key_changes.say(store.generate(plan))
+
+
+@app.command()
+def form(
+    name: Name,
+    usage: Usage,
+    mode: Mode,
+    algorithm: Algorithm = "aes",
+    length: Length = 16,
+    components: Annotated[int, typer.Option(min=2, max=3)] = 2,
+    exportable: Exportable = False,
+    config: Config = None,
+) -> None:
+    """Form a key from components that different people enter, one after the other."""
+    from isoswitch.commands import key_changes
+
+    plan = key_changes.plan_key(
+        name, usage, mode, algorithm, length=length, is_exportable=exportable
+    )
+    value, holders = key_changes.ask_components(plan.algorithm, components)
+    with key_changes.changing(config, *holders) as store:
+        key_changes.say(store.add(plan, value, action="form"))
+
+
+@app.command("import")
+def import_block(
+    name: Name,
+    under: Under,
+    block: Annotated[str, typer.Argument(help="The key block, or - for a line.")] = "-",
+    exportable: Exportable = False,
+    config: Config = None,
+    operator: Operator = "",
+    yes: Yes = False,
+) -> None:
+    """Store the key of a TR-31 block; it says what the key is for."""
+    from isoswitch.commands import key_changes
+
+    text = key_changes.read_block(block)
+    with key_changes.changing(config, operator) as store:
+        key_changes.confirm(f"import key {name} under {under}", yes=yes)
+        key_changes.say(
+            store.import_block(
+                name, text, protection_key=under, is_exportable=exportable
+            )
+        )
+
+
+@app.command("export")
+def export_block(
+    name: Name,
+    under: Under,
+    config: Config = None,
+    operator: Operator = "",
+    yes: Yes = False,
+) -> None:
+    """Print the active version of an exportable key as a TR-31 block."""
+    from isoswitch.commands import key_changes
+
+    with key_changes.changing(config, operator, reload=False) as store:
+        key_changes.confirm(f"export key {name} under {under}", yes=yes)
+        typer.echo(store.export_block(name, protection_key=under))
+
+
+@app.command()
+def rotate(
+    name: Name, config: Config = None, operator: Operator = "", yes: Yes = False
+) -> None:
+    """Store a new random version of a key, pending until it is activated."""
+    from isoswitch.commands import key_changes
+
+    with key_changes.changing(config, operator) as store:
+        key_changes.confirm(f"make a new version of key {name}", yes=yes)
+        key_changes.say(store.rotate(name))
+
+
+@app.command()
+def activate(
+    name: Name,
+    version: Version,
+    config: Config = None,
+    operator: Operator = "",
+    yes: Yes = False,
+) -> None:
+    """Use a pending version from now on; the present one retires."""
+    from isoswitch.commands import key_changes
+
+    with key_changes.changing(config, operator) as store:
+        key_changes.confirm(f"activate key {name} version {version}", yes=yes)
+        key_changes.say(store.activate(name, version))
+
+
+@app.command()
+def retire(
+    name: Name,
+    version: Version,
+    config: Config = None,
+    operator: Operator = "",
+    yes: Yes = False,
+) -> None:
+    """Stop using a version; what partners still send under it is accepted."""
+    from isoswitch.commands import key_changes
+
+    with key_changes.changing(config, operator) as store:
+        key_changes.confirm(f"retire key {name} version {version}", yes=yes)
+        key_changes.say(store.retire(name, version))
+
+
+@app.command()
+def remove(
+    name: Name,
+    version: Version,
+    config: Config = None,
+    operator: Operator = "",
+    yes: Yes = False,
+) -> None:
+    """Forget a version that is not in use, for ever."""
+    from isoswitch.commands import key_changes
+
+    with key_changes.changing(config, operator) as store:
+        key_changes.confirm(f"remove key {name} version {version}", yes=yes)
+        key_changes.say(store.remove(name, version))
+
+
+@app.command()
+def rewrap(
+    config: Config = None,
+    components: Annotated[
+        int, typer.Option(help="Form the new key from 2 or 3; 0 generates it.", max=3)
+    ] = 0,
+    operator: Operator = "",
+    yes: Yes = False,
+) -> None:
+    """Protect all keys with a new storage master key, while traffic flows."""
+    from isoswitch.commands import key_changes
+
+    key_changes.rewrap(config, operator, components=components, yes=yes)
+
+
+@app.command()
+def reload(config: Config = None) -> None:
+    """Have the crypto process read the key file again, without a gap."""
+    from isoswitch.commands import key_changes
+
+    key_changes.reload_keys(key_changes.settings_of(config))

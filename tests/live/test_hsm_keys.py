@@ -1,0 +1,165 @@
+"""``isoswitch keys`` against a token, with and without a running crypto process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import isoswitch.config
+from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.commands.key_changes import settings_of
+from isoswitch.commands.keys import app
+from isoswitch.hsm.provision import provision
+from tests.hsm.softhsm import PLANS, VALUES, require_softhsm
+from tests.live.test_hsm_processes import hsmd
+
+pytestmark = pytest.mark.live
+
+Keys = Callable[..., Result]
+# Two components and their AES check values, computed with OpenSSL's CMAC.
+FIRST = ("000102030405060708090A0B0C0D0E0F", "BE7ED6AE78")
+SECOND = ("2B7E151628AED2A6ABF7158809CF4F3C", "7AD386C376")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Give a network with a token of its own."""
+    require_softhsm()
+    packaged = Path(isoswitch.config.__file__).with_name("network.toml")
+    path = tmp_path / "network.toml"
+    shutil.copy(packaged, path)
+    provision(settings_of(path), PLANS, test_values=VALUES)
+    return path
+
+
+@pytest.fixture
+def keys(config: Path) -> Keys:
+    """Give ``isoswitch keys`` on that network."""
+
+    def run(*arguments: str, typed: str = "") -> Result:
+        command = [arguments[0], "--config", str(config), *arguments[1:]]
+        result = CliRunner().invoke(app, command, input=typed)
+        if result.exception is not None and result.exit_code == 1:
+            raise result.exception
+        return result
+
+    return run
+
+
+def listed(keys: Keys) -> dict[str, list[str]]:
+    rows = map(json.loads, keys("list", "--json").stdout.splitlines())
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["name"], []).append(row["state"])
+    return found
+
+
+def test_the_list_names_every_key_and_no_value(keys: Keys) -> None:
+    table = keys("list").stdout
+    for plan in PLANS:
+        assert plan.name in table
+    for value in VALUES.values():
+        assert value.reveal().hex() not in table.lower()
+
+
+def test_a_key_is_generated_rotated_activated_and_removed(keys: Keys) -> None:
+    keys("generate", "a/zak", "--usage", "M6", "--mode", "C", "--yes")
+    keys("rotate", "a/zak", "--yes")
+    keys("activate", "a/zak", "2", "--yes", "--operator", "ann")
+    assert listed(keys)["a/zak"] == ["retired", "active"]
+    keys("remove", "a/zak", "1", "--yes")
+    keys("retire", "a/zak", "2", "--yes")
+    assert listed(keys)["a/zak"] == ["retired"]
+    changes = [json.loads(line) for line in keys("log", "--json").stdout.splitlines()]
+    actions = [change["action"] for change in changes]
+    assert actions == ["generate", "rotate", "activate", "remove", "retire"]
+    assert changes[2]["operators"] == ["ann"]
+    assert "activate" in keys("log").stdout
+
+
+def test_without_a_yes_nothing_changes(keys: Keys, config: Path) -> None:
+    before = settings_of(config).keys_file.read_bytes()
+    with pytest.raises(IsoswitchError, match="nothing was changed"):
+        keys("rotate", "s/zak", typed="n\n")
+    assert settings_of(config).keys_file.read_bytes() == before
+    keys("rotate", "s/zak", typed="y\n")
+    assert listed(keys)["s/zak"] == ["active", "pending"]
+
+
+def test_a_code_that_is_none_is_refused(keys: Keys) -> None:
+    for usage, mode, algorithm in (
+        ("Z9", "C", "aes"),
+        ("M6", "Z", "aes"),
+        ("M6", "C", "des"),
+        ("M3", "C", "aes"),
+    ):
+        options = ("--usage", usage, "--mode", mode, "--algorithm", algorithm)
+        with pytest.raises(IsoswitchError):
+            keys("generate", "a", *options, "--yes")
+
+
+def test_a_key_leaves_and_returns_as_a_block(keys: Keys) -> None:
+    keys("generate", "kbpk", "--usage", "K1", "--mode", "B", "--yes")
+    options = ("--usage", "P0", "--mode", "E", "--algorithm", "tdes")
+    keys("generate", "a/zpk", *options, "--exportable", "--yes")
+    block = keys("export", "a/zpk", "--under", "kbpk", "--yes").stdout.strip()
+    assert block.startswith("D0")
+    imported = keys("import", "b/zpk", "--under", "kbpk", "--yes", typed=block + "\n")
+    assert "b/zpk" in imported.stdout
+    rows = [json.loads(line) for line in keys("list", "--json").stdout.splitlines()]
+    checks = {row["kcv"] for row in rows if row["name"] in {"a/zpk", "b/zpk"}}
+    assert len(checks) == 1
+    with pytest.raises(IsoswitchError, match="not exportable"):
+        keys("export", "n/zpk", "--under", "kbpk", "--yes")
+
+
+def typed_components(*components: tuple[str, str, str]) -> str:
+    return "".join(f"{who}\n{value}\n{check}\n" for who, value, check in components)
+
+
+def test_a_key_is_formed_by_two_people(keys: Keys) -> None:
+    typed = typed_components(("ann", *FIRST), ("bob", *SECOND))
+    done = keys("form", "a/kek", "--usage", "K0", "--mode", "B", typed=typed)
+    assert FIRST[0] not in done.output
+    assert listed(keys)["a/kek"] == ["active"]
+    (change,) = (json.loads(line) for line in keys("log", "--json").stdout.splitlines())
+    assert change["operators"] == ["ann", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("components", "reason"),
+    [
+        ([("ann", *FIRST), ("Ann", *SECOND)], "already"),
+        ([("ann", FIRST[0], "000000"), ("bob", *SECOND)], "check value"),
+        ([("ann", "hello", FIRST[1]), ("bob", *SECOND)], "hexadecimal"),
+        ([("ann", *FIRST), ("bob", *FIRST)], "same"),
+    ],
+)
+def test_components_that_form_no_key_are_refused(
+    keys: Keys, components: list[tuple[str, str, str]], reason: str
+) -> None:
+    typed = typed_components(*components)
+    with pytest.raises(IsoswitchError, match=reason) as caught:
+        keys("form", "a/kek", "--usage", "K0", "--mode", "B", typed=typed)
+    assert FIRST[0] not in str(caught.value)
+    assert "a/kek" not in listed(keys)
+
+
+def test_a_running_process_gets_new_keys_and_a_new_storage_key(
+    keys: Keys, config: Path
+) -> None:
+    settings = settings_of(config)
+    with hsmd(settings):
+        done = keys("generate", "a/zak", "--usage", "M6", "--mode", "C", "--yes")
+        assert "has loaded" in done.stdout
+        done = keys("rewrap", "--yes")
+        assert "isoswitch-storage-2" in done.stdout
+        assert "has loaded" in done.stdout
+    with hsmd(settings):
+        assert "has loaded" in keys("reload").stdout
+    assert "no crypto process" in keys("reload").stdout
