@@ -411,6 +411,12 @@ def test_developers_may_see_values_in_clear() -> None:
     assert "unknown" in str(TEXT.decode("9902BC").describe())
 
 
+def test_a_long_run_of_digits_is_hidden_without_judging_it() -> None:
+    shown = networks.UNIONPAY_60.decode("22" + "1" * 900).describe()
+    assert shown[-1][2].startswith("111111****")
+    assert networks.UNIONPAY_60.decode("0" * 900).describe()[-1][2] == "0" * 884
+
+
 def test_drift_is_counted_by_peer_and_element() -> None:
     counter = DriftCounter(rows_max=2)
     counter.observe("b", 5, [("55.DF7F", 4)])

@@ -100,6 +100,9 @@ def fuzz_composites(data: bytes) -> None:
     body = data[1:]
     for value in (body, body.decode("latin-1")):
         _round_trip(LAYOUTS[place].decode, value, lambda composite: composite.encode())
+        composite = attempt(LAYOUTS[place].decode, value)
+        if not isinstance(composite, DecodeError):
+            composite.describe()
 
 
 TARGETS: Mapping[str, Target] = {
