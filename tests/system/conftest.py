@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 
 import pytest
 import trio
@@ -12,6 +13,24 @@ from isoswitch.simulators.auditor import Verdict, audit, view_store
 from isoswitch.simulators.world import World
 
 SETTLE_S = 300.0
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Run every test of this folder on the virtual clock."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.trio(run=run_virtual), append=False)
+
+
+def run_virtual(
+    test: Callable[[], Awaitable[None]],
+    *,
+    clock: trio.abc.Clock | None = None,
+    instruments: Sequence[trio.abc.Instrument] = (),
+) -> None:
+    """Run a test under a clock that jumps whenever everybody waits."""
+    jumping = clock or MockClock(autojump_threshold=0)
+    trio.run(test, clock=jumping, instruments=instruments)
 
 
 async def settled(world: World) -> Verdict:
@@ -30,9 +49,7 @@ async def settled(world: World) -> Verdict:
 
 
 @pytest.fixture
-async def world(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> AsyncIterator[World]:
+async def world(nursery: trio.Nursery) -> AsyncIterator[World]:
     """A network of two terminals, one switch and two issuers."""
     network = World()
     await nursery.start(network.run)
