@@ -73,6 +73,9 @@ _CARD_KINDS = _MONEY_KINDS | {
 # MTI classes in which DE 3 tells what is done: authorisation and financial.
 _MONEY_CLASSES = frozenset("12")
 
+# The identifier of the dataset that holds chip data, where DE 55 is made of datasets.
+_CHIP_DATASET: Final = 0x01
+
 _NOTHING: Mapping[int, FieldValue] = {}
 
 
@@ -145,12 +148,6 @@ class Dialect:
         get = values.get
         processing_code = get(3) or ""
         kind, network_code = self._kind_of(values, msg.mti)
-        stan = get(11)
-        if not stan:
-            raise _missing(11)
-        if len(stan) > 6 and stan.startswith("000000"):
-            stan = stan[6:]
-        rrn = (get(37) or "").rstrip()
         pan, track2, expiry = read_card(msg, values)
         entry_code = get(22)
         entry = edition.read_entry(entry_code) if entry_code else UNKNOWN
@@ -169,8 +166,8 @@ class Dialect:
             kind=kind,
             function=request.function,
             is_repeat=request.is_repeat,
-            stan=stan,
-            rrn=rrn,
+            stan=_read_stan(values),
+            rrn=_read_rrn(values),
             pan=pan,
             track2=track2,
             expiry=expiry,
@@ -191,7 +188,7 @@ class Dialect:
             pin_block=PinBlock(pin_block) if pin_block else None,
             emv=self._read_chip(get(55)),
             approval_code=(get(38) or "").rstrip(),
-            original=self._read_original(values, kind, stan, rrn, reference),
+            original=self._read_original(values, msg.mti, kind, reference),
             reversal_reason=reason,
             network_code=network_code,
             accounts=processing_code[2:] or "0000",
@@ -265,6 +262,11 @@ class Dialect:
             Leave room for a MAC: eight zero bytes in the last field.
         extra
             Fields that this endpoint wants besides; they win over ours.
+
+        Raises
+        ------
+        EncodeError
+            This dialect has no such kind, or a field cannot carry its value.
         """
         edition = self.edition
         row = self._row(txn)
@@ -301,6 +303,7 @@ class Dialect:
             )
         if undoes and txn.reversal_reason in edition.reason_codes:
             fields[edition.reason_field] = edition.reason_codes[txn.reversal_reason]
+        edition.finish_request(fields)
         fields.update(extra)
         return self._build(
             self._request_mti(row, txn.function, repeat=leg.repeat), fields, mac=mac
@@ -371,7 +374,7 @@ class Dialect:
     ) -> Message:
         """Build a sign-on, sign-off, echo, key change or cutover request."""
         edition = self.edition
-        row = edition.requests[kind]
+        row = self._row_of(kind)
         fields: Fields = {
             7: format_transmission(transmitted_at),
             11: stan.zfill(edition.stan_digits),
@@ -379,6 +382,7 @@ class Dialect:
         }
         # A host has no place: its local time is UTC.
         edition.write_local(fields, transmitted_at.astimezone(UTC))
+        edition.finish_request(fields)
         fields.update(extra)
         mti = self._request_mti(row, Function.REQUEST, repeat=False)
         return self._build(mti, fields, mac=mac)
@@ -397,7 +401,7 @@ class Dialect:
         edition = self.edition
         message_class = mti[1]
         if message_class == "8":
-            code = values.get(edition.network_field, "")
+            code = edition.read_network_code(values)
             network_kind = edition.network_kinds.get(code)
             if network_kind is None:
                 reason = "unknown network management code"
@@ -405,7 +409,7 @@ class Dialect:
             return network_kind, code
         key = message_class + values.get(3, "")[:2]
         kind = (
-            edition.kinds.get(key + edition.read_condition(values))
+            edition.kinds.get(key + edition.read_condition(values, mti))
             or edition.kinds.get(key)
             or edition.kinds.get(mti[1:3])
         )
@@ -417,26 +421,28 @@ class Dialect:
 
     def _row(self, txn: Transaction) -> RequestRow:
         """Give the row of this kind; a void follows what it undoes."""
-        edition = self.edition
         if txn.kind is Kind.VOID and txn.original is not None:
-            row = edition.voids.get(txn.original.kind)
+            row = self.edition.voids.get(txn.original.kind)
             if row is not None:
                 return row
-        return edition.requests[txn.kind]
+        return self._row_of(txn.kind)
 
     def _acted_row(self, txn: Transaction) -> RequestRow:
         """Give the row of what a reversal undoes."""
-        kind = Kind.PURCHASE if txn.original is None else txn.original.kind
-        return self.edition.requests[kind]
+        return self._row_of(
+            Kind.PURCHASE if txn.original is None else txn.original.kind
+        )
+
+    def _row_of(self, kind: Kind) -> RequestRow:
+        row = self.edition.requests.get(kind)
+        if row is None:
+            raise EncodeError(f"{self.name} has no {kind}", field="mti")
+        return row
 
     def _request_mti(self, row: RequestRow, function: Function, *, repeat: bool) -> str:
         origin = str(int(row.origin) + 1) if repeat else row.origin
-        return (
-            self.edition.version
-            + row.message_class
-            + FUNCTION_DIGITS[function]
-            + origin
-        )
+        digit = FUNCTION_DIGITS[row.function or function]
+        return self.edition.version + row.message_class + digit + origin
 
     def _read_local(
         self, msg: Message, values: Values, reference: datetime
@@ -449,7 +455,7 @@ class Dialect:
             ) from None
 
     def _read_original(
-        self, values: Values, kind: Kind, stan: str, rrn: str, reference: datetime
+        self, values: Values, mti: str, kind: Kind, reference: datetime
     ) -> OriginalData | None:
         """Read the original of a message that names one.
 
@@ -460,8 +466,8 @@ class Dialect:
         elements = values.get(edition.original_field)
         if not elements and kind is not Kind.REVERSAL:
             return None
-        named = REQUESTS.get((elements or "")[:4])
-        acted = self._acted_kind(values, kind, named.message_class if named else "")
+        acted = self._acted_kind(values, mti, kind)
+        rrn = _read_rrn(values)
         if elements:
             return edition.read_original(
                 elements, kind=acted, rrn=rrn, reference=reference
@@ -470,26 +476,34 @@ class Dialect:
             mti=self._request_mti(
                 edition.requests[acted], Function.REQUEST, repeat=False
             ),
-            stan=stan,
+            stan=_read_stan(values),
             rrn=rrn,
             kind=acted,
         )
 
-    def _acted_kind(self, values: Values, kind: Kind, message_class: str) -> Kind:
+    def _acted_kind(self, values: Values, mti: str, kind: Kind) -> Kind:
         """Give what the original did.
 
         A reversal repeats the transaction type of its original; of other originals
         the class tells whether they reserved or moved money.
         """
         edition = self.edition
+        kinds = edition.kinds
+        elements = values.get(edition.original_field, "")
+        named = REQUESTS.get(elements[:4]) if edition.original_has_mti else None
+        transaction_type = values.get(3, "")[:2]
+        key = transaction_type + edition.read_condition(values, mti).rstrip("+")
+        explicit = edition.acted_kinds.get(mti[1] + key)
+        if explicit is not None:
+            return explicit
         if kind is not Kind.REVERSAL:
-            return Kind.PREAUTHORISATION if message_class == "1" else Kind.PURCHASE
-        known = message_class if message_class in _MONEY_CLASSES else "2"
-        key = known + values.get(3, "")[:2]
-        condition = edition.read_condition(values).rstrip("+")
+            reserved = named is not None and named.message_class == "1"
+            return Kind.PREAUTHORISATION if reserved else Kind.PURCHASE
+        message_class = named.message_class if named else "2"
         return (
-            edition.kinds.get(key + condition)
-            or edition.kinds.get(key)
+            kinds.get(message_class + key)
+            or kinds.get("1" + key)
+            or kinds.get(message_class + transaction_type)
             or Kind.PURCHASE
         )
 
@@ -500,7 +514,8 @@ class Dialect:
         if not data:
             return None
         if isinstance(data, bytes):
-            return Secret(data)
+            in_dataset = self.edition.chip_in_dataset and data[0] == _CHIP_DATASET
+            return Secret(data[3:] if in_dataset else data)
         try:
             return Secret(bytes.fromhex(data))
         except ValueError:
@@ -509,6 +524,8 @@ class Dialect:
 
     def _write_chip(self, emv: Secret[bytes]) -> FieldValue:
         data = emv.reveal()
+        if self.edition.chip_in_dataset:
+            return bytes([_CHIP_DATASET]) + len(data).to_bytes(2) + data
         return data.hex().upper() if self._chip_is_text else data
 
     def _put_card(self, fields: Fields, txn: Transaction, *, undoes: bool) -> None:
@@ -548,6 +565,19 @@ class Dialect:
             reason = "no part of the requested amount"
             raise DecodeError(reason, field="4", offset=response.offset(4))
         return amount
+
+
+def _read_stan(values: Values) -> str:
+    """Give the trace number, six digits also where an edition has twelve."""
+    stan: str = values.get(11, "")
+    if not stan:
+        raise _missing(11)
+    return stan[6:] if len(stan) > 6 and stan.startswith("000000") else stan
+
+
+def _read_rrn(values: Values) -> str:
+    rrn: str = values.get(37, "")
+    return rrn.rstrip()
 
 
 def _read_transmission(

@@ -7,12 +7,17 @@ edition to the next. ``Dialect`` is the one reader and writer that is driven by 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from isoswitch.codecs.canonical.codes import Kind, ResponseCode, ReversalReason
+from isoswitch.codecs.canonical.codes import (
+    Function,
+    Kind,
+    ResponseCode,
+    ReversalReason,
+)
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import OriginalData
 from isoswitch.codecs.dialects.codes import Meanings
@@ -27,12 +32,16 @@ NO_CONSTANTS: Mapping[int, FieldValue] = MappingProxyType({})
 
 
 class RequestRow(NamedTuple):
-    """How a kind is asked for: MTI class and origin, DE 3 type, fixed fields."""
+    """How a kind is asked for: MTI class and origin, DE 3 type, fixed fields.
+
+    ``function`` is the only one that a network has for the kind, where it has one.
+    """
 
     message_class: str
     transaction_type: str = ""
     constants: Mapping[int, FieldValue] = NO_CONSTANTS
     origin: str = "0"
+    function: Function | None = None
 
 
 class OriginalReader(Protocol):
@@ -42,6 +51,10 @@ class OriginalReader(Protocol):
         self, text: str, *, kind: Kind, rrn: str, reference: datetime
     ) -> OriginalData:
         """Give the original that these elements name."""
+
+
+def finish_nothing(fields: Fields) -> None:
+    """Leave a request as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +74,10 @@ class Edition:
         MTI class and transaction type, then by MTI class and function.
     read_condition
         The part of the key of ``kinds`` that other fields than MTI and DE 3 decide.
-    network_field, network_kinds
+    acted_kinds
+        What the original of a reversal or void did, by its own MTI class, transaction
+        type and condition, where MTI and DE 3 of the original do not tell.
+    network_field, read_network_code, network_kinds
         The field that says what a network management message wants, and its codes.
     answer_codes
         DE 39 of an answer: by MTI class, then by canonical code.
@@ -71,18 +87,23 @@ class Edition:
         The field and the codes that tell why a transaction is reversed.
     entry_codes, read_entry
         DE 22, written by table and read by function.
-    original_field, read_original, write_original
-        DE 90 or DE 56.
+    original_field, original_has_mti, read_original, write_original
+        DE 90, DE 56 or a network's own; whether it begins with the original's MTI.
     echo_fields
         What an answer repeats from its request.
+    finish_request
+        The last word on the fields of a request.
+    chip_in_dataset
+        DE 55 wraps its data in a dataset: identifier 01 and two bytes of length.
     """
 
     version: str
     requests: Mapping[Kind, RequestRow]
     voids: Mapping[Kind, RequestRow]
     kinds: Mapping[str, Kind]
-    read_condition: Callable[[Values], str]
+    read_condition: Callable[[Values, str], str]
     network_field: int
+    read_network_code: Callable[[Values], str]
     network_kinds: Mapping[str, Kind]
     answer_codes: Mapping[str, Mapping[ResponseCode, str]]
     meanings: Mapping[str, Meanings]
@@ -105,4 +126,8 @@ class Edition:
     mcc_fields: tuple[int, ...]
     stan_digits: int = 6
     has_merchant_name: bool = True
+    acted_kinds: Mapping[str, Kind] = field(default_factory=dict)
+    original_has_mti: bool = True
+    finish_request: Callable[[Fields], None] = finish_nothing
+    chip_in_dataset: bool = False
     money_classes: str = "12"

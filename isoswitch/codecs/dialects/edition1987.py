@@ -147,10 +147,17 @@ REASON_CODES: Mapping[ReversalReason, str] = {
 }
 
 
-def read_condition(values: Values) -> str:
+def read_condition(values: Values, mti: str) -> str:
     """Give DE 25, and ``+`` where the message names an original."""
+    del mti
     condition: str = values.get(25, "")
     return condition + "+" if 90 in values else condition
+
+
+def read_network_code(values: Values) -> str:
+    """Give DE 70."""
+    code: str = values.get(70, "")
+    return code
 
 
 def read_entry(code: FieldValue) -> Entry:
@@ -203,6 +210,7 @@ EDITION_1987 = Edition(
     kinds=KINDS,
     read_condition=read_condition,
     network_field=70,
+    read_network_code=read_network_code,
     network_kinds=NETWORK_KINDS,
     answer_codes=dict.fromkeys(MESSAGE_CLASSES, CODES_1987),
     meanings=dict.fromkeys(

@@ -105,7 +105,14 @@ ACCEPTANCES: Mapping[str, str] = {
 }
 
 
-def read_condition(values: Values) -> str:
+def read_condition(values: Values, mti: str) -> str:
+    """Give the function code."""
+    del mti
+    code: str = values.get(24, "")
+    return code
+
+
+def read_network_code(values: Values) -> str:
     """Give the function code."""
     code: str = values.get(24, "")
     return code
@@ -153,6 +160,7 @@ EDITION_1993 = Edition(
     kinds=KINDS,
     read_condition=read_condition,
     network_field=24,
+    read_network_code=read_network_code,
     network_kinds=NETWORK_KINDS,
     answer_codes={
         message_class: {**CODES_1993, ResponseCode.APPROVED: acceptance}

@@ -103,6 +103,11 @@ CODES_SCHEME_4: Mapping[EntryKey, str] = {
     key: code + "0" for key, code in CODES_SCHEME.items()
 }
 
+# UnionPay says in the third digit whether the message carries a PIN.
+CODES_UNIONPAY: Mapping[EntryKey, str] = {
+    key: code[:2] + ("1" if key[2] else "2") for key, code in CODES_1987.items()
+}
+
 # 1993: names of the twelve positions with their values in words.
 POSITIONS_1993: tuple[tuple[str, Mapping[str, str]], ...] = (
     (

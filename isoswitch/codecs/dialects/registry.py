@@ -11,15 +11,32 @@ from isoswitch.codecs.dialects.edition import Edition
 from isoswitch.codecs.dialects.edition1987 import EDITION_1987
 from isoswitch.codecs.dialects.edition1993 import EDITION_1993
 from isoswitch.codecs.dialects.edition2003 import EDITION_2003
+from isoswitch.codecs.dialects.schemes import AMEX, MASTERCARD, VISA
+from isoswitch.codecs.dialects.unionpay import CUP_POS, CUPS
 from isoswitch.codecs.iso8583.specs import get_codec
 
 # The meaning of each layout; the layout of the same name is the codec's.
 EDITIONS: Mapping[str, Edition] = {
     "iso87-ascii": EDITION_1987,
+    "iso87-ascii-raw": EDITION_1987,
     "iso87-bcd": EDITION_1987,
+    "iso87-bcd-right": EDITION_1987,
+    "iso87-bcd-mixed": EDITION_1987,
+    "iso87-ebcdic": EDITION_1987,
     "iso93-ascii": EDITION_1993,
+    "iso93-ascii-raw": EDITION_1993,
     "iso93-bcd": EDITION_1993,
+    "iso93-bcd-right": EDITION_1993,
+    "iso93-ebcdic": EDITION_1993,
     "iso2003": EDITION_2003,
+    "iso2003-ascii": EDITION_2003,
+    "cup-pos": CUP_POS,
+    "cups-interchange": CUPS,
+    "visa-vip-like": VISA,
+    "mastercard-cis-like": MASTERCARD,
+    "amex-gcag-like": AMEX,
+    "base24-like": EDITION_1987,
+    "postilion-like": EDITION_1987,
 }
 
 

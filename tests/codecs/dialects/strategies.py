@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
 from isoswitch.codecs.canonical.transaction import OriginalData, Transaction
 from isoswitch.codecs.dialects.dialect import Dialect, LegNumbers
+from isoswitch.codecs.dialects.entry_mode import CODES_2003, CODES_UNIONPAY
+from isoswitch.codecs.dialects.unionpay import CUP_POS
 
 NOW = datetime(2026, 12, 31, 23, 59, 58, tzinfo=UTC)
 
@@ -48,6 +51,20 @@ REVERSED_KINDS = (
     Kind.PREAUTHORISATION,
     Kind.REFUND,
 )
+
+# Reversals that look alike: the scheme has one class for both, UnionPay no reversal
+# of a refund.
+INDISTINCT = {
+    "amex-gcag-like": {Kind.PREAUTHORISATION},
+    "cup-pos": {Kind.REFUND},
+    "cups-interchange": {Kind.REFUND},
+}
+
+# Editions whose DE 22 tells of a PIN pad only by the PIN: what no PIN means there.
+PIN_ENTRIES_WITHOUT_PIN = {
+    id(CODES_UNIONPAY): PinEntry.INCAPABLE,
+    id(CODES_2003): PinEntry.UNKNOWN,
+}
 
 # Published test numbers; the real ones stay out of failure messages by type.
 PANS = st.sampled_from(
@@ -100,13 +117,15 @@ def transactions(
     pin_block = draw(st.none() | st.binary(min_size=8, max_size=8))
     pin_block = None if kind is Kind.REVERSAL else pin_block
     pin_entry = draw(st.sampled_from(PinEntry))
-    if edition.version == "2":
-        pin_entry = PinEntry.UNKNOWN if pin_block is None else PinEntry.CAPABLE
+    without_pin = PIN_ENTRIES_WITHOUT_PIN.get(id(edition.entry_codes))
+    if without_pin is not None:
+        pin_entry = without_pin if pin_block is None else PinEntry.CAPABLE
     currency = draw(AMOUNTS).currency
     cashback = draw(st.integers(1, 10**12 - 1))
-    return Transaction(
+    functions = st.sampled_from([Function.REQUEST, Function.ADVICE])
+    txn = Transaction(
         kind=kind,
-        function=draw(st.sampled_from([Function.REQUEST, Function.ADVICE])),
+        function=edition.requests[kind].function or draw(functions),
         is_repeat=leg.repeat,
         stan=leg.stan,
         rrn=leg.rrn,
@@ -131,10 +150,25 @@ def transactions(
         emv=draw(st.none() | st.binary(min_size=1, max_size=60).map(Secret)),
         approval_code=draw(texts(6)),
         original=draw(originals(dialect, kind, leg)),
-        reversal_reason=draw(st.sampled_from(ReversalReason))
+        reversal_reason=draw(
+            st.sampled_from([ReversalReason.UNSPECIFIED, *edition.reason_codes])
+        )
         if kind is Kind.REVERSAL
         else ReversalReason.UNSPECIFIED,
         accounts=draw(st.sampled_from(["0000", "1000", "2000", "0030"])),
+    )
+    return as_terminal(txn) if edition is CUP_POS else txn
+
+
+def as_terminal(txn: Transaction) -> Transaction:
+    """Leave what a UnionPay terminal does not say to the host."""
+    return replace(
+        txn,
+        transmitted_at=None,
+        local_at=None,
+        mcc="",
+        acquirer_id="",
+        merchant_name="",
     )
 
 
@@ -147,9 +181,16 @@ def originals(
         return None
     acted = Kind.PREAUTHORISATION
     if kind is Kind.REVERSAL:
-        acted = draw(st.sampled_from(REVERSED_KINDS))
+        told_apart = set(dialect.edition.requests) - INDISTINCT.get(dialect.name, set())
+        acted = draw(
+            st.sampled_from([kind for kind in REVERSED_KINDS if kind in told_apart])
+        )
     version = dialect.edition.version
     by_local_time = dialect.edition.original_field == 56
+    if dialect.edition is CUP_POS:
+        row = dialect.edition.requests[acted]
+        mti = f"0{row.message_class}00"
+        return OriginalData(mti=mti, stan=draw(digits(6)), rrn=leg.rrn, kind=acted)
     return OriginalData(
         mti=f"{version}{dialect.edition.requests[acted].message_class}00",
         stan=draw(digits(6)),
