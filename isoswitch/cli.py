@@ -16,11 +16,13 @@ import typer
 from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.commands.explain import explain
 from isoswitch.commands.keys import app as keys_app
+from isoswitch.commands.options import Config, Json
 from isoswitch.commands.qr import app as qr_app
 
 app = typer.Typer(
     name="isoswitch",
     help="A payment switch for ISO 8583, and a whole payment network to try it on.",
+    epilog="Exit codes: 0 done, 1 declined or failed, 2 wrong usage, 3 not reachable.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -41,20 +43,10 @@ PARTS = "Parts of a network"
 app.add_typer(verify_app, rich_help_panel=LOOK)
 app.add_typer(simulate_app, rich_help_panel=PARTS)
 app.add_typer(keys_app, rich_help_panel=PARTS)
+app.add_typer(keys_app, rich_help_panel=PARTS)
 app.add_typer(qr_app, rich_help_panel=CODES)
 app.command(rich_help_panel=CODES)(explain)
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="ISOSWITCH_CONFIG",
-        help="Network configuration; else network.toml here, else the packaged one.",
-        show_default=False,
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", help="Show the bytes too, secrets hidden.")
 ]

@@ -17,7 +17,7 @@ HEAVY = (
 )
 COMMANDS = (
     *("setup", "up", "demo", "check", "doctor", "pay", "trigger", "show", "tail"),
-    *("verify", "serve", "hsmd", "simulate", "explain", "qr"),
+    *("verify", "serve", "hsmd", "simulate", "explain", "qr", "keys"),
 )
 
 

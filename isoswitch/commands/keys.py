@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from isoswitch.commands.options import Config, Json
 
 app = typer.Typer(
     name="keys", help="List and change the stored keys.", no_args_is_help=True
 )
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="ISOSWITCH_CONFIG",
-        help="Network configuration; else network.toml here, else the packaged one.",
-        show_default=False,
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Operator = Annotated[
     str, typer.Option(help="Who does it; else the user.", show_default=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,13 +94,14 @@ def tail(path: Path, *, endpoint: str, last: int, follow: bool, as_json: bool) -
         head, _ = reader.head()
         console = stdout()
         seq = max(head - last, 0)
-        for record in _follow(reader, seq, follow=follow):
-            if endpoint and record.record.body.get("endpoint") != endpoint:
-                continue
-            if as_json:
-                print_json(leg_json(record))
-            else:
-                console.print(leg_line(record))
+        with suppress(KeyboardInterrupt):
+            for record in _follow(reader, seq, follow=follow):
+                if endpoint and record.record.body.get("endpoint") != endpoint:
+                    continue
+                if as_json:
+                    print_json(leg_json(record))
+                else:
+                    console.print(leg_line(record))
     return OK
 
 
