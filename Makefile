@@ -22,8 +22,10 @@ up: setup ## Start the whole network and print how to use it (Ctrl-C stops it).
 demo: setup ## Start the network, tour nine things that can happen, audit it.
 	@.venv/bin/isoswitch demo
 
-test: setup ## Run all tests.
-	.venv/bin/python -m pytest -n $(JOBS) tests
+test: setup ## Run all tests, and search their output for card numbers.
+	.venv/bin/python -m pytest -n $(JOBS) $(if $(MAKE_TERMOUT),--color=yes) tests \
+	    | tee var/test-output.txt
+	.venv/bin/python -m tests.scan var/test-output.txt
 
 check: .venv/.installed ## Formatting, lint, types, import contracts, doc examples.
 	.venv/bin/ruff format --check

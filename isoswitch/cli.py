@@ -40,13 +40,6 @@ LOOK = "Look"
 CODES = "Codes in words"
 PARTS = "Parts of a network"
 
-app.add_typer(verify_app, rich_help_panel=LOOK)
-app.add_typer(simulate_app, rich_help_panel=PARTS)
-app.add_typer(keys_app, rich_help_panel=PARTS)
-app.add_typer(keys_app, rich_help_panel=PARTS)
-app.add_typer(qr_app, rich_help_panel=CODES)
-app.command(rich_help_panel=CODES)(explain)
-
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", help="Show the bytes too, secrets hidden.")
 ]
@@ -249,6 +242,14 @@ def simulate_trickle(config: Config = None) -> None:
     from isoswitch.commands import simulate
 
     simulate.trickle(config)
+
+
+app.add_typer(verify_app, rich_help_panel=LOOK)
+app.add_typer(simulate_app, rich_help_panel=PARTS)
+app.add_typer(keys_app, rich_help_panel=PARTS)
+app.add_typer(keys_app, rich_help_panel=PARTS)
+app.add_typer(qr_app, rich_help_panel=CODES)
+app.command(rich_help_panel=CODES)(explain)
 
 
 def _store(config: Path | None) -> Path:
