@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from isoswitch.codecs.canonical.errors import LinkDown
+from isoswitch.codecs.canonical.errors import DecodeError, LinkDown
 from isoswitch.codecs.framing import Framing
 
 OUT_BYTES_MAX = 256 * 1024
@@ -96,13 +96,7 @@ class Connection:
             self.close("idle for too long")
 
     async def run(self, handle: Callable[[bytes], Awaitable[None]]) -> str:
-        """Hand over payloads until the connection ends, and say why it ended.
-
-        Raises
-        ------
-        DecodeError
-            The bytes are not frames.
-        """
+        """Hand over payloads until the connection ends, and say why it ended."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -125,7 +119,11 @@ class Connection:
             if not data:
                 self.close("the peer closed the connection")
                 return
-            payloads = decoder.feed(bytes(data))
+            try:
+                payloads = decoder.feed(bytes(data))
+            except DecodeError as error:
+                self.close(f"not frames: {error}")
+                return
             now = trio.current_time()
             if payloads:
                 self.last_frame_at = now

@@ -176,8 +176,6 @@ class Link:
 
         try:
             return await connection.run(handle)
-        except DecodeError as error:
-            return f"not frames: {error}"
         finally:
             scope.cancel()
 

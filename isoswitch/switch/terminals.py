@@ -93,8 +93,6 @@ class Listener:
         self._connections.add(connection)
         try:
             reason = await connection.run(session.handle)
-        except DecodeError as error:
-            reason = f"not frames: {error}"
         except Exception:
             # The edge of a connection: a fault of ours ends this one and no other.
             log.exception("connection_failed", listener=self.settings.name, peer=peer)

@@ -73,9 +73,7 @@ async def test_the_same_key_with_another_amount_is_refused(world: World) -> None
     terminal = world.terminals["TERM0001"]
     request = a_purchase(terminal)
     await terminal.pay(request)
-    other = terminal.build_from(
-        replace(request.transaction, amount=Money(9999, "978"))
-    )
+    other = terminal.build_from(replace(request.transaction, amount=Money(9999, "978")))
     answer = await terminal.exchange(other)
     assert answer is not None
     assert answer.outcome.code is ResponseCode.DUPLICATE_TRANSACTION
@@ -155,9 +153,7 @@ async def test_an_interactive_reversal_of_an_unknown_original_says_so(
     world: World,
 ) -> None:
     terminal = world.terminals["TERM0001"]
-    terminal.profile = replace(
-        terminal.profile, reversal_function=Function.REQUEST
-    )
+    terminal.profile = replace(terminal.profile, reversal_function=Function.REQUEST)
     answer = await terminal.exchange(terminal.build_reversal(a_purchase(terminal)))
     assert answer is not None
     assert answer.outcome.code is ResponseCode.ORIGINAL_NOT_FOUND
