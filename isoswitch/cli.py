@@ -53,7 +53,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", message=".*TripleDES.*")
     try:
         app()
-    except IsoswitchError as fault:
+    except (IsoswitchError, OSError) as fault:
         from isoswitch.commands.console import say_failure
 
         sys.exit(say_failure(fault))

@@ -48,10 +48,13 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def say_failure(fault: IsoswitchError) -> int:
+def say_failure(fault: IsoswitchError | OSError) -> int:
     """Print what went wrong and the fix; give the exit code."""
     console = stderr()
     text = str(fault)
+    if isinstance(fault, OSError):
+        # What the system refuses: a folder that cannot be written, a full disk.
+        text = f"{fault.strerror or fault}: {fault.filename or 'no file named'}"
     if text.startswith("error:"):
         # A configuration's problems come as a listing of their own.
         console.print(Text(text))

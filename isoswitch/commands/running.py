@@ -10,22 +10,21 @@ from isoswitch.codecs.canonical.errors import IsoswitchError
 
 
 def run_trio(main: Callable[[], Awaitable[None]]) -> None:
-    """Run an async program; a fault of ours comes out of all nurseries as itself."""
+    """Run an async program; what people can mend comes out of nurseries as itself."""
     try:
         trio.run(main)
     except BaseExceptionGroup as group:
-        fault = _first_fault(group)
-        if fault is None:
-            raise
-        raise fault from None
-
-
-def _first_fault(group: BaseExceptionGroup[BaseException]) -> IsoswitchError | None:
-    for error in group.exceptions:
-        if isinstance(error, IsoswitchError):
-            return error
-        if isinstance(error, BaseExceptionGroup):
-            found = _first_fault(error)
+        for kind in (KeyboardInterrupt, IsoswitchError, OSError):
+            found = _first(group, kind)
             if found is not None:
-                return found
-    return None
+                raise found from None
+        raise
+
+
+def _first(
+    group: BaseExceptionGroup[BaseException], kind: type[BaseException]
+) -> BaseException | None:
+    matching = group.subgroup(kind)
+    while isinstance(matching, BaseExceptionGroup):
+        matching = matching.exceptions[0]
+    return matching

@@ -49,34 +49,43 @@ def ensure(loaded: LoadedNetwork) -> list[str]:
     made = [str(path) for path in _ensure_certificates(loaded)]
     shared = list(_shared_plans(loaded))
     keyring_path = loaded.file(simulators.keyring)
-    new_values = _ensure_keyring(keyring_path, shared)
-    if new_values:
-        made.append(f"{keyring_path}: {new_values} test keys")
-    keyring = read_keyring(keyring_path)
-    plans = [*_own_plans(switch_settings(loaded)), *shared]
-    new_keys = _ensure_keys(loaded, plans, shared, keyring)
+    values = _read_values(keyring_path)
+    drawn = {plan.name: _draw_value(plan) for plan in shared if plan.name not in values}
+    values |= drawn
+    new_keys = _ensure_keys(loaded, shared, Keyring(values))
+    lost = sorted(drawn.keys() - set(new_keys))
+    if lost:
+        raise Failure(
+            f"{keyring_path} lacks {len(lost)} keys that the token has, "
+            f"such as {lost[0]}",
+            fix=_fresh_start(loaded),
+        )
+    if drawn:
+        write_keyring(keyring_path, values)
+        made.append(f"{simulators.keyring}: {len(drawn)} test keys")
     if new_keys:
-        keys_file = loaded.file(loaded.network.hsm.keys_file)
+        keys_file = loaded.network.hsm.keys_file
         made.append(f"{keys_file}: {len(new_keys)} keys, under the token's own")
     return made
 
 
 def _ensure_keys(
-    loaded: LoadedNetwork,
-    plans: Sequence[KeyPlan],
-    shared: Sequence[KeyPlan],
-    keyring: Keyring,
+    loaded: LoadedNetwork, shared: Sequence[KeyPlan], keyring: Keyring
 ) -> list[str]:
     """Make the token and the keys that are missing; give the names of these."""
+    plans = [*_own_plans(switch_settings(loaded)), *shared]
     values = {plan.name: keyring.get_key(plan.name).value for plan in shared}
     try:
         return provision(hsmd_settings(loaded), plans, test_values=values)
     except HsmError as fault:
-        folder = loaded.file(loaded.network.hsm.keys_file).parent
         raise Failure(
-            f"the token does not open: {fault}",
-            fix=f"rm -r {folder} && isoswitch setup (new token, new keys, empty store)",
+            f"the token does not open: {fault}", fix=_fresh_start(loaded)
         ) from None
+
+
+def _fresh_start(loaded: LoadedNetwork) -> str:
+    folder = loaded.file(loaded.network.hsm.keys_file).parent
+    return f"rm -r {folder} && isoswitch setup (new token, new keys, empty store)"
 
 
 def _own_plans(settings: SwitchSettings) -> tuple[KeyPlan, ...]:
@@ -127,20 +136,19 @@ def _mac_plan(name: str, mac: str) -> KeyPlan:
     )
 
 
-def _ensure_keyring(path: Path, plans: list[KeyPlan]) -> int:
-    """Add random values for the keys that the keyring lacks; give their number."""
-    values: dict[str, str] = {}
-    if path.exists():
-        read_keyring(path)
-        values = json.loads(path.read_bytes())
-    missing = [plan for plan in plans if plan.name not in values]
-    if missing:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for plan in missing:
-            prefix = "aes:" if plan.algorithm is Algorithm.AES else ""
-            values[plan.name] = prefix + random_value(plan).reveal().hex()
-        write_keyring(path, values)
-    return len(missing)
+def _read_values(path: Path) -> dict[str, str]:
+    """Read the keyring as it is written, for adding to it; nothing when absent."""
+    if not path.exists():
+        return {}
+    read_keyring(path)
+    values: dict[str, str] = json.loads(path.read_bytes())
+    return values
+
+
+def _draw_value(plan: KeyPlan) -> str:
+    """Draw a random test key, in the form of the keyring."""
+    prefix = "aes:" if plan.algorithm is Algorithm.AES else ""
+    return prefix + random_value(plan).reveal().hex()
 
 
 def _ensure_certificates(loaded: LoadedNetwork) -> Iterator[Path]:
@@ -158,4 +166,4 @@ def _ensure_certificates(loaded: LoadedNetwork) -> Iterator[Path]:
         files = tls_files(loaded, tls)
         if not files.certificate.exists():
             TestAuthority(files.ca).sign(files, name, is_server=is_server)
-            yield files.certificate
+            yield tls.certificate

@@ -97,9 +97,9 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(msg)
 
 
-def marked_processes(mark: str) -> list[str]:
-    """Name the living processes that were started under a mark."""
-    found = []
+def marked_processes(mark: str) -> dict[int, str]:
+    """Give the living processes that were started under a mark, with their commands."""
+    found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             variables = (entry / "environ").read_bytes().split(b"\0")
@@ -107,7 +107,7 @@ def marked_processes(mark: str) -> list[str]:
         except OSError:
             continue
         if f"ISOSWITCH_TEST={mark}".encode() in variables and arguments:
-            found.append(arguments.replace(b"\0", b" ").decode())
+            found[int(entry.name)] = arguments.replace(b"\0", b" ").decode()
     return found
 
 
@@ -116,7 +116,7 @@ def wait_gone(mark: str) -> list[str]:
     deadline = time.monotonic() + PATIENCE_S
     while (left := marked_processes(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return left
+    return list(left.values())
 
 
 def command(arguments: tuple[str, ...]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -15,7 +16,14 @@ from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.keyring import read_keyring
 from isoswitch.simulators.leaks import card_secrets, find_clear, key_secrets
 from tests.hsm.softhsm import require_softhsm
-from tests.live.network import isoswitch, read_until, running, wait_gone, write_network
+from tests.live.network import (
+    isoswitch,
+    marked_processes,
+    read_until,
+    running,
+    wait_gone,
+    write_network,
+)
 
 pytestmark = pytest.mark.live
 
@@ -149,3 +157,35 @@ def test_a_broken_token_is_said_with_the_fix(folder: Path) -> None:
     assert done.stderr.startswith("error: ")
     assert "fix: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_lost_keyring_is_noticed_every_time(folder: Path) -> None:
+    isoswitch("setup", folder=folder)
+    (folder / "var/test-keys.json").unlink()
+    for _ in range(2):
+        done = isoswitch("setup", folder=folder)
+        assert done.returncode == 1
+        assert "lacks 12 keys that the token has" in done.stderr
+        assert "fix: rm -r " in done.stderr
+
+
+def test_a_store_that_is_none_is_said_with_the_fix(folder: Path) -> None:
+    isoswitch("setup", folder=folder)
+    (folder / "var/isoswitch.db").write_text("not a database")
+    done = isoswitch("up", "--no-trickle", folder=folder, mark=str(folder))
+    assert done.returncode == 1
+    assert "error: switch could not start: store" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert wait_gone(str(folder)) == []
+
+
+def test_a_network_starts_again_after_everything_was_killed(folder: Path) -> None:
+    mark = str(folder)
+    for _ in range(2):
+        with running(folder, "up", "--no-trickle", mark=mark) as network:
+            read_until(network, "Ctrl-C stops the network")
+            for pid in marked_processes(mark):
+                os.kill(pid, signal.SIGKILL)
+            network.wait(timeout=10)
+        assert wait_gone(mark) == []
+    assert isoswitch("verify", "journal", folder=folder).returncode == 0
