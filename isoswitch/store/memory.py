@@ -102,10 +102,10 @@ class MemoryStore:
         or not their unit is durable; nothing else of this store happens any more.
         """
         self._refusal = "the process has died"
-        died = outcome.Error(StoreUnavailable(self._refusal))
         lost = self._batch + self._queue
         self._batch, self._queue = [], []
         for waiter in lost:
+            died = outcome.Error(StoreUnavailable(self._refusal))
             trio.lowlevel.reschedule(waiter.task, died)
 
     async def aclose(self) -> None:
