@@ -228,7 +228,9 @@ class Terminal:
             rrn=profile.rrn_prefix + stan if profile.rrn_prefix else "",
             pan=card.pan,
             expiry=card.expiry,
-            amount=Money(amount_minor, profile.currency) if amount_minor else None,
+            amount=None
+            if kind is Kind.BALANCE_INQUIRY
+            else Money(amount_minor, profile.currency),
             transmitted_at=now,
             local_at=now.replace(tzinfo=None),
             entry_mode=EntryMode.CHIP,
