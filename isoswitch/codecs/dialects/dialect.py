@@ -504,6 +504,7 @@ class Dialect:
             kinds.get(message_class + key)
             or kinds.get("1" + key)
             or kinds.get(message_class + transaction_type)
+            or kinds.get("1" + transaction_type)
             or Kind.PURCHASE
         )
 
