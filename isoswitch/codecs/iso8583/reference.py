@@ -160,7 +160,8 @@ def is_expressible(field: FieldSpec) -> bool:
     counts_octets = field.encoding == "hex" and field.length_unit == "positions"
     counts_bytes = field.encoding == "bcd" and field.length_unit == "bytes"
     return not (
-        field.de > 128
+        # There, 65 is always the third bitmap.
+        field.de in {65, *range(129, 193)}
         or signed_packed
         or (field.length > 0 and (counts_octets or counts_bytes))
         or field.length > 4

@@ -153,12 +153,22 @@ _TABLE: Mapping[str, _Entry] = {
     "mastercard-ipm-ascii-like": _Entry(
         "1993", _ASCII_RAW, networks.MASTERCARD_IPM, "Mastercard clearing in ASCII"
     ),
+    "mastercard-ipm-hex-like": _Entry(
+        "1993",
+        replace(_ebcdic("cp500"), bitmap="hex-ascii"),
+        networks.MASTERCARD_IPM,
+        "Mastercard clearing with hexadecimal bitmaps",
+    ),
     "amex-gcag-like": _Entry(
         "1993", _ebcdic("cp037"), networks.AMEX_GCAG, "American Express"
     ),
     "base24-like": _Entry("1987", _ASCII, networks.BASE24, "BASE24 external message"),
     "postilion-like": _Entry("1987", _ASCII_RAW, networks.POSTILION, "Postilion"),
     "epoc-ebt-like": _Entry("1993", _ASCII, networks.EPOC_EBT, "US EBT"),
+    "ascii-host-like": _Entry(
+        "1987", _ASCII_RAW, networks.EXTENDED_HOST, "Processor host, extended DE 22"
+    ),
+    "termapp-like": _Entry("1993", _ASCII_RAW, networks.TERMAPP, "OpenISO terminals"),
     "way4-like": _Entry(
         "1993",
         replace(_BCD, length="bin", currency="bcd"),
@@ -178,6 +188,16 @@ ALIASES: Mapping[str, str] = {
     "amex-gcag": "amex-gcag-like",
     "base24": "base24-like",
     "postilion": "postilion-like",
+    "host-ascii-binbitmap-1987ext": "ascii-host-like",
+    "iso93-ebcdic1047": "iso93-ebcdic",
+    "mastercard-ipm-ascii": "mastercard-ipm-ascii-like",
+    "mastercard-ipm-ebcdic-hexbitmap": "mastercard-ipm-hex-like",
+    "moov-always-secondary": "iso87-ascii",
+    "moov-ascii-fixed128-bitmap": "iso87-ascii-128",
+    "moov-spec87ascii": "iso87-ascii-128",
+    "openiso-termapp-ascii": "iso93-ascii",
+    "openiso-termapp-binary": "termapp-like",
+    "pos-bcd-tpdu-ll": "iso87-bcd",
     "epoc-ebt-1993-ascii": "epoc-ebt-like",
     "way4-d8-1993": "way4-like",
 }

@@ -1,0 +1,1 @@
+"""Tests of isoswitch.codecs.iso8583."""
