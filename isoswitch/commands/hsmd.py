@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from isoswitch.hsm.logs import configure_logs
 from isoswitch.hsm.settings import HsmdSettings
 from isoswitch.hsm.supervisor import Supervisor
 
@@ -18,6 +19,7 @@ def run_hsmd(settings: HsmdSettings) -> None:
     ConfigError, HsmError
         Why it cannot start, in one sentence.
     """
+    configure_logs()
     ready_file = settings.ready_file
 
     def on_ready(keys_loaded: int) -> None:

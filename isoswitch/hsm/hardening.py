@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import resource
 import socket
 import struct
 
 import trio
+
+from isoswitch.codecs.canonical.errors import ConfigError
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
@@ -29,6 +32,24 @@ def harden_process() -> None:
             raise OSError(ctypes.get_errno(), "prctl refuses to harden the process")
     if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
         libc.mlockall(_MCL_CURRENT | _MCL_FUTURE)
+
+
+def drop_privileges(user: str) -> None:
+    """Become another user for good; for processes that root starts.
+
+    Raises
+    ------
+    ConfigError
+        There is no such user, or we may not become it.
+    """
+    try:
+        entry = pwd.getpwnam(user)
+        os.initgroups(user, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    except (KeyError, PermissionError):
+        msg = f"the crypto process cannot become user {user}; start it as root"
+        raise ConfigError(msg) from None
 
 
 def is_same_user(sock: trio.socket.SocketType) -> bool:

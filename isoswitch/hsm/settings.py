@@ -39,6 +39,7 @@ class HsmdSettings:
     the next ones the same name with a number. ``ready_file`` is written once all of
     them answer, and removed when they stop. A worker is replaced after it has made
     ``objects_max`` session objects, as SoftHSM never frees the last 230 bytes of one.
+    Started as root, workers become ``user``, who alone may connect to the sockets.
     """
 
     socket: Path
@@ -51,6 +52,8 @@ class HsmdSettings:
     commands_max: int = 16
     write_timeout_s: float = 5.0
     start_timeout_s: float = 20.0
+    stop_timeout_s: float = 5.0
+    user: str = ""
     objects_max: int = 1_000_000
 
     @property

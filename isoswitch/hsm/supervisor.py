@@ -9,6 +9,7 @@ them read the key file again.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -29,7 +30,6 @@ from isoswitch.hsm.worker import Orders, encode_orders
 _BACKLOG = 128
 _PAUSE_MIN_S = 0.05
 _PAUSE_MAX_S = 5.0
-_STOP_TIMEOUT_S = 5.0
 
 log = structlog.get_logger()
 
@@ -77,11 +77,11 @@ class _Worker:
         self.is_to_replace.set()
         await self.process.wait()
 
-    async def stop(self) -> None:
+    async def stop(self, timeout_s: float) -> None:
         """Let it answer what it has read, and end it."""
         with trio.CancelScope(shield=True):
             self.process.terminate()
-            with trio.move_on_after(_STOP_TIMEOUT_S):
+            with trio.move_on_after(timeout_s):
                 await self.process.wait()
             if self.process.returncode is None:
                 self.process.kill()
@@ -112,7 +112,10 @@ class Supervisor:
         """
         with ungrouped(), ExitStack() as stack:
             sockets = self._settings.sockets
-            listeners = [stack.enter_context(_listening(path)) for path in sockets]
+            listeners = [
+                stack.enter_context(_listening(path, self._settings.user))
+                for path in sockets
+            ]
             async with trio.open_nursery() as nursery:
                 for token, listener in enumerate(listeners):
                     await nursery.start(self._keep, token, listener)
@@ -148,11 +151,11 @@ class Supervisor:
                     await worker.is_to_replace.wait()
                     replacement = await self._replace(token, listener, nursery)
                     self._workers[token] = replacement
-                    await worker.stop()
+                    await worker.stop(self._settings.stop_timeout_s)
                     worker = replacement
             finally:
                 if token in self._workers:
-                    await self._workers[token].stop()
+                    await self._workers[token].stop(self._settings.stop_timeout_s)
 
     async def _replace(
         self, token: int, listener: socket.socket, nursery: trio.Nursery
@@ -190,17 +193,17 @@ class Supervisor:
             with trio.fail_after(self._settings.start_timeout_s):
                 await worker.begin(orders)
         except trio.TooSlowError:
-            await worker.stop()
+            await worker.stop(self._settings.stop_timeout_s)
             raise HsmUnavailable("the crypto worker does not start in time") from None
         except BaseException:
-            await worker.stop()
+            await worker.stop(self._settings.stop_timeout_s)
             raise
         nursery.start_soon(worker.watch)
         return worker
 
 
 @contextmanager
-def _listening(path: Path) -> Iterator[socket.socket]:
+def _listening(path: Path, user: str) -> Iterator[socket.socket]:
     """Listen on a unix socket of mode 0600, still under another name.
 
     Clients take the name for readiness, so it appears when workers are ready.
@@ -218,8 +221,10 @@ def _listening(path: Path) -> Iterator[socket.socket]:
         previous = os.umask(0o177)
         try:
             listener.bind(os.fspath(partial))
-        except OSError as fault:
-            msg = f"cannot listen on {path}: {fault.strerror or fault}"
+            if user:
+                shutil.chown(partial, user)
+        except (OSError, LookupError) as fault:
+            msg = f"cannot listen on {path}: {getattr(fault, 'strerror', '') or fault}"
             raise ConfigError(msg) from None
         finally:
             os.umask(previous)

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 import trio
 
 from isoswitch.codecs.canonical.errors import ConfigError, HsmError
 from isoswitch.hsm.daemon import Daemon
-from isoswitch.hsm.hardening import harden_process
+from isoswitch.hsm.hardening import drop_privileges, harden_process
+from isoswitch.hsm.logs import configure_logs
 from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
 from isoswitch.hsm.settings import HsmdSettings
 from isoswitch.hsm.token import open_engine, open_service
@@ -59,8 +59,11 @@ async def work(orders: Orders) -> None:
     ConfigError, HsmError
         Why it cannot start.
     """
-    harden_process()
     settings = orders.settings
+    if settings.user:
+        drop_privileges(settings.user)
+    # Changing the user would make the process dumpable again, so this comes after.
+    harden_process()
     engine = open_engine(settings.tokens[orders.token])
     service = open_service(engine, settings.keys_file, settings.environment)
     worn_out = trio.Event()
@@ -81,7 +84,7 @@ def main() -> int:
     """Run a worker; the supervisor's ``python -m`` entry."""
     # An interrupt from the keyboard is the supervisor's to act on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    configure_logs()
     try:
         trio.run(work, decode_orders(_read_line(_STDIN)))
     except (ConfigError, HsmError) as fault:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,10 +18,14 @@ from isoswitch.codecs.canonical.errors import (
     VerificationFailed,
 )
 from isoswitch.codecs.canonical.secrets import KeyValue, Pan, Pin, PinBlock
-from isoswitch.hsm.engine import Algorithm, Use
-from isoswitch.hsm.functions import pin
+from isoswitch.hsm.engine import Algorithm, Handle, Use
+from isoswitch.hsm.functions import mac, pin
 from isoswitch.hsm.functions.key import Key
+from isoswitch.hsm.functions.mac import MacAlgorithm, MacKey
 from isoswitch.hsm.functions.pin import PinFormat, PinKey
+from isoswitch.hsm.keys import State
+from isoswitch.hsm.keytable import KeyTable, form_record
+from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.local import LocalHsm
 from isoswitch.hsm.port import (
     AnyCommand,
@@ -36,7 +42,8 @@ from isoswitch.hsm.port import (
 )
 from isoswitch.hsm.service import CryptoService
 from isoswitch.hsm.software import SoftwareEngine
-from tests.hsm.softhsm import AES_KEY, OTHER_TDES_KEY, PAN, PLANS, TDES_KEY
+from isoswitch.hsm.vault import Vault
+from tests.hsm.softhsm import AES_KEY, OTHER_TDES_KEY, PAN, PLANS, TDES_KEY, VALUES
 
 BOTH = frozenset({Use.ENCRYPT, Use.DECRYPT})
 
@@ -140,6 +147,36 @@ def test_a_block_that_is_not_valid_says_nothing_but_that(
     with pytest.raises(PinBlockInvalid) as caught:
         service.execute([translation(**changes)])
     assert str(caught.value) == "the PIN block is not valid"
+
+
+class CountingEngine(SoftwareEngine):
+    """An engine that counts how often the cipher runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def ecb(self, handle: Handle, data: bytes, *, decrypt: bool = False) -> bytes:
+        self.calls += 1
+        return super().ecb(handle, data, decrypt=decrypt)
+
+
+@pytest.mark.parametrize("block", [bytes(8), b"", bytes(range(8))])
+def test_a_block_that_is_not_valid_costs_what_a_valid_one_costs(block: bytes) -> None:
+    engine = CountingEngine()
+    vault = Vault.of_value(engine, VALUES["store/hash"])
+    records = [
+        form_record(vault, plan, VALUES[plan.name], created="") for plan in PLANS
+    ]
+    service = CryptoService(KeyTable(vault, records), KnownAnswers(engine))
+    costs = []
+    for command in (translation(), translation(block=block)):
+        before = engine.calls
+        with suppress(PinBlockInvalid):
+            service.execute([command])
+        costs.append(engine.calls - before)
+    # A block of another length is refused by its length, which is no secret.
+    assert costs == ([2, 2] if block else [2, 1])
 
 
 @pytest.mark.parametrize(
@@ -291,6 +328,30 @@ def test_loaded_keys_are_listed_without_values(service: CryptoService) -> None:
         "state": "active",
         "kcv": "08D7B4",
     }
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.RETIRED])
+def test_a_partner_may_still_use_the_other_key_of_a_change(state: State) -> None:
+    vault = Vault.of_value(SoftwareEngine(), VALUES["store/hash"])
+    other = msgspec.structs.replace(PLANS[1], version=2)
+    records = [
+        form_record(vault, PLANS[1], TDES_KEY, created=""),
+        msgspec.structs.replace(
+            form_record(vault, other, OTHER_TDES_KEY, created=""), state=state
+        ),
+    ]
+    service = CryptoService(KeyTable(vault, records), KnownAnswers(vault.engine))
+    (own,) = service.execute([GenerateMac(key="t/tak", data=b"data")])
+    theirs = mac.generate(
+        MacKey.load(
+            SoftwareEngine(), OTHER_TDES_KEY, Algorithm.TDES, MacAlgorithm.ALG3
+        ),
+        b"data",
+    )
+    for received in (own, theirs):
+        service.execute([VerifyMac(key="t/tak", data=b"data", mac=received)])
+    with pytest.raises(MacMismatch):
+        service.execute([VerifyMac(key="t/tak", data=b"data", mac=bytes(8))])
 
 
 def test_commands_print_without_their_values() -> None:

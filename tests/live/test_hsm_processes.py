@@ -247,7 +247,7 @@ async def steady_load(hsm: HsmClient, answered: list[int]) -> None:
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait for something that other processes do, and that nothing announces."""
     with trio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 there is no event to wait for
+        while not condition():
             await trio.sleep(0.01)
 
 
