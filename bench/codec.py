@@ -128,7 +128,7 @@ def _hostile(codec: Codec, raw: bytes) -> Contestants:
     }
 
     def decode_rare() -> object:
-        cold._by_head._sightings.clear()  # every bitmap is a new one
+        cold.forget()
         return cold.decode(raw)
 
     return {

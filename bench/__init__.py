@@ -1,0 +1,1 @@
+"""Measures isoswitch beside its baselines; ``python -m bench`` runs everything."""

@@ -1,0 +1,165 @@
+"""The network of the benchmark: its configuration, keys and purchases.
+
+Fifty terminals with keys of their own, one issuer, ISO 8583:1987 in ASCII on both
+sides. Terminals authenticate with X9.19 MACs and the issuer with AES-CMACs; PIN blocks
+are under two-key triple DES. Both stacks read the same configuration and keyring and
+work with the same SoftHSM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.codec import ICC
+from bench.crypto import AesMac, RetailMac
+from isoswitch.codecs.canonical.codes import EntryMode, Function, Kind, PinEntry
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.secrets import Secret, Track2
+from isoswitch.codecs.canonical.transaction import Transaction
+from isoswitch.codecs.dialects.dialect import LegNumbers
+from isoswitch.codecs.dialects.registry import get_dialect
+from isoswitch.commands.setup import ensure
+from isoswitch.config.load import LoadedNetwork, load_network
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.keyring import Keyring, read_keyring
+from isoswitch.simulators.terminal_crypto import encrypt_pin
+
+DIALECT = "iso87-ascii"
+ISSUER = "north"
+CARD = "visa-ok"
+MERCHANT = "KIOSK0000000001"
+TERMINALS = tuple(f"TERM{number:04}" for number in range(1, 51))
+
+MacMaker = Callable[[bytes], bytes]
+
+_HEAD = """
+[switch]
+node = "bench"
+acquirer_id = "10001"
+country = "276"
+currency = "978"
+[timers]
+terminal_s = 30.0
+switch_s = 15.0
+issuer_s = 10.0
+[store]
+path = "store.db"
+[log]
+path = "switch.log"
+[hsm]
+environment = "test"
+socket = "hsmd.sock"
+keys_file = "keys.json"
+[[hsm.tokens]]
+label = "bench"
+pin_file = "token.pin"
+softhsm_conf = "softhsm2.conf"
+[endpoints.north]
+dialect = "iso87-ascii"
+framing = "bin2"
+zpk = "north/zpk"
+zak = "north/zak"
+port = {issuer_port}
+[listeners.ascii]
+dialect = "iso87-ascii"
+framing = "bin2"
+port = {port}
+[merchants.KIOSK0000000001]
+name = "Kiosk by the station"
+mcc = "5994"
+[bins]
+476173 = {{ primary = "north" }}
+[simulators]
+keyring = "test-keys.json"
+[simulators.issuers.north]
+mac = "aes-cmac"
+"""
+_TERMINAL = """
+[terminals.{name}]
+merchant = "KIOSK0000000001"
+listener = "ascii"
+tpk = "terminal/{lower}/tpk"
+tak = "terminal/{lower}/tak"
+"""
+
+
+def make_network(folder: Path, *, port: int, issuer_port: int) -> LoadedNetwork:
+    """Write the configuration into a folder and make its token and keys."""
+    text = _HEAD.format(port=port, issuer_port=issuer_port)
+    text += "".join(_TERMINAL.format(name=t, lower=t.lower()) for t in TERMINALS)
+    path = folder / "network.toml"
+    path.write_text(text, encoding="utf-8")
+    loaded = load_network(path)
+    ensure(loaded)
+    return loaded
+
+
+def keyring_of(loaded: LoadedNetwork) -> Keyring:
+    """Read the keys that the ends share with both stacks."""
+    assert loaded.network.simulators is not None, "written above"
+    return read_keyring(loaded.file(loaded.network.simulators.keyring))
+
+
+def mac_maker(keyring: Keyring, name: str) -> MacMaker:
+    """Give what makes the MACs of a named key."""
+    key = keyring.get_key(name)
+    kind = AesMac if key.cipher is Algorithm.AES else RetailMac
+    return kind(key.value.reveal())
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """One pre-encoded request, framed and authenticated."""
+
+    terminal: int
+    stan: bytes
+    frame: bytes
+
+
+def purchases(keyring: Keyring, *, first_stan: int, count: int) -> Iterator[Purchase]:
+    """Make purchases with distinct trace numbers, one terminal after the other."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    templates = [_template(keyring, name, now) for name in TERMINALS]
+    for number in range(count):
+        terminal = number % len(TERMINALS)
+        head, tail, make_mac = templates[terminal]
+        stan = b"%06d" % (first_stan + number)
+        covered = head + stan + tail
+        raw = covered + make_mac(covered).hex().upper().encode()
+        yield Purchase(terminal, stan, len(raw).to_bytes(2) + raw)
+
+
+def _template(
+    keyring: Keyring, terminal_id: str, now: datetime
+) -> tuple[bytes, bytes, MacMaker]:
+    """Give what the MAC covers before and after the trace number."""
+    card = get_card(CARD)
+    prefix = f"terminal/{terminal_id.lower()}"
+    transaction = Transaction(
+        kind=Kind.PURCHASE,
+        function=Function.REQUEST,
+        stan="000000",
+        pan=card.pan,
+        track2=Track2(f"{card.pan.reveal()}={card.expiry}2011212120531"),
+        expiry=card.expiry,
+        amount=Money(1250, "978"),
+        transmitted_at=now,
+        local_at=now.replace(tzinfo=None),
+        entry_mode=EntryMode.CHIP,
+        pin_entry=PinEntry.CAPABLE,
+        mcc="5994",
+        terminal_id=terminal_id,
+        merchant_id=MERCHANT,
+        merchant_name="Kiosk by the station",
+        pin_block=encrypt_pin(keyring.get_key(f"{prefix}/tpk"), card.pin, card.pan),
+        emv=Secret(bytes.fromhex(ICC)),
+    )
+    leg = LegNumbers(stan="000000", rrn="", transmitted_at=now, acquirer_id="")
+    message = get_dialect(DIALECT).to_request(transaction, leg, mac=True)
+    covered = message.raw[: message.offset(64)]
+    at = message.offset(11)
+    return covered[:at], covered[at + 6 :], mac_maker(keyring, f"{prefix}/tak")

@@ -1,0 +1,85 @@
+"""The processes of a measurement; none of them outlives it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+PATIENCE_S = 30.0
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+Address = int | Path
+"""A port on the loopback interface, or the path of a unix socket."""
+
+
+@contextmanager
+def running(
+    *arguments: str, opens: Address, output: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``python -m`` with these arguments while the block lasts.
+
+    Raises
+    ------
+    RuntimeError
+        It ended, or did not open its address in time; quotes what it said last.
+    """
+    with output.open("ab") as said, _start(arguments, said) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while not _answers(opens):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    last = output.read_text(errors="replace")[-2000:]
+                    msg = f"{' '.join(arguments)} did not start:\n{last}"
+                    raise RuntimeError(msg)
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports that nobody uses; all at once, so that they differ."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _start(arguments: tuple[str, ...], said: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=said,  # type: ignore[arg-type]
+        stderr=subprocess.STDOUT,
+        preexec_fn=_die_with_parent,
+    )
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == 1:
+        os._exit(1)
+
+
+def _answers(address: Address) -> bool:
+    is_path = isinstance(address, Path)
+    with socket.socket(socket.AF_UNIX if is_path else socket.AF_INET) as probe:
+        try:
+            probe.connect(str(address) if is_path else ("127.0.0.1", address))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,206 @@
+"""A full purchase through the real stack, beside the obvious one on the same work.
+
+Each purchase has 4 MACs, a PIN translation, 2 durable commits and 4 logged legs. The
+stacks run side by side on one issuer; only one of them is loaded at a time, in turn,
+so that both see the same machine. Ratios are medians of the ratios of neighbours.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.cpu import with_children
+from bench.load import Orders, Result
+from bench.network import make_network
+from bench.processes import free_ports, running
+
+FOLDER = Path("var/bench")
+REAL = "purchase: isoswitch"
+OBVIOUS = "purchase: obvious stack"
+RATIO_GOAL = 1.5
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A running stack: where it listens, and its processes by what they do."""
+
+    port: int
+    pids: Mapping[str, list[int]]
+
+
+class Payer:
+    """Runs load generators against stacks, each with trace numbers of its own."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self._next_stan = 1
+
+    def pay(
+        self, stack: Stack, *, seconds: float, rate: float = 0.0, in_flight: int = 4
+    ) -> Result:
+        """Load a stack and give what was measured.
+
+        Raises
+        ------
+        RuntimeError
+            A purchase was not approved, not answered, or answered with a wrong MAC.
+        """
+        orders = Orders(
+            config=str(self._config),
+            port=stack.port,
+            first_stan=self._next_stan,
+            warm_up_s=min(1.0, seconds / 4),
+            measure_s=seconds,
+            rate=rate,
+            in_flight=in_flight,
+            pids=dict(stack.pids),
+        )
+        done = subprocess.run(
+            [
+                *(sys.executable, "-W", "ignore", "-m", "bench.load"),
+                msgspec.json.encode(orders).decode(),
+            ],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        result = msgspec.json.decode(done.stdout, type=Result)
+        self._next_stan = result.next_stan
+        if result.wrong or result.unanswered:
+            msg = f"{result.wrong} wrong answers, {result.unanswered} missing"
+            raise RuntimeError(msg)
+        return result
+
+
+def run(quick: bool) -> list[Row]:
+    """Measure and give the rows of the table."""
+    rounds, seconds = (3, 3.0) if quick else (7, 8.0)
+    with stacks() as (real, obvious, payer):
+        closed: dict[str, list[Result]] = {REAL: [], OBVIOUS: []}
+        for _ in range(rounds):
+            closed[OBVIOUS].append(payer.pay(obvious, seconds=seconds))
+            closed[REAL].append(payer.pay(real, seconds=seconds))
+        peak = statistics.median(map(_per_second, closed[OBVIOUS]))
+        rate = float(round(peak / 2, -2))
+        opened: dict[str, list[Result]] = {REAL: [], OBVIOUS: []}
+        for _ in range(1 if quick else 3):
+            opened[OBVIOUS].append(payer.pay(obvious, seconds=seconds, rate=rate))
+            opened[REAL].append(payer.pay(real, seconds=seconds, rate=rate))
+    return [
+        *_closed_rows(closed[REAL], closed[OBVIOUS]),
+        *_open_rows(opened[REAL], opened[OBVIOUS], rate),
+    ]
+
+
+@contextmanager
+def stacks() -> Iterator[tuple[Stack, Stack, Payer]]:
+    """Run issuer, real and obvious stack in a folder of their own."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER, prefix="run-") as name:
+        folder = Path(name).resolve()
+        port, obvious_port, issuer_port = free_ports(3)
+        loaded = make_network(folder, port=port, issuer_port=issuer_port)
+        config = str(loaded.path)
+        output = folder / "output"
+        with (
+            running("bench.issuer", config, opens=issuer_port, output=output),
+            running(
+                *("isoswitch", "hsmd", "--config", config),
+                opens=loaded.file(loaded.network.hsm.socket),
+                output=output,
+            ) as hsmd,
+            running(
+                *("isoswitch", "serve", "--config", config),
+                opens=port,
+                output=output,
+            ) as switch,
+            running(
+                *("bench.obvious", config, str(obvious_port)),
+                opens=obvious_port,
+                output=output,
+            ) as obvious,
+        ):
+            yield (
+                Stack(
+                    port=port,
+                    pids={"switch": [switch.pid], "crypto": with_children(hsmd.pid)},
+                ),
+                Stack(port=obvious_port, pids={"all": [obvious.pid]}),
+                Payer(loaded.path),
+            )
+
+
+def _closed_rows(real: Sequence[Result], obvious: Sequence[Result]) -> list[Row]:
+    by_speed = statistics.median(
+        _per_second(ours) / _per_second(theirs)
+        for ours, theirs in zip(real, obvious, strict=True)
+    )
+    by_cpu = statistics.median(
+        _cpu_us(theirs) / _cpu_us(ours)
+        for ours, theirs in zip(real, obvious, strict=True)
+    )
+    goal = f">= {RATIO_GOAL}x"
+    return [
+        _row(OBVIOUS, obvious),
+        _row(REAL, real, baseline=OBVIOUS, ratio=by_speed, goal=goal),
+        _row("purchase: CPU of both processes", real, baseline=OBVIOUS, ratio=by_cpu),
+        _row("purchase: CPU of the switch process", real, part="switch"),
+        _row("purchase: CPU of the crypto process", real, part="crypto"),
+    ]
+
+
+def _open_rows(
+    real: Sequence[Result], obvious: Sequence[Result], rate: float
+) -> list[Row]:
+    label = f"open loop at {rate:g}/s"
+    theirs = _row(f"{OBVIOUS}, {label}", obvious)
+    ours = _row(f"{REAL}, {label}", real, baseline=theirs["name"], goal="p99 < 50 ms")
+    ours["ratio"] = round(theirs["p99_ms"] / ours["p99_ms"], 2)
+    return [theirs, ours]
+
+
+def _row(
+    name: str,
+    results: Sequence[Result],
+    *,
+    part: str = "",
+    baseline: str = "",
+    ratio: float | None = None,
+    goal: str = "",
+) -> Row:
+    return {
+        "name": name,
+        "cpu_us": round(statistics.median(_cpu_us(r, part) for r in results), 1),
+        "per_second": round(statistics.median(map(_per_second, results))),
+        "p50_ms": round(statistics.median(r.p50_ms for r in results), 2),
+        "p99_ms": round(statistics.median(r.p99_ms for r in results), 2),
+        "baseline": baseline,
+        "ratio": None if ratio is None else round(ratio, 2),
+        "goal": goal,
+    }
+
+
+def _per_second(result: Result) -> float:
+    return result.count / result.seconds
+
+
+def _cpu_us(result: Result, part: str = "") -> float:
+    """Give the CPU time of a purchase, in one kind of process or in all."""
+    seconds = result.cpu_s[part] if part else sum(result.cpu_s.values())
+    return seconds / result.count * 1e6
+
+
+if __name__ == "__main__":
+    for measured_row in run(quick="--quick" in sys.argv):
+        print(measured_row)
