@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from isoswitch.codecs.canonical.errors import DecodeError
-from isoswitch.codecs.canonical.secrets import Pan, Track2
-from isoswitch.codecs.dialects.edition import Values
+from isoswitch.codecs.canonical.secrets import Pan, Secret, Track2
+from isoswitch.codecs.dialects.edition import FieldValue, Values
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.codecs.iso8583.spec import FieldSpec
+
+ChipForm = Literal["bare", "dataset", "hexadecimal"]
+"""DE 55: the TLV objects, a dataset around them, or their hexadecimal characters."""
+
+# The identifier of the dataset that holds chip data; two bytes of length follow.
+_CHIP_DATASET: Final = 0x01
 
 # Charsets of DE 43 that hold more than ASCII, where positions are bytes.
 _WIDE_CHARSETS: Final = frozenset({"gbk", "gb18030", "utf-8"})
@@ -40,6 +46,40 @@ def read_card(msg: Message, values: Values) -> tuple[Pan | None, Track2 | None, 
         raise DecodeError(
             "not a card number", field=str(de), offset=msg.offset(de)
         ) from None
+
+
+def chip_form(spec: FieldSpec, *, in_dataset: bool) -> ChipForm:
+    """Give the form of chip data in a layout whose DE 55 is this field."""
+    if spec.cls != "b":
+        return "hexadecimal"
+    return "dataset" if in_dataset else "bare"
+
+
+def read_chip(data: FieldValue | None, form: ChipForm) -> Secret[bytes] | None:
+    """Give the TLV objects of DE 55; a private use of it as text is no chip data.
+
+    Examples
+    --------
+    >>> read_chip(bytes.fromhex("0100039C0100"), "dataset").reveal().hex()
+    '9c0100'
+    """
+    if not data:
+        return None
+    if isinstance(data, bytes):
+        in_dataset = form == "dataset" and data[0] == _CHIP_DATASET
+        return Secret(data[3:] if in_dataset else data)
+    try:
+        return Secret(bytes.fromhex(data))
+    except ValueError:
+        return None
+
+
+def write_chip(emv: Secret[bytes], form: ChipForm) -> FieldValue:
+    """Give DE 55 of TLV objects."""
+    data = emv.reveal()
+    if form == "dataset":
+        return bytes([_CHIP_DATASET]) + len(data).to_bytes(2) + data
+    return data.hex().upper() if form == "hexadecimal" else data
 
 
 def fit_name(name: str, spec: FieldSpec) -> str:

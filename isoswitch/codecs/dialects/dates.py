@@ -31,18 +31,20 @@ def resolve_month_day(
     datetime.datetime(2026, 12, 31, 23, 59, 58)
     """
     month, day = int(text[:2]), int(text[2:4])
-    year = reference.year
-    # The sure way first: within five months of the reference no other year is nearer.
-    if -5 <= month - reference.month <= 5:
-        return datetime(year, month, day, hour, minute, second, tzinfo=reference.tzinfo)
+    year, zone = reference.year, reference.tzinfo
+    months_ahead = month - reference.month
+    # Only a distance of about six months leaves a doubt which year is nearer.
+    if abs(months_ahead) != 6:
+        year += (months_ahead < -6) - (months_ahead > 6)
+        return datetime(year, month, day, hour, minute, second, tzinfo=zone)
     nearest = min(
         (
-            datetime(near, month, day, hour, minute, second, tzinfo=reference.tzinfo)
+            datetime(near, month, day, hour, minute, second, tzinfo=zone)
             for near in (year - 1, year, year + 1)
             if (month, day) != (2, 29) or _is_leap(near)
         ),
         key=lambda candidate: abs(candidate - reference),
-        default=datetime.max.replace(tzinfo=reference.tzinfo),
+        default=datetime.max.replace(tzinfo=zone),
     )
     if abs(nearest - reference) > _REACH:
         msg = "no such date near the reference"

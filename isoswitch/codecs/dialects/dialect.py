@@ -25,7 +25,7 @@ from isoswitch.codecs.canonical.codes import (
 )
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.canonical.money import Money
-from isoswitch.codecs.canonical.secrets import PinBlock, Secret
+from isoswitch.codecs.canonical.secrets import PinBlock
 from isoswitch.codecs.canonical.transaction import (
     OriginalData,
     Outcome,
@@ -36,7 +36,13 @@ from isoswitch.codecs.dialects.amounts import (
     CASH,
     LEDGER_BALANCE,
 )
-from isoswitch.codecs.dialects.card import fit_name, read_card
+from isoswitch.codecs.dialects.card import (
+    chip_form,
+    fit_name,
+    read_card,
+    read_chip,
+    write_chip,
+)
 from isoswitch.codecs.dialects.dates import format_transmission, parse_transmission
 from isoswitch.codecs.dialects.edition import (
     Edition,
@@ -72,9 +78,6 @@ _CARD_KINDS = _MONEY_KINDS | {
 
 # MTI classes in which DE 3 tells what is done: authorisation and financial.
 _MONEY_CLASSES = frozenset("12")
-
-# The identifier of the dataset that holds chip data, where DE 55 is made of datasets.
-_CHIP_DATASET: Final = 0x01
 
 _NOTHING: Mapping[int, FieldValue] = {}
 
@@ -116,8 +119,10 @@ class Dialect:
             for de, spec in codec.spec.fields.items()
             if de in {37, 38, 41, 42}
         }
-        # Layouts that keep DE 55 as text carry chip data in hexadecimal characters.
-        self._chip_is_text = codec.spec.fields[55].cls != "b"
+        self._track_is_packed = codec.spec.fields[35].encoding == "bcd"
+        self._chip_form = chip_form(
+            codec.spec.fields[55], in_dataset=edition.chip_in_dataset
+        )
         self._name = codec.spec.fields[43] if edition.has_merchant_name else None
 
     def __repr__(self) -> str:
@@ -186,7 +191,7 @@ class Dialect:
             merchant_id=(get(42) or "").rstrip(),
             merchant_name=self._merchant_name(values),
             pin_block=PinBlock(pin_block) if pin_block else None,
-            emv=self._read_chip(get(55)),
+            emv=read_chip(get(55), self._chip_form),
             approval_code=(get(38) or "").rstrip(),
             original=self._read_original(values, msg.mti, kind, reference),
             reversal_reason=reason,
@@ -238,7 +243,7 @@ class Dialect:
                 account, AVAILABLE_BALANCE, outcome.balance
             )
         if outcome.emv is not None:
-            fields[55] = self._write_chip(outcome.emv)
+            fields[55] = write_chip(outcome.emv, self._chip_form)
         fields.update(extra)
         return self._build(mti, fields, mac=mac)
 
@@ -351,7 +356,7 @@ class Dialect:
             )
             if additional
             else None,
-            emv=self._read_chip(get(55)),
+            emv=read_chip(get(55), self._chip_form),
         )
 
     def to_code(self, response: Message) -> ResponseCode:
@@ -511,24 +516,6 @@ class Dialect:
     def _merchant_name(self, values: Values) -> str:
         return "" if self._name is None else values.get(43, "").rstrip()
 
-    def _read_chip(self, data: FieldValue | None) -> Secret[bytes] | None:
-        if not data:
-            return None
-        if isinstance(data, bytes):
-            in_dataset = self.edition.chip_in_dataset and data[0] == _CHIP_DATASET
-            return Secret(data[3:] if in_dataset else data)
-        try:
-            return Secret(bytes.fromhex(data))
-        except ValueError:
-            # A private use of a reserved field is no chip data.
-            return None
-
-    def _write_chip(self, emv: Secret[bytes]) -> FieldValue:
-        data = emv.reveal()
-        if self.edition.chip_in_dataset:
-            return bytes([_CHIP_DATASET]) + len(data).to_bytes(2) + data
-        return data.hex().upper() if self._chip_is_text else data
-
     def _put_card(self, fields: Fields, txn: Transaction, *, undoes: bool) -> None:
         if txn.pan is not None:
             fields[2] = txn.pan.reveal()
@@ -537,11 +524,12 @@ class Dialect:
         if txn.card_sequence:
             fields[23] = txn.card_sequence
         if txn.emv is not None:
-            fields[55] = self._write_chip(txn.emv)
+            fields[55] = write_chip(txn.emv, self._chip_form)
         if undoes:
             return
         if txn.track2 is not None:
-            fields[35] = txn.track2.reveal()
+            track = txn.track2.reveal()
+            fields[35] = track.replace("=", "D") if self._track_is_packed else track
         if txn.pin_block is not None:
             fields[52] = txn.pin_block.reveal()
 

@@ -73,8 +73,10 @@ def test_what_is_no_date_is_refused(text: str) -> None:
 
 
 def test_a_leap_day_far_from_any_leap_year_is_refused() -> None:
-    with pytest.raises(ValueError, match="no such date near"):
-        parse_transmission("0229120000", reference=datetime(2026, 9, 1, tzinfo=UTC))
+    for month in range(1, 13):
+        now = datetime(2026, month, 1, tzinfo=UTC)
+        with pytest.raises(ValueError, match=r"no such date near|day is out of range"):
+            parse_transmission("0229120000", reference=now)
 
 
 @given(REFERENCES, WITHIN_HALF_A_YEAR)
