@@ -22,6 +22,7 @@ from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.config.model import Trickle
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.terminal import Terminal
+from isoswitch.switch.logs import configure_logs
 
 AMOUNT_MINOR_MIN = 100
 AMOUNT_MINOR_MAX = 9_999
@@ -61,6 +62,7 @@ async def run_trickle(loaded: LoadedNetwork, settings: Trickle) -> None:
     """Let the terminals pay at random moments; on SIGTERM each finishes its payment."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(configure_logs(None).run)
             stopping = trio.Event()
             terminals = [make_terminal(loaded, name) for name in settings.terminals]
             for terminal in terminals:
