@@ -189,3 +189,21 @@ def test_a_network_starts_again_after_everything_was_killed(folder: Path) -> Non
             network.wait(timeout=10)
         assert wait_gone(mark) == []
     assert isoswitch("verify", "journal", folder=folder).returncode == 0
+
+
+def test_a_tour_that_goes_another_way_fails_and_says_where(folder: Path) -> None:
+    """An issuer's own rule, from the configuration, refuses what the tour expects."""
+    path = folder / "network.toml"
+    rule = """[[simulators.issuers.north.rules]]
+name = "a bad day"
+when = { card = { op = "equals", value = "visa-ok" } }
+then = { code = "do_not_honour" }
+"""
+    path.write_text(path.read_text() + rule)
+    done = isoswitch("demo", "--json", folder=folder, mark=str(folder))
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert told[0]["ok"] is False
+    assert told[0]["said"] == "expected approved, got do_not_honour"
+    assert told[-1]["ok"] is False
+    assert told[-1]["findings"] == []
