@@ -24,7 +24,7 @@ def run_trio(main: Callable[[], Awaitable[None]]) -> None:
 def _first(
     group: BaseExceptionGroup[BaseException], kind: type[BaseException]
 ) -> BaseException | None:
-    matching = group.subgroup(kind)
+    matching: BaseException | None = group.subgroup(kind)
     while isinstance(matching, BaseExceptionGroup):
         matching = matching.exceptions[0]
     return matching

@@ -7,7 +7,7 @@ from pathlib import Path
 from isoswitch.commands.processes import check_ports_free
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import load_network
-from isoswitch.config.settings import bin_rows, switch_settings
+from isoswitch.config.settings import bin_rows, hsmd_settings, switch_settings
 from isoswitch.switch.process import run_switch
 
 
@@ -35,7 +35,7 @@ def serve(
             switch_settings(loaded),
             bins=bin_rows(network),
             store_path=store or loaded.file(network.store.path),
-            hsm_socket=loaded.file(network.hsm.socket),
+            hsm_sockets=hsmd_settings(loaded).sockets,
             log_path=log_path,
             log_level=network.log.level,
         )

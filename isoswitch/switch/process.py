@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import structlog
@@ -28,7 +28,7 @@ async def run_switch(
     *,
     bins: Iterable[BinRow],
     store_path: Path,
-    hsm_socket: Path,
+    hsm_sockets: Sequence[Path],
     log_path: Path | None = None,
     log_level: str = "info",
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -45,7 +45,7 @@ async def run_switch(
     writer = configure_logs(log_path, level=log_level)
     async with (
         trio.open_nursery() as nursery,
-        open_hsm(hsm_socket) as hsm,
+        open_hsm(*hsm_sockets) as hsm,
         open_sqlite_store(store_path) as store,
     ):
         nursery.start_soon(writer.run)

@@ -165,6 +165,7 @@ class Recorder:
             endpoint=original.endpoint,
             order_key=original.pan_hash,
             sealed=original.sealed,
+            reason=job.txn.reversal_reason,
         )
         await self._store.commit(
             UnitOfWork(

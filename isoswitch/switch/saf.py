@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 import trio
 
-from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.codes import ResponseCode, ReversalReason
 from isoswitch.codecs.canonical.errors import (
     DecodeError,
     EncodeError,
@@ -193,7 +193,8 @@ class Saf:
         (packed,) = await self._services.hsm.run(
             DecryptData(key=seal_key, data=item.entry.sealed)
         )
-        txn = unpack_reversal(packed)
+        reason = ReversalReason(item.entry.reason or ReversalReason.TIMEOUT)
+        txn = unpack_reversal(packed, reason=reason)
         original = txn.original
         assert original is not None, "a packed reversal names its original"
         numbers = LegNumbers(
@@ -220,7 +221,9 @@ class Saf:
             },
         )
         next_at = self._services.clock.now().timestamp() + self._pause_s(link, item)
-        update = SafUpdate(id=entry.id, attempts=entry.attempts, next_at=next_at)
+        update = SafUpdate(
+            id=entry.id, attempts=entry.attempts, next_at=next_at, reason=entry.reason
+        )
         await self._services.store.commit(
             UnitOfWork(records=(record,), saf_updates=(update,))
         )

@@ -168,3 +168,20 @@ async def test_the_same_trace_number_is_legal_on_another_terminal(
         assert belief.stan == "000001"
         assert belief.state is BeliefState.APPROVED
     assert len(world.issuers["north"].bookings.entries) == 2
+
+
+async def test_the_issuer_learns_why_a_transaction_was_undone(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    belief = await terminal.pay(a_purchase(terminal))
+    await terminal.reverse(belief)
+    silent = get_card("visa-silent")
+    await terminal.purchase(silent, 1250, pin=silent.pin)
+    await wait_delivered(world, "north")
+    await trio.sleep(10)
+    assert world.store is not None
+    reasons = [
+        each.record.body["message"].get("39")
+        for each in await world.store.records()
+        if each.record.kind is RecordKind.FORWARDED
+    ]
+    assert reasons == ["17", "68"]

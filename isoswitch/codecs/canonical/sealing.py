@@ -11,7 +11,13 @@ from datetime import datetime
 
 import msgspec
 
-from isoswitch.codecs.canonical.codes import EntryMode, Function, Kind, ResponseCode
+from isoswitch.codecs.canonical.codes import (
+    EntryMode,
+    Function,
+    Kind,
+    ResponseCode,
+    ReversalReason,
+)
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan, Secret
 from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
@@ -35,6 +41,7 @@ class _Material(msgspec.Struct, frozen=True, array_like=True):
     terminal_id: str
     merchant_id: str
     merchant_name: str
+    accounts: str
 
 
 class _StoredOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,11 +86,12 @@ def pack_reversal(
             terminal_id=txn.terminal_id,
             merchant_id=txn.merchant_id,
             merchant_name=txn.merchant_name,
+            accounts=txn.accounts,
         )
     )
 
 
-def unpack_reversal(packed: bytes) -> Transaction:
+def unpack_reversal(packed: bytes, *, reason: ReversalReason) -> Transaction:
     """Make the reversal advice that the packed leg calls for.
 
     It keeps the trace and reference numbers of the leg that it undoes.
@@ -107,6 +115,8 @@ def unpack_reversal(packed: bytes) -> Transaction:
         terminal_id=leg.terminal_id,
         merchant_id=leg.merchant_id,
         merchant_name=leg.merchant_name,
+        accounts=leg.accounts,
+        reversal_reason=reason,
         original=OriginalData(
             kind=Kind(leg.kind),
             mti=leg.mti,
