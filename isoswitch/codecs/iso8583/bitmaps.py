@@ -54,12 +54,10 @@ class Bitmaps:
         self._has_first_bit = [octet in high for octet in range(256)]
         self._goes_on = [True] * 256 if self._always else self._has_first_bit
 
-    def end(self, raw: bytes, pos: int) -> int:
-        """Where the maps that start at ``pos`` end; unchecked, IndexError if short."""
+    def end_of_three(self, raw: bytes, pos: int) -> int:
+        """Where the maps end when a third may follow; IndexError if short."""
         second = pos + self.width
-        if not self._goes_on[raw[pos]]:
-            return second
-        if self._third == "after-second" and self._has_first_bit[raw[second]]:
+        if self._has_first_bit[raw[second]]:
             return second + 2 * self.width
         return second + self.width
 

@@ -132,8 +132,7 @@ class Codec:
         self._body = self.bitmaps.ends(self.mti_end)
         self._mti_bytes = {mti: self._encode_mti(mti) for mti in KNOWN_MTIS}
         self._mtis = {octets: mti for mti, octets in self._mti_bytes.items()}
-        self._by_head = _LayoutCache()
-        self._by_numbers = _LayoutCache()
+        self.forget()
 
     @property
     def name(self) -> str:
@@ -152,7 +151,9 @@ class Codec:
         """
         layout, marks = None, []
         try:
-            pos = self._body[raw[self.mti_end]] or self.bitmaps.end(raw, self.mti_end)
+            pos = self._body[raw[self.mti_end]] or self.bitmaps.end_of_three(
+                raw, self.mti_end
+            )
             layout, _ = self._by_head.layouts[raw[:pos]]
             marks = [pos]
             for step in layout.steps:
@@ -162,8 +163,46 @@ class Codec:
         except FALLBACKS:
             pass
         if layout is not None:
-            self._explain(raw, layout, marks)
+            raise self._explain(raw, layout, marks)
         return self._decode_precisely(raw)
+
+    def salvage(self, raw: bytes) -> tuple[Message, DecodeError | None]:
+        """Read a message as far as it is good, and say what is wrong then.
+
+        The message holds the fields before the fault and is for showing only: its
+        bitmap still names the others.
+
+        Raises
+        ------
+        DecodeError
+            The type indicator or the bitmap is wrong already.
+
+        Examples
+        --------
+        >>> from isoswitch.codecs.iso8583.specs import get_codec
+        >>> codec = get_codec("iso87-ascii")
+        >>> message, fault = codec.salvage(b"08000020000000800000000001TERM")
+        >>> message.fields, str(fault)
+        ((11,), 'field 41, offset 26: message ends inside the field')
+        """
+        try:
+            return self.decode(raw), None
+        except DecodeError as fault:
+            if raw[: self.mti_end] not in self._mtis:
+                raise
+            numbers, pos = self.bitmaps.read(raw, self.mti_end)
+            order, marks = [], [pos]
+            for de in numbers:
+                if de not in self.fields:
+                    break
+                try:
+                    _, pos = self.fields[de].check(raw, pos)
+                except DecodeError:
+                    break
+                order.append(self.fields[de])
+                marks.append(pos)
+            layout = Layout(self, order, numbers[: len(order)])
+            return Message(layout, raw[:pos], marks), fault
 
     def build(self, mti: str, fields: Mapping[int, Value]) -> Message:
         """Encode a message.
@@ -184,6 +223,11 @@ class Codec:
             else:
                 return Message(layout, self._mti_bytes[mti] + bitmap + b"".join(body))
         return self._build_precisely(mti, fields)
+
+    def forget(self) -> None:
+        """Drop the layouts that traffic has taught; they come back by themselves."""
+        self._by_head = _LayoutCache()
+        self._by_numbers = _LayoutCache()
 
     def read_mti(self, raw: bytes) -> str:
         """The type indicator of a checked message."""
@@ -252,17 +296,17 @@ class Codec:
             self._by_head.note(head, layout, b"")
         return Message(layout, raw, marks)
 
-    def _explain(self, raw: bytes, layout: FusedLayout, marks: list[int]) -> None:
-        """Raise for a message the fast lane has refused, from where it was good."""
+    def _explain(
+        self, raw: bytes, layout: FusedLayout, marks: list[int]
+    ) -> DecodeError:
+        """Say why the fast lane has refused a message, from where it was good."""
         good = [mark for mark in marks if mark <= len(raw)]
-        if not good:
-            return
         ends = [place for place, field in enumerate(layout.order, 1) if field.prefix]
         pos = good[-1]
         for field in layout.order[[0, *ends][len(good) - 1] :]:
             _, pos = field.check(raw, pos)
-        if pos < len(raw):
-            raise DecodeError("bytes follow the last field", field="end", offset=pos)
+        assert pos < len(raw)
+        return DecodeError("bytes follow the last field", field="end", offset=pos)
 
     def _mti_error(self, raw: bytes) -> DecodeError:
         part = raw[: self.mti_end]

@@ -158,8 +158,9 @@ def put_of(group: Sequence[FieldCodec], classes: ByteClasses) -> Put:
         if first.lengths is not None:
             return _put_variable_text(first)
         mask = classes.mask(group)
-        if mask is not None:
-            return _put_text(group, mask, classes.table)
+        if mask is None:
+            return _put_each(group)
+        return _put_text(group, mask, classes.table)
     if first.lengths is None and isinstance(first, RawField):
         return _put_raw(group)
     if first.lengths is None and isinstance(first, PackedField):
@@ -472,6 +473,11 @@ def _writer(field: FieldCodec) -> Callable[[int], bytes]:
     return [field.lengths.write(size) for size in range(field.spec.max + 1)].__getitem__
 
 
+def _put_each(group: Sequence[FieldCodec]) -> Put:
+    puts = [_put_precise(field) for field in group]
+    return lambda values: b"".join(put(values) for put in puts)
+
+
 def _put_precise(field: FieldCodec) -> Put:
     de, put_value = field.de, field.put
 
@@ -487,14 +493,14 @@ def _take_of(group: Sequence[FieldCodec], charset: str) -> Take:
     if isinstance(first, PackedField):
         if first.lengths is None:
             return _take_packed(group)
-        return _take_precise(first) if first.counts_bytes else _take_counted(first)
+        return _take_each(group) if first.counts_bytes else _take_counted(first)
     if isinstance(first, RawField):
         return _take_raw(group)
     if isinstance(first, TextField) and first.charset == charset:
         return _take_text(group)
     if isinstance(first, HexField):
         return _take_hex
-    return _take_precise(first)
+    return _take_each(group)
 
 
 def _take_text(group: Sequence[FieldCodec]) -> Take:
@@ -548,9 +554,15 @@ def _take_counted(field: PackedField) -> Take:
     return take
 
 
-def _take_precise(field: FieldCodec) -> Take:
-    read = field.read
-    return lambda raw, text, nibbles, start, end: (read(raw, start, end),)
+def _take_each(group: Sequence[FieldCodec]) -> Take:
+    if len(group) == 1:
+        read = group[0].read
+        return lambda raw, text, nibbles, start, end: (read(raw, start, end),)
+    ends = list(accumulate(field.fixed_size for field in group))
+    rows = list(zip(group, [0, *ends], ends, strict=False))
+    return lambda raw, text, nibbles, start, end: [
+        field.read(raw, start + first, start + last) for field, first, last in rows
+    ]
 
 
 def _cutter(sizes: Sequence[int]) -> Callable[[Any], Sequence[Any]]:

@@ -87,7 +87,7 @@ def test_both_lanes_have_one_verdict(name: str) -> None:
     )
     def mutate(place: int, inserted: bytes, removed: int) -> None:
         mutant = raw[:place] + inserted + raw[place + removed :]
-        precise._by_head = codec_module._LayoutCache()
+        precise.forget()
         assert verdict(fused, mutant) == verdict(precise, mutant)
 
     mutate()
@@ -328,14 +328,120 @@ def test_encoding_length_and_unit_are_independent(
         assert codec.decode(message.raw).values() == {48: value}
 
 
+def one_field(fmt: str, **settings: str) -> Codec:
+    """A codec of a layout with DE 48 only."""
+    field = field_spec(48, "Any", fmt, **settings)  # type: ignore[arg-type]
+    spec = Spec(name="one", edition="1987", fields={48: field}, bitmap="raw")
+    return compile_spec(spec)
+
+
+HEAD_48 = b"0200" + bytes.fromhex("0000000000010000")
+
+
 @pytest.mark.parametrize(
-    "text", [b"0000", b"4a4a", b"\xff\xff"], ids=["not GBK", "GBK", "cut"]
+    ("fmt", "charset", "data", "offset"),
+    [
+        ("ans 2", "gbk", b"\xff\xff", 12),
+        ("ans 3", "gbk", b"a\xb3", 12),
+        ("ans 3", "gbk", b"ab\xb3", 14),
+        ("ans 2", "gbk", b"a\n", 12),
+        ("n 2", "gbk", b"1a", 12),
+        ("text 6", "utf-7", b"+AGE-x", 12),
+        ("text 3", "utf-8", b"\xed\xa0\x80", 12),
+    ],
 )
-def test_multi_byte_text_is_refused_or_means_the_same(text: bytes) -> None:
-    field = field_spec(48, "Any", "ans 2", encoding="gbk")
-    spec = Spec(name="any", edition="1987", fields={48: field}, bitmap="raw")
+def test_multi_byte_text_that_is_not_text_is_refused(
+    fmt: str, charset: str, data: bytes, offset: int
+) -> None:
+    with pytest.raises(DecodeError) as refused:
+        one_field(fmt, encoding=charset).decode(HEAD_48 + data)
+    assert (refused.value.field, refused.value.offset) == ("48", offset)
+
+
+@pytest.mark.parametrize(
+    ("fmt", "charset", "value"),
+    [
+        ("ans 2", "gbk", "\U0001f4b3"),
+        ("ans 2", "gbk", "a\n"),
+        ("n 2", "gbk", "1a"),
+        ("ans 2", "ascii", "é1"),
+    ],
+)
+def test_text_outside_its_charset_or_class_is_not_built(
+    fmt: str, charset: str, value: str
+) -> None:
+    with pytest.raises(EncodeError):
+        one_field(fmt, encoding=charset).build("0200", {48: value})
+
+
+def test_text_of_any_character_may_hold_controls() -> None:
+    codec = one_field("text 2", encoding="gbk")
+    assert codec.decode(HEAD_48 + b"a\n")[48] == "a\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"000", "ends inside the length"),
+        (b"99999", "ends inside the field"),
+        (b"0000x", "not a number"),
+        (b"+0001a", "not a number"),
+        (b"60000a", "over 50000"),
+    ],
+)
+def test_a_wide_length_is_read_strictly(data: bytes, reason: str) -> None:
+    codec = one_field("b.....50000", encoding="raw")
+    if data == b"99999":
+        data = b"49999"
+    with pytest.raises(DecodeError, match=reason):
+        codec.decode(HEAD_48 + data)
+
+
+def test_more_byte_sets_than_bits_make_no_difference() -> None:
+    rows = [
+        ("n 3", {"encoding": "bcd"}),
+        ("n 3", {"encoding": "bcd", "pad": "right"}),
+        ("n 3", {"encoding": "bcd", "filler": "F"}),
+        ("n 3", {"encoding": "bcd", "filler": "F", "pad": "right"}),
+        ("n 3", {"encoding": "cp500"}),
+        ("an 3", {"encoding": "cp500"}),
+        ("ans 3", {"encoding": "cp500"}),
+        ("n 3", {}),
+        ("an 3", {}),
+        ("ans 3", {}),
+        ("text 3", {}),
+        ("a 3", {}),
+    ]
+    fields = {
+        de: field_spec(de, "Any", fmt, **settings)  # type: ignore[arg-type]
+        for de, (fmt, settings) in enumerate(rows, 2)
+    }
+    spec = Spec(name="many", edition="1987", fields=fields, bitmap="raw")
     codec = compile_spec(spec)
-    verdict(codec, b"0200" + bytes.fromhex("0000000000010000") + text)
+    values: dict[int, str | bytes] = dict.fromkeys(fields, "123") | {13: "abc"}
+    for _ in range(5):
+        message = codec.decode(codec.build("0200", values).raw)
+        assert message.values() == values
+        with pytest.raises(DecodeError, match="field 13"):
+            codec.decode(message.raw[:-1] + b"1")
+        with pytest.raises(EncodeError, match="field 12"):
+            codec.build("0200", values | {12: "12é"})
+
+
+def test_a_third_map_of_the_default_engine_is_found_in_the_fast_lane() -> None:
+    codec = compile_spec(get_spec("visa-vip-like"))
+    for values in ({70: "301"}, {70: "301", 130: b"x"}):
+        built = codec.build("0800", values)  # type: ignore[arg-type]
+        for _ in range(5):
+            assert codec.decode(built.raw).values() == values
+        with pytest.raises(DecodeError):
+            codec.decode(built.raw[:11])
+
+
+def test_an_unknown_charset_is_refused() -> None:
+    for charset in ("cp999", "hex_codec"):
+        with pytest.raises(ValueError, match="unknown charset"):
+            one_field("ans 2", encoding=charset)
 
 
 @pytest.mark.parametrize(

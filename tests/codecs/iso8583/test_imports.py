@@ -17,7 +17,10 @@ ROW = '<isofield id="{}" length="{}" name="F{}" class="org.jpos.iso.{}"{}/>'
 
 
 def packager(*rows: tuple[int, int, str, str], head: str = "") -> bytes:
-    body = "".join(ROW.format(de, size, de, cls, more) for de, size, cls, more in rows)
+    odd = "<comment/>"
+    body = odd + "".join(
+        ROW.format(de, size, de, cls, more) for de, size, cls, more in rows
+    )
     return f"{head}<isopackager><!-- c -->{body}</isopackager>".encode()
 
 

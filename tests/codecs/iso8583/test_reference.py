@@ -102,3 +102,13 @@ def test_a_specification_without_a_setting_is_refused() -> None:
                 "2": {"data_enc": "b", "max_len": 1},
             },
         )
+
+
+def test_third_bitmaps_of_the_library_are_imported() -> None:
+    library = dict(iso8583.specs.default_ascii)
+    library["65"] = library["p"]
+    library["130"] = library["48"]
+    codec = compile_spec(import_pyiso8583("third", library))
+    texts = {"h": "", "t": "0200", "3": "000000", "130": "above"}
+    raw, _ = iso8583.encode(texts, library)
+    assert codec.decode(bytes(raw)).values() == {3: "000000", 130: "above"}

@@ -1,0 +1,140 @@
+"""Fuzz targets of ISO 8583 messages, framings and transport headers.
+
+Each takes bytes and returns, or raises what must never be raised: anything but a
+refusal, a message that is not built again as it came, two lanes that disagree. Run one
+with coverage guidance, for a while::
+
+    python -m tests.fuzz.messages iso8583 -max_total_time=60 var/fuzz/iso8583
+
+The folder collects what reached new code. ``test_messages.py`` runs all of them
+shortly, on the seeds and on mutations of the seeds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from isoswitch.codecs import headers
+from isoswitch.codecs.canonical.errors import DecodeError, PeerError
+from isoswitch.codecs.framing import FRAMINGS, get_framing
+from isoswitch.codecs.iso8583.codec import SIGHTINGS_TO_FUSE, Codec
+from isoswitch.codecs.iso8583.specs import get_codec, get_spec, spec_names
+
+Target = Callable[[bytes], None]
+
+DECODE_S_MAX = 0.005
+NAMES = spec_names()
+HEADER_NAMES = (*headers.HEADERS, "fixed:21")
+
+
+def fuzz_iso8583(data: bytes) -> None:
+    """The first byte chooses the layout; a good message is built again."""
+    if not data:
+        return
+    name = NAMES[data[0] % len(NAMES)]
+    _check_message(get_codec(name), data[1:])
+
+
+def fuzz_lanes(data: bytes) -> None:
+    """A codec that has seen the layout often says what a new one says."""
+    if not data:
+        return
+    name = NAMES[data[0] % len(NAMES)]
+    taught, new = get_codec(name), _untaught(name)
+    new.forget()
+    verdict = _verdict(new, data[1:])
+    for _ in range(SIGHTINGS_TO_FUSE + 1):
+        assert _verdict(taught, data[1:]) == verdict, name
+
+
+def fuzz_framing(data: bytes) -> None:
+    """The first byte chooses the framing, the second where the stream is cut."""
+    if len(data) < 2:
+        return
+    framing = get_framing(FRAMINGS[data[0] % len(FRAMINGS)])
+    stream, cut = data[2:], data[1]
+    whole = _frames(framing.decoder().feed, [stream])
+    pieces = _frames(framing.decoder().feed, [stream[:cut], stream[cut:]])
+    assert whole == pieces
+
+
+def fuzz_headers(data: bytes) -> None:
+    """The first byte chooses the header; what is parted is joined again."""
+    if not data:
+        return
+    name = HEADER_NAMES[data[0] % len(HEADER_NAMES)]
+    try:
+        header, message = headers.split(name, data[1:])
+    except PeerError:
+        return
+    assert header + message == data[1:]
+    headers.swap(name, header)
+
+
+TARGETS: Mapping[str, Target] = {
+    "iso8583": fuzz_iso8583,
+    "lanes": fuzz_lanes,
+    "framing": fuzz_framing,
+    "headers": fuzz_headers,
+}
+
+
+@cache
+def _untaught(name: str) -> Codec:
+    return Codec(get_spec(name))
+
+
+def _verdict(codec: Codec, raw: bytes) -> object:
+    try:
+        message = codec.decode(raw)
+    except DecodeError as exc:
+        return exc.field, exc.offset, exc.reason
+    return message.mti, message.values()
+
+
+def _check_message(codec: Codec, raw: bytes) -> None:
+    start = time.thread_time()
+    try:
+        message = codec.decode(raw)
+        values = message.values()
+    except DecodeError:
+        return
+    finally:
+        assert time.thread_time() - start < DECODE_S_MAX or len(raw) > 4096
+    again = codec.build(message.mti, values)
+    # Bitmaps may be sent though empty, and hexadecimal in either case.
+    assert codec.decode(again.raw).values() == values
+    for de in message:
+        ours = again.raw[again.offset(de) : again.end(de)]
+        assert ours.upper() == raw[message.offset(de) : message.end(de)].upper(), de
+    message.describe()
+    message.masked()
+
+
+def _frames(
+    feed: Callable[[bytes], list[bytes]], pieces: list[bytes]
+) -> list[bytes] | tuple[str, int]:
+    found = []
+    try:
+        for piece in pieces:
+            found += feed(piece)
+    except DecodeError as exc:
+        return exc.reason, exc.offset
+    return found
+
+
+def main() -> None:
+    """Fuzz the target named first with atheris; the rest are libFuzzer's options."""
+    import atheris
+
+    name = sys.argv.pop(1)
+    atheris.instrument_all()
+    atheris.Setup([f"{sys.argv[0]} {name}", *sys.argv[1:]], TARGETS[name])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
