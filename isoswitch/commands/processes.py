@@ -131,6 +131,11 @@ class Child:
         self._descriptor = os.pidfd_open(self._process.pid)
 
     @property
+    def pid(self) -> int:
+        """Its process id, which is also that of its session and process group."""
+        return self._process.pid
+
+    @property
     def has_ended(self) -> bool:
         """Whether it runs no more."""
         return self._process.poll() is not None
@@ -173,6 +178,10 @@ class Processes:
     def names(self) -> tuple[str, ...]:
         """The parts that run, in the order of their start."""
         return tuple(self._running)
+
+    def pid_of(self, name: str) -> int:
+        """Give the process id of a running part."""
+        return self._running[name].pid
 
     async def start(self, name: str) -> None:
         """Start a part and wait until it has opened its addresses.

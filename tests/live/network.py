@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,16 +25,31 @@ FASTER = {
     "margin_s": 0.5,
     "per_minute": 300.0,
 }
+NO_TABLES: Mapping[str, str] = {}
 
 
-def write_network(folder: Path) -> Path:
-    """Write the packaged network with free ports and short timers into a folder."""
+def write_network(
+    folder: Path,
+    *,
+    values: Mapping[str, object] = FASTER,
+    tables: Mapping[str, str] = NO_TABLES,
+) -> Path:
+    """Write the packaged network with free ports and short timers into a folder.
+
+    ``values`` replaces what keys have, wherever they stand; ``tables`` adds lines to
+    tables, by the table's name.
+    """
     text = packaged_network().read_text(encoding="utf-8")
     ports = re.findall(r"^port = (\d+)$", text, flags=re.MULTILINE)
     for old, new in zip(ports, free_ports(len(ports)), strict=True):
         text = text.replace(f"port = {old}\n", f"port = {new}\n")
-    for key, value in FASTER.items():
-        text = re.sub(rf"^{key} = [\d.]+", f"{key} = {value}", text, flags=re.MULTILINE)
+    for key, value in values.items():
+        line = f"{key} = {json.dumps(value)}"
+        text, places = re.subn(rf"^{key} = \S+", line, text, flags=re.MULTILINE)
+        assert places, f"no key {key} in the packaged network"
+    for table, lines in tables.items():
+        assert f"\n[{table}]" in text, f"no table {table} in the packaged network"
+        text = text.replace(f"\n[{table}]", f"\n[{table}]\n{lines}", 1)
     path = folder / "network.toml"
     path.write_text(text, encoding="utf-8")
     return path

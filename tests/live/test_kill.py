@@ -1,0 +1,306 @@
+"""The switch is killed at every stage of a payment, and nobody loses or gains money.
+
+Each kill is aimed. What the other ends do brings a payment to a stage and holds it
+there (an issuer keeps its answer, the crypto process stands still, the terminal hangs
+up); store and books show that it is there; then the switch gets SIGKILL while other
+terminals go on paying. After the last restart the auditor compares all sides.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import cycle
+from pathlib import Path
+from random import Random
+
+import pytest
+import trio
+
+from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.simulators.beliefs import Belief, BeliefState
+from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.rules import NORMAL, Equals, Fault, Fixed, Reaction, Rule
+from isoswitch.simulators.terminal import Terminal
+from isoswitch.simulators.triggers import standing_rules
+from isoswitch.store.port import SafState, TransactionState
+from isoswitch.store.reader import open_reader
+from tests.live.live_network import LOOK_S, LiveNetwork, live_network, wait_until
+from tests.live.network import isoswitch
+
+pytestmark = pytest.mark.live
+
+ROUNDS = 7
+SEED = 20_261_122
+AIMED_MINOR = 777_00
+LATE_S = 2.0
+AWAY_S = 1.0
+PAUSE_S = 0.15
+IN_FLIGHT_MAX = 10
+REST_S = 30.0
+FAST_LINK = """
+saf_retry_s = 0.2
+saf_retry_max_s = 0.5
+reconnect_max_s = 0.4
+"""
+CARDS = ("visa-ok", "mc-ok", "mc-partial", "visa-insufficient", "mc-lost")
+
+
+class Stage(StrEnum):
+    """How far switch and issuer have come with a payment."""
+
+    UNRECORDED = "received, nothing written down"
+    LOST = "sending, the issuer booked nothing"
+    BOOKED = "sending, the issuer approved"
+    DECIDED = "closed, the terminal has not heard"
+    HEARD = "closed, the terminal knows"
+    OWED = "reversal owed, not sent yet"
+    FORWARDED = "reversal sent, not acknowledged"
+    DELIVERED = "reversal delivered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What brings a payment to a stage and holds it there."""
+
+    purchase: Reaction = NORMAL
+    reversal: Reaction = NORMAL
+    stops_crypto: bool = False
+    hangs_up: bool = False
+
+    def rules(self, amount_minor: int) -> list[Rule]:
+        """Give the issuers' rules for the aimed payment, known by its amount."""
+        reactions = {Kind.PURCHASE: self.purchase, Kind.REVERSAL: self.reversal}
+        return [
+            Rule(
+                name=f"aimed {kind}",
+                when={
+                    "kind": Equals(value=kind.value),
+                    "amount_minor": Equals(value=amount_minor),
+                },
+                then=reaction,
+            )
+            for kind, reaction in reactions.items()
+        ]
+
+
+SILENT = Reaction(fault=Fault.SILENCE)
+SETTINGS: Mapping[Stage, Setting] = {
+    Stage.UNRECORDED: Setting(stops_crypto=True),
+    Stage.LOST: Setting(purchase=Reaction(books=False)),
+    Stage.BOOKED: Setting(purchase=SILENT),
+    Stage.DECIDED: Setting(purchase=Reaction(delay=Fixed(delay_s=0.2)), hangs_up=True),
+    Stage.HEARD: Setting(),
+    Stage.OWED: Setting(purchase=Reaction(fault=Fault.AWAY, away_s=AWAY_S)),
+    Stage.FORWARDED: Setting(purchase=SILENT, reversal=SILENT),
+    Stage.DELIVERED: Setting(purchase=SILENT),
+}
+
+
+@dataclass(kw_only=True)
+class Siege:
+    """A network under load, and the tally of the kills it takes."""
+
+    network: LiveNetwork
+    payments: trio.Nursery
+    random: Random = field(default_factory=lambda: Random(SEED))
+    aimed: Counter[Stage] = field(default_factory=Counter)
+    caught: Counter[Stage] = field(default_factory=Counter)
+    recoveries_s: list[float] = field(default_factory=list)
+    _killed_at: float = 0.0
+
+    async def pay(
+        self, terminal: Terminal, card_name: str, amount_minor: int
+    ) -> Belief:
+        """Start a payment and give what its terminal believes, once it is sent."""
+        card = get_card(card_name)
+        request = terminal.build(Kind.PURCHASE, card, amount_minor, pin=card.pin)
+        self.payments.start_soon(terminal.pay, request)
+        stan = request.transaction.stan
+
+        def sent() -> list[Belief]:
+            return [
+                b
+                for b in terminal.beliefs[-IN_FLIGHT_MAX:]
+                if b.stan == stan and b.sends
+            ]
+
+        await wait_until(lambda: bool(sent()), f"request {stan}")
+        return sent()[0]
+
+    async def serve_customers(self, terminal: Terminal) -> None:
+        """Take payments at a terminal, whatever becomes of them."""
+        while True:
+            await trio.sleep(self.random.expovariate(1 / PAUSE_S))
+            if len(unfinished(terminal)) < IN_FLIGHT_MAX:
+                amount_minor = self.random.randint(100, 9_999)
+                await self.pay(terminal, self.random.choice(CARDS), amount_minor)
+
+    async def kill(self) -> None:
+        """Kill the switch and look where that caught the payments."""
+        self._killed_at = trio.current_time()
+        await self.network.kill_switch()
+        for terminal in self.network.terminals.values():
+            for belief in unfinished(terminal):
+                self.caught[find_stage(self.network, belief)] += 1
+
+    async def restart(self) -> None:
+        """Start the switch again and note how long it was away."""
+        await self.network.start_switch()
+        self.recoveries_s.append(trio.current_time() - self._killed_at)
+
+    def describe(self) -> str:
+        """Tell how often, where, and how long it took to come back."""
+        times = self.recoveries_s
+        head = (
+            f"{len(times)} kills, seed {SEED}; from SIGKILL to serving again: "
+            f"median {statistics.median(times):.2f} s, worst {max(times):.2f} s"
+        )
+        lines = [
+            f"  {stage:<36} aimed {self.aimed[stage]}, in flight {self.caught[stage]}"
+            for stage in Stage
+        ]
+        return "\n".join([head, *lines])
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Give what prints past pytest's capture."""
+
+    def say(text: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{text}\n")
+
+    return say
+
+
+async def test_no_kill_at_any_stage_loses_or_doubles_money(
+    tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    async with besieged(tmp_path) as siege:
+        terminals = cycle(siege.network.terminals.values())
+        for number in range(ROUNDS):
+            for stage in Stage:
+                await strike(siege, stage, next(terminals), CARDS[number % 2])
+    tell(siege.describe())
+    assert siege.aimed == dict.fromkeys(Stage, ROUNDS)
+    assert len(siege.recoveries_s) >= 50
+
+
+@asynccontextmanager
+async def besieged(folder: Path) -> AsyncIterator[Siege]:
+    """Run a network under load; afterwards let it come to rest, and audit it."""
+    links = {"endpoints.north": FAST_LINK, "endpoints.south": FAST_LINK}
+    async with live_network(folder, tables=links) as network:
+        async with trio.open_nursery() as payments, trio.open_nursery() as customers:
+            siege = Siege(network=network, payments=payments)
+            for terminal in network.terminals.values():
+                customers.start_soon(siege.serve_customers, terminal)
+            yield siege
+            customers.cancel_scope.cancel()
+            for issuer in network.issuers.values():
+                issuer.set_rules(standing_rules(late_s=LATE_S))
+            payments.cancel_scope.deadline = trio.current_time() + REST_S
+        verdict = await network.settled()
+        assert verdict.is_settled, verdict.describe()
+        assert not list(network.log_lines("dispatch_failed"))
+    done = isoswitch("verify", "journal", folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def strike(
+    siege: Siege, stage: Stage, terminal: Terminal, card_name: str
+) -> None:
+    """Bring a payment to a stage, kill the switch there, and start it again."""
+    network, setting = siege.network, SETTINGS[stage]
+    # No other payment has this amount, so that the rules meet the aimed one alone.
+    amount_minor = AIMED_MINOR + len(siege.recoveries_s)
+    for issuer in network.issuers.values():
+        rules = (*setting.rules(amount_minor), *standing_rules(late_s=LATE_S))
+        issuer.set_rules(rules)
+    with crypto_stopped(network) if setting.stops_crypto else nullcontext():
+        with trio.fail_after(REST_S):
+            # A link may still be coming back after the kill before: aim again then.
+            while not await reaches(siege, stage, terminal, card_name, amount_minor):
+                pass
+        await siege.kill()
+    await siege.restart()
+    siege.aimed[stage] += 1
+
+
+async def reaches(
+    siege: Siege, stage: Stage, terminal: Terminal, card_name: str, amount_minor: int
+) -> bool:
+    """Start a payment and tell whether it comes to the stage; else it is over."""
+    network, setting = siege.network, SETTINGS[stage]
+    belief = await siege.pay(terminal, card_name, amount_minor)
+    if setting.hangs_up:
+        terminal.hang_up()
+    if setting.stops_crypto:
+        await wait_until(lambda: is_received(network, belief), "line in the log")
+    while (found := find_stage(network, belief)) not in {stage, Stage.HEARD}:
+        await trio.sleep(LOOK_S)
+    return found is stage
+
+
+def find_stage(network: LiveNetwork, belief: Belief) -> Stage:
+    """Find how far a payment has come, as store and books tell."""
+    with open_reader(network.store_path) as reader:
+        rows = [
+            row
+            for row in reader.find_originals(belief.terminal_id, belief.stan)
+            if row.kind != Kind.REVERSAL
+        ]
+        owed = {entry.transaction_id: entry for entry in reader.saf()}
+    if not rows:
+        return Stage.UNRECORDED
+    row = rows[0]
+    if row.state is TransactionState.SENDING:
+        return Stage.BOOKED if is_booked(network, row.rrn) else Stage.LOST
+    entry = owed.get(row.id)
+    if entry is None:
+        return Stage.HEARD if belief.outcome else Stage.DECIDED
+    if entry.state is SafState.DELIVERED:
+        return Stage.DELIVERED
+    return Stage.FORWARDED if entry.attempts else Stage.OWED
+
+
+def is_received(network: LiveNetwork, belief: Belief) -> bool:
+    """Whether the switch has read a request."""
+    return any(
+        (line["terminal"], line["stan"]) == (belief.terminal_id, belief.stan)
+        for line in network.log_lines("leg")
+        if "terminal" in line
+    )
+
+
+def is_booked(network: LiveNetwork, rrn: str) -> bool:
+    """Whether an issuer has decided a request."""
+    return any(
+        booking.rrn == rrn
+        for issuer in network.issuers.values()
+        for booking in issuer.bookings.entries
+    )
+
+
+def unfinished(terminal: Terminal) -> list[Belief]:
+    """Give what a terminal has sent and does not know the end of."""
+    open_states = {BeliefState.OPEN, BeliefState.REVERSING}
+    return [b for b in terminal.beliefs if b.sends and b.state in open_states]
+
+
+@contextmanager
+def crypto_stopped(network: LiveNetwork) -> Iterator[None]:
+    """Have the crypto process stand still."""
+    os.killpg(network.crypto_pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(network.crypto_pid, signal.SIGCONT)
