@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterator
 
 from isoswitch.codecs.canonical.secrets import mask_pan
+from isoswitch.codecs.iso8583.charsets import decode_text
 from isoswitch.codecs.iso8583.spec import Masking
 
 _PAN_DIGITS_MIN, _PAN_DIGITS_MAX = 13, 19
 _RUN_DIGITS_MAX = 64
 _DIGIT_RUN = re.compile(r"\d(?:[ \-.]?\d){12,}")
+_TRACK_RUN = re.compile(r"(\d{8,19})([=D^])(\d{7,})")
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
 
@@ -54,6 +56,7 @@ def scan(text: str) -> str:
     >>> scan("000000001250"), scan("x4111111111111111x")
     ('000000001250', 'x411111******1111x')
     """
+    text = _TRACK_RUN.sub(_mask_track_run, text)
     return _DIGIT_RUN.sub(lambda run: _mask_run(run.group()), text)
 
 
@@ -67,6 +70,10 @@ def is_luhn_valid(digits: str) -> bool:
     """
     total = sum(map(int, digits[-1::-2]))
     return (total + sum(_DOUBLED[int(digit)] for digit in digits[-2::-2])) % 10 == 0
+
+
+def _mask_track_run(run: re.Match[str]) -> str:
+    return mask_pan(run[1]) + run[2] + "*" * len(run[3])
 
 
 def _mask_run(run: str) -> str:
@@ -90,9 +97,9 @@ def _windows(digits: str) -> Iterator[bool]:
 
 def _mask_octets(value: bytes) -> str:
     """Hexadecimal, unless the bytes or their nibbles may show a card number."""
-    as_text = value.decode("latin-1")
     shown = value.hex().upper()
-    if scan(as_text) != as_text or scan(shown) != shown:
+    forms = (shown, decode_text(value, "latin-1"), decode_text(value, "cp037"))
+    if any(scan(form) != form for form in forms):
         return f"*** ({len(value)} bytes)"
     return shown
 

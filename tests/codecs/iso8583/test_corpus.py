@@ -7,6 +7,7 @@ from typing import Any
 import cardutil.config
 import cardutil.iso8583
 import pytest
+import starkbank.iso8583
 
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.iso8583.codec import Codec, compile_spec
@@ -120,6 +121,24 @@ def test_clearing_records_agree_with_cardutil() -> None:
         # Amounts, dates and free text are turned into Python values there.
         for de in (2, 3, 24, 26, 31, 33, 38, 42, 49, 63, 94):
             assert str(theirs[f"DE{de}"]).strip() == str(ours[de]).strip()
+
+
+def test_authorisations_agree_with_starkbank() -> None:
+    for case in corpus("iso8583/mastercard.json"):
+        if case["dialect"]["name"] != "mastercard-cis":
+            continue
+        raw = bytes.fromhex(case["hex"])
+        theirs = starkbank.iso8583.parse(
+            raw, template=starkbank.iso8583.mastercard, encoding="cp500"
+        )
+        ours = get_codec("mastercard-cis-like").decode(raw)
+        assert theirs["MTI"] == ours.mti
+        # The second bitmap is an element of its own there.
+        present = {int(key[2:]) for key in theirs if key.startswith("DE")}
+        assert present - {1} == set(ours)
+        # There, DE 48 comes in parts and DE 55 in base 64.
+        for de in set(ours) - {48, 55}:
+            assert theirs[f"DE{de:03}"] == ours[de], (case["id"], de)
 
 
 def message_of(case: dict[str, Any]) -> bytes:

@@ -131,6 +131,9 @@ def test_only_what_may_be_a_card_number_is_masked(text: str, shown: str) -> None
         ("nonsense", "track", "*** (8 characters)"),
         ("abc", "hide", "*** (3 characters)"),
         (b"\x41\x11", "show", "4111"),
+        (b"4111111111111111", "show", "*** (16 bytes)"),
+        ("4111111111111111".encode("cp500"), "show", "*** (16 bytes)"),
+        ("to 4111111111111112=29121010000", "show", "to 411111******1112=***********"),
         ("a\x1cb\x00", "show", "a\N{MIDDLE DOT}b\N{MIDDLE DOT}"),
     ],
 )
