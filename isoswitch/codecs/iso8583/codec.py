@@ -124,6 +124,7 @@ class Codec:
         self.classes = ByteClasses(self.fields.values(), spec.charset)
         self.reads = {de: field.read for de, field in self.fields.items()}
         self.puts = {de: put_of([f], self.classes) for de, f in self.fields.items()}
+        self.maskings = {de: (str(de), f.masking) for de, f in spec.fields.items()}
         self.bitmaps = Bitmaps(spec)
         # A message in ASCII may hold other bytes between its characters.
         self.text_charset = "latin-1" if spec.charset == "ascii" else spec.charset

@@ -45,7 +45,10 @@ def mask_value(value: str | bytes, masking: Masking) -> str:
         return mask_pan(value) if _is_digits(value) else "*" * len(value)
     if masking == "track":
         return _mask_track(value)
-    return _UNPRINTABLE.sub("\N{MIDDLE DOT}", scan(value))
+    text = scan(value)
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNPRINTABLE.sub("\N{MIDDLE DOT}", text)
 
 
 def scan(text: str) -> str:
@@ -56,6 +59,8 @@ def scan(text: str) -> str:
     >>> scan("000000001250"), scan("x4111111111111111x")
     ('000000001250', 'x411111******1111x')
     """
+    if len(text) < _PAN_DIGITS_MIN:
+        return text
     text = _TRACK_RUN.sub(_mask_track_run, text)
     return _DIGIT_RUN.sub(lambda run: _mask_run(run.group()), text)
 

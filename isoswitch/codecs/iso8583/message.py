@@ -161,9 +161,10 @@ class Message:
     def masked(self) -> dict[str, str]:
         """The type indicator and all fields as text that may be shown and stored."""
         shown = {"mti": self.mti}
-        for de in self.fields:
-            masking = self._layout.codec.spec.fields[de].masking
-            shown[str(de)] = mask_value(self[de], masking)
+        maskings = self._layout.codec.maskings
+        for de, value in self.values().items():
+            name, masking = maskings[de]
+            shown[name] = mask_value(value, masking)
         return shown
 
     def __repr__(self) -> str:
