@@ -15,7 +15,9 @@ def _formats(rows: Mapping[int, str]) -> dict[int, Override]:
     return {de: Override(format=fmt) for de, fmt in rows.items()}
 
 
-ICC_BINARY: Mapping[int, Override] = {55: Override(format="b...999", encoding="raw")}
+ICC_BINARY: Mapping[int, Override] = {
+    55: Override(name="ICC system related data", format="b...999", encoding="raw")
+}
 
 CUP_POS: Mapping[int, Override] = {
     **_formats(

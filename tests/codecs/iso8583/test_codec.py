@@ -480,3 +480,16 @@ def test_a_layout_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         replace(get_spec("iso87-ascii"), **changes)  # type: ignore[arg-type]
+
+
+def test_what_the_fast_lane_cannot_put_is_refused_precisely() -> None:
+    codec = compile_spec(get_spec("iso87-bcd"))
+    values = dict(PURCHASE)
+    raw = codec.build("0200", values).raw
+    warm(codec, raw)
+    place = codec.decode(raw).offset(2)
+    with pytest.raises(DecodeError) as refused:
+        codec.decode(raw[:place] + b"\x4a" + raw[place + 1 :])
+    assert (refused.value.field, refused.value.offset) == ("2", place)
+    with pytest.raises(EncodeError, match="field 41"):
+        codec.build("0200", values | {41: "TERM001"})
