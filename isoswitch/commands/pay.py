@@ -16,7 +16,7 @@ import trio
 from rich.padding import Padding
 from rich.text import Text
 
-from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.money import parse_money
 from isoswitch.codecs.canonical.secrets import Pin
 from isoswitch.codecs.iso8583.message import Message
@@ -52,7 +52,12 @@ class Printer:
     verbose: bool
     as_json: bool
     steps: list[dict[str, Any]] = field(default_factory=list)
-    is_approved: bool = False
+    codes: list[ResponseCode] = field(default_factory=list)
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether the last answer was an approval."""
+        return bool(self.codes) and self.codes[-1].is_approval
 
     def say(self, text: str) -> None:
         """Print one line of the story."""
@@ -76,7 +81,8 @@ class Printer:
 
     def outcome(self, answer: Answer) -> None:
         """Print what an answer comes to, and how to see more of it."""
-        self.is_approved = answer.outcome.is_approved
+        self.codes.append(answer.outcome.code)
+        is_approved = answer.outcome.is_approved
         code = answer.outcome.code.value.replace("_", " ")
         rrn = str(answer.message.get(37, ""))
         transaction_id = find_transaction_id(rrn) or ""
@@ -84,14 +90,14 @@ class Printer:
             self.steps.append(
                 {
                     "outcome": answer.outcome.code.value,
-                    "approved": self.is_approved,
+                    "approved": is_approved,
                     "approval_code": answer.outcome.approval_code,
                     "transaction": transaction_id,
                 }
             )
             return
-        style = "bold green" if self.is_approved else "bold yellow"
-        mark = "✓" if self.is_approved else "✗"
+        style = "bold green" if is_approved else "bold yellow"
+        mark = "✓" if is_approved else "✗"
         console = stdout()
         console.print(Text(f"{mark} {code}", style=style))
         if transaction_id:
@@ -111,16 +117,37 @@ class Stage:
     terminal: Terminal
     printer: Printer
 
-    async def ask(self, request: Request, title: str = "request") -> Answer | None:
-        """Send a request, print both messages and the outcome."""
+    async def ask(self, request: Request, title: str = "request") -> None:
+        """Send a request, print both messages and the outcome.
+
+        Raises
+        ------
+        Failure
+            No answer came; says what became of the reversal.
+        """
         self.printer.message(f"{title} → switch", request.message)
         answer = await self.terminal.exchange(request)
         if answer is None:
-            self.printer.say("no answer; the terminal reverses the payment")
-            return None
+            await self._reverse(request)
+        else:
+            self.printer.message("switch → answer", answer.message)
+            self.printer.outcome(answer)
+
+    async def _reverse(self, request: Request) -> None:
+        reversal = self.terminal.build_reversal(request)
+        self.printer.message("reversal → switch", reversal.message)
+        answer = await self.terminal.exchange(reversal)
+        if answer is None:
+            raise Failure(
+                "no answer to the payment, nor to its reversal",
+                fix="isoswitch tail shows what the switch does",
+                exit_code=UNREACHABLE,
+            )
         self.printer.message("switch → answer", answer.message)
-        self.printer.outcome(answer)
-        return answer
+        raise Failure(
+            "no answer to the payment; its reversal was accepted",
+            exit_code=UNREACHABLE,
+        )
 
     def purchase(
         self, card_name: str, amount_minor: int = 12_50, *, pin: Pin | None = None
@@ -152,12 +179,11 @@ def pay(
         request = stage.terminal.build(
             Kind.PURCHASE, test_card, amount_minor, pin=typed
         )
-        answer = await stage.ask(request)
-        if answer is None:
-            belief = await _reverse(stage, request)
-            raise Failure(belief, exit_code=UNREACHABLE)
+        await stage.ask(request)
 
-    return _run(loaded, pay_once, terminal=terminal, verbose=verbose, as_json=as_json)
+    printer = Printer(verbose=verbose, as_json=as_json)
+    _run(loaded, pay_once, terminal=terminal, printer=printer)
+    return OK if printer.is_approved else FAILED
 
 
 def trigger(
@@ -178,7 +204,11 @@ def trigger(
             exit_code=USAGE,
         )
     loaded = load_network(config)
-    _run(loaded, chosen.play, terminal=terminal, verbose=verbose, as_json=as_json)
+    printer = Printer(verbose=verbose, as_json=as_json)
+    _run(loaded, chosen.play, terminal=terminal, printer=printer)
+    if tuple(printer.codes) != chosen.answers:
+        came, expected = ", ".join(printer.codes), ", ".join(chosen.answers)
+        raise Failure(f"the switch was to answer {expected}, and answered {came}")
     return OK
 
 
@@ -187,11 +217,9 @@ def _run(
     play: Callable[[Stage], Awaitable[None]],
     *,
     terminal: str,
-    verbose: bool,
-    as_json: bool,
-) -> int:
+    printer: Printer,
+) -> None:
     """Connect a terminal, let it play, and disconnect it."""
-    printer = Printer(verbose=verbose, as_json=as_json)
     made = make_terminal(loaded, terminal)
 
     async def main() -> None:
@@ -205,7 +233,6 @@ def _run(
         run_trio(main)
     finally:
         printer.finish()
-    return OK if printer.is_approved else FAILED
 
 
 async def _timeout(stage: Stage) -> None:
@@ -236,6 +263,8 @@ async def _wrong_mac(stage: Stage) -> None:
 
 async def _wrong_pin(stage: Stage) -> None:
     await stage.ask(stage.purchase("visa-pin", pin=WRONG_PIN))
+    stage.printer.say("the right PIN, before the third wrong one blocks the card")
+    await stage.ask(stage.purchase("visa-pin"))
 
 
 async def _link_down(stage: Stage) -> None:
@@ -254,32 +283,49 @@ async def _garbage(stage: Stage) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """One thing that can go wrong, and how to make it."""
+    """One thing that can go wrong, how to make it, and the answers that must come."""
 
     says: str
     play: Callable[[Stage], Awaitable[None]]
+    answers: tuple[ResponseCode, ...]
 
 
 TRIGGERS: Mapping[str, Trigger] = {
-    "timeout": Trigger("the issuer stays silent: declined and reversed", _timeout),
-    "late": Trigger("the issuer approves too late: not forwarded", _late),
-    "duplicate": Trigger("the terminal asks twice: one payment", _duplicate),
-    "wrong-mac": Trigger("the request was changed on its way: refused", _wrong_mac),
-    "wrong-pin": Trigger("the cardholder mistypes the PIN: declined", _wrong_pin),
-    "link-down": Trigger("the issuer goes away: declined at once", _link_down),
-    "garbage": Trigger("random bytes: that connection closes", _garbage),
+    "timeout": Trigger(
+        "the issuer stays silent: declined and reversed",
+        _timeout,
+        (ResponseCode.ISSUER_UNAVAILABLE,),
+    ),
+    "late": Trigger(
+        "the issuer approves too late: not forwarded",
+        _late,
+        (ResponseCode.ISSUER_UNAVAILABLE,),
+    ),
+    "duplicate": Trigger(
+        "the terminal asks twice: one payment",
+        _duplicate,
+        (ResponseCode.APPROVED, ResponseCode.APPROVED),
+    ),
+    "wrong-mac": Trigger(
+        "the request was changed on its way: refused",
+        _wrong_mac,
+        (ResponseCode.SECURITY_VIOLATION,),
+    ),
+    "wrong-pin": Trigger(
+        "the cardholder mistypes the PIN: declined",
+        _wrong_pin,
+        (ResponseCode.WRONG_PIN, ResponseCode.APPROVED),
+    ),
+    "link-down": Trigger(
+        "the issuer goes away: declined at once",
+        _link_down,
+        (ResponseCode.ISSUER_UNAVAILABLE, ResponseCode.ISSUER_UNAVAILABLE),
+    ),
+    "garbage": Trigger(
+        "random bytes: that connection closes", _garbage, (ResponseCode.APPROVED,)
+    ),
 }
-
-
-async def _reverse(stage: Stage, request: Request) -> str:
-    """Send a reversal for what nobody answered; say what became of it."""
-    reversal = stage.terminal.build_reversal(request)
-    stage.printer.message("reversal → switch", reversal.message)
-    answer = await stage.terminal.exchange(reversal)
-    if answer is None:
-        return "no answer to the payment, nor to its reversal"
-    stage.printer.message("switch → answer", answer.message)
-    return "no answer to the payment; its reversal was accepted"
+"""What can be triggered, by name."""
 
 
 def _parse_amount(text: str, currency: str) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from isoswitch.commands.pay import TRIGGERS
 from isoswitch.config.load import load_network
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.keyring import read_keyring
@@ -207,3 +208,16 @@ then = { code = "do_not_honour" }
     assert told[0]["said"] == "expected approved, got do_not_honour"
     assert told[-1]["ok"] is False
     assert told[-1]["findings"] == []
+
+
+def test_every_trigger_ends_as_it_must(folder: Path) -> None:
+    with running(folder, "up", "--no-trickle", mark=str(folder)) as network:
+        read_until(network, "Ctrl-C stops the network")
+        # The one after which a link needs time to come back stands last.
+        names = sorted(TRIGGERS, key=lambda name: name == "link-down")
+        done = {name: isoswitch("trigger", name, folder=folder) for name in names}
+    assert {name: each.returncode for name, each in done.items()} == dict.fromkeys(
+        TRIGGERS, 0
+    ), {name: each.stderr for name, each in done.items()}
+    assert "the repeat got the stored answer" in done["duplicate"].stdout
+    assert leaks_in(folder) == []
