@@ -13,29 +13,34 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from isoswitch.codecs.canonical.errors import HsmError, VerificationFailed
+from isoswitch.codecs.canonical.errors import HsmError, KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import Pan, PinBlock
 from isoswitch.hsm.functions import mac, pin
 from isoswitch.hsm.functions.key import Key
 from isoswitch.hsm.functions.mac import MacKey
 from isoswitch.hsm.functions.pin import PinKey
-from isoswitch.hsm.keys import Purpose
+from isoswitch.hsm.keyplane import KeyPlane
+from isoswitch.hsm.keys import Purpose, State
 from isoswitch.hsm.keytable import KeyTable
 from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.metrics import OK, CommandMetrics, outcome_of
 from isoswitch.hsm.port import (
+    ActivateKey,
     AnyCommand,
     CheckHealth,
     DecryptData,
+    DropKey,
     EncryptData,
     GenerateMac,
     HashData,
+    ImportKey,
     ListKeys,
+    OfferKey,
     ReadMetrics,
-    Splice,
     TranslatePin,
     VerifyMac,
 )
+from isoswitch.hsm.splicing import splice
 
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
@@ -53,11 +58,20 @@ class CryptoService:
         The keys by name.
     known_answers
         What the engine must compute to be healthy.
+    plane
+        What follows and changes the stored keys; without one they stay as they are.
     """
 
-    def __init__(self, keys: KeyTable, known_answers: KnownAnswers) -> None:
+    def __init__(
+        self,
+        keys: KeyTable,
+        known_answers: KnownAnswers,
+        *,
+        plane: KeyPlane | None = None,
+    ) -> None:
         self._keys = keys
         self._known_answers = known_answers
+        self._plane = plane
         self._metrics = CommandMetrics()
 
     @property
@@ -75,6 +89,8 @@ class CryptoService:
         HsmError
             A key, a command or the engine stands in the way.
         """
+        if self._plane is not None:
+            self._plane.refresh()
         results: list[bytes] = []
         last = b""
         for command in commands:
@@ -94,17 +110,24 @@ class CryptoService:
     def _verify_mac(self, command: VerifyMac, _last: bytes) -> bytes:
         keys = self._keys.get_mac_keys(command.key, Purpose.VERIFY_MAC)
 
-        def verify(key: MacKey) -> bytes:
+        def verify(key: MacKey) -> MacKey:
             mac.verify(key, command.data, command.mac)
-            return b""
+            return key
 
-        return _try_each(keys, verify)
+        used = _try_each(keys, verify)
+        if used is keys[0]:
+            return b""
+        record = self._keys.get_record(
+            command.key, Purpose.VERIFY_MAC, keys.index(used)
+        )
+        is_pending = record.state is State.PENDING
+        return str(record.plan.version).encode() if is_pending else b""
 
     def _generate_mac(self, command: GenerateMac, last: bytes) -> bytes:
         keys = self._keys.get_mac_keys(command.key, Purpose.GENERATE_MAC)
         data = command.data
         if command.splice is not None:
-            data = _splice(data, last, command.splice)
+            data = splice(data, last, command.splice)
         try:
             return mac.generate(keys[0], data, length=command.length)
         except ValueError as fault:
@@ -156,6 +179,25 @@ class CryptoService:
         key = self._keys.get_objects(command.key, Purpose.HASH)[0]
         return key.hmac(command.data)
 
+    def _import_key(self, command: ImportKey, _last: bytes) -> bytes:
+        return self._key_plane().import_key(command).encode()
+
+    def _offer_key(self, command: OfferKey, _last: bytes) -> bytes:
+        return self._key_plane().offer_key(command).encode()
+
+    def _activate_key(self, command: ActivateKey, _last: bytes) -> bytes:
+        self._key_plane().activate_key(command)
+        return b""
+
+    def _drop_key(self, command: DropKey, _last: bytes) -> bytes:
+        self._key_plane().drop_key(command)
+        return b""
+
+    def _key_plane(self) -> KeyPlane:
+        if self._plane is None:
+            raise KeyRefused("this service does not change its keys")
+        return self._plane
+
     def _check_health(self, _command: CheckHealth, _last: bytes) -> bytes:
         self._known_answers.check_health()
         return b""
@@ -187,6 +229,10 @@ _HANDLERS: Mapping[type, Callable[[CryptoService, Any, bytes], bytes]] = {
     CheckHealth: CryptoService._check_health,
     ReadMetrics: CryptoService._read_metrics,
     ListKeys: CryptoService._list_keys,
+    ImportKey: CryptoService._import_key,
+    OfferKey: CryptoService._offer_key,
+    ActivateKey: CryptoService._activate_key,
+    DropKey: CryptoService._drop_key,
 }
 
 
@@ -198,11 +244,3 @@ def _try_each(keys: Sequence[T], attempt: Callable[[T], R]) -> R:
         except VerificationFailed:
             continue
     return attempt(keys[-1])
-
-
-def _splice(data: bytes, result: bytes, splice: Splice) -> bytes:
-    octets = result.hex().upper().encode() if splice.as_hex else result
-    end = splice.offset + len(octets)
-    if not octets or splice.offset < 0 or end > len(data):
-        raise HsmError("there is no place for the last result at this offset")
-    return data[: splice.offset] + octets + data[end:]
