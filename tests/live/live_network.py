@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ KILL_TIMERS: Mapping[str, float] = {
     "margin_s": 0.25,
 }
 """Short waits, so that a switch that is killed often is soon at rest again."""
+
+
+Tap = Callable[[str, trio.abc.Stream], trio.abc.Stream]
+
+
+def untapped(name: str, stream: trio.abc.Stream) -> trio.abc.Stream:
+    """Leave a stream as it is."""
+    del name
+    return stream
 
 
 @dataclass(kw_only=True)
@@ -154,8 +164,12 @@ async def live_network(
     *,
     values: Mapping[str, object] = KILL_TIMERS,
     tables: Mapping[str, str] = NO_TABLES,
+    tap: Tap = untapped,
 ) -> AsyncIterator[LiveNetwork]:
-    """Run a network in a folder until the block ends; stop its processes always."""
+    """Run a network in a folder until the block ends; stop its processes always.
+
+    ``tap`` may listen to what comes in at the issuer of a name, and what goes out.
+    """
     require_softhsm()
     loaded = load_network(write_network(folder, values=values, tables=tables))
     ensure(loaded)
@@ -170,7 +184,9 @@ async def live_network(
     async with trio.open_nursery() as nursery:
         for name, issuer in network.issuers.items():
             row = loaded.network.endpoints[name]
-            await nursery.start(_serve, issuer, row.host, row.port)
+            listeners = await trio.open_tcp_listeners(row.port, host=row.host)
+            serve = partial(_serve, issuer, partial(tap, name))
+            nursery.start_soon(trio.serve_listeners, serve, listeners)
         try:
             await network.processes.start("hsmd")
             await network.processes.start("switch")
@@ -195,9 +211,7 @@ async def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 async def _serve(
     issuer: Issuer,
-    host: str,
-    port: int,
-    *,
-    task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+    tap: Callable[[trio.abc.Stream], trio.abc.Stream],
+    stream: trio.abc.Stream,
 ) -> None:
-    await issuer.run(host=host, port=port, task_status=task_status)
+    await issuer.serve_stream(tap(stream))
