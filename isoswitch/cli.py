@@ -14,10 +14,12 @@ from typing import Annotated
 import typer
 
 from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.commands.dialect import app as dialect_app
 from isoswitch.commands.explain import explain
 from isoswitch.commands.keys import app as keys_app
 from isoswitch.commands.options import Config, Json
 from isoswitch.commands.qr import app as qr_app
+from isoswitch.commands.wire import decode, diff, encode
 
 app = typer.Typer(
     name="isoswitch",
@@ -37,7 +39,7 @@ simulate_app = typer.Typer(
 NETWORK = "The network"
 TRY = "Try it"
 LOOK = "Look"
-CODES = "Codes in words"
+CODES = "Messages and codes in words"
 PARTS = "Parts of a network"
 
 Verbose = Annotated[
@@ -247,7 +249,10 @@ def simulate_trickle(config: Config = None) -> None:
 app.add_typer(verify_app, rich_help_panel=LOOK)
 app.add_typer(simulate_app, rich_help_panel=PARTS)
 app.add_typer(keys_app, rich_help_panel=PARTS)
-app.add_typer(keys_app, rich_help_panel=PARTS)
+app.command(rich_help_panel=CODES)(decode)
+app.command(rich_help_panel=CODES)(encode)
+app.command(rich_help_panel=CODES)(diff)
+app.add_typer(dialect_app, rich_help_panel=CODES)
 app.add_typer(qr_app, rich_help_panel=CODES)
 app.command(rich_help_panel=CODES)(explain)
 

@@ -13,10 +13,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from isoswitch.codecs.annotation import layout_of
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.canonical.money import CURRENCIES
 from isoswitch.codecs.composites.model import Layout
-from isoswitch.codecs.composites.networks import CHIP_DATA, find_layout
+from isoswitch.codecs.composites.networks import CHIP_DATA
 from isoswitch.codecs.dialects.codes import (
     MEANINGS_1987,
     MEANINGS_1993,
@@ -67,7 +68,7 @@ def surprise_of(message: Message) -> Surprise:
     for de, value in message.values().items():
         field = message.codec.spec.fields[de]
         bits += math.log2(field.max + 1) if field.length else 0.0
-        layout = _layout_of(message.codec.name, de)
+        layout = layout_of(message.codec.name, de)
         if layout is not None and value:
             found = _weigh_composite(layout, value)
         else:
@@ -167,7 +168,7 @@ _FORMS: Mapping[tuple[int, int], _Form] = {
     (39, 4): _Form("is an action code", MEANINGS_2003.__contains__, 7.0),
 }
 
-_CARD_NUMBER = _Form("passes its check digit", _is_card_number, 0.0)
+_CARD_NUMBER = _Form("is a card number by its check digit", _is_card_number, 0.0)
 _TRACK = _Form("is a track with a card number", _is_track, 0.0)
 
 # What a transaction of any network usually carries; everything else is rare.
@@ -206,11 +207,6 @@ def _map_bits(message: Message) -> float:
         kind = "common" if de in _COMMON else "usual" if de in _USUAL else "rare"
         bits += (_PRESENT_BITS if de in message else _ABSENT_BITS)[kind]
     return bits
-
-
-def _layout_of(dialect: str, de: int) -> Layout | None:
-    layout = find_layout(dialect, de)
-    return CHIP_DATA if layout is None and de == 55 else layout
 
 
 def _weigh_composite(layout: Layout, value: Value) -> _Weight:

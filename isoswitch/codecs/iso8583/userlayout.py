@@ -9,20 +9,25 @@ numeric = "bcd"
 [fields.48]
 format = "b...999"
 encoding = "raw"
+
+The fields of the edition that the file does not name are as the edition has them;
+with ``complete = true`` there are no others than those it names.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, cast, get_args
 
 from isoswitch.codecs.iso8583.layouts import Edition, Override, Wire, build_layout
-from isoswitch.codecs.iso8583.spec import Spec
+from isoswitch.codecs.iso8583.spec import FieldSpec, Spec
 
-_TOP = frozenset({"name", "edition", "description", "wire", "fields"})
+_TOP = frozenset({"name", "edition", "description", "complete", "wire", "fields"})
 _WIRE = frozenset(field.name for field in dataclass_fields(Wire))
 _FIELD = frozenset(Override.__annotations__)
 _CHOICES: Mapping[str, frozenset[str]] = {
@@ -72,13 +77,69 @@ def read_layout(text: str) -> Spec:
             msg = f"fields.{key}: not the number of a data element"
             raise ValueError(msg)
         overrides[int(key)] = cast("Override", _table(row, _FIELD, f"fields.{key}"))
-    return build_layout(
+    spec = build_layout(
         name,
         cast("Edition", edition),
         Wire(**wire),
         overrides,
         description=str(document.get("description", "")),
     )
+    if document.get("complete") is not True:
+        return spec
+    return replace(spec, fields={de: spec.fields[de] for de in sorted(overrides)})
+
+
+def write_layout(spec: Spec) -> str:
+    """Give a layout as a TOML document that says the same.
+
+    Examples
+    --------
+    >>> from isoswitch.codecs.iso8583.specs import get_spec
+    >>> text = write_layout(get_spec("iso87-bcd"))
+    >>> print(text[:58])
+    name = "iso87-bcd"
+    edition = "1987"
+    description = "Packed,
+    >>> read_layout(text).fields[35].format
+    'z..37'
+    """
+    top = {
+        "name": spec.name,
+        "edition": spec.edition,
+        "description": spec.description,
+    }
+    wire = {
+        "mti": spec.mti,
+        "bitmap": spec.bitmap,
+        "charset": spec.charset,
+        "second_bitmap": spec.second_bitmap,
+        "third_bitmap": spec.third_bitmap,
+    }
+    lines = [*_pairs(top), "complete = true", "", "[wire]", *_pairs(wire)]
+    for de, field in sorted(spec.fields.items()):
+        lines += ["", f"[fields.{de}]", *_pairs(_row(field))]
+        if field.length:
+            lines.append(f"length_bytes = {field.length_bytes}")
+    return "\n".join(lines) + "\n"
+
+
+def _row(field: FieldSpec) -> dict[str, str]:
+    """Give the settings that matter for a field of this kind."""
+    row = {"name": field.name, "format": field.format, "encoding": field.encoding}
+    if field.encoding == "bcd":
+        row |= {"pad": field.pad, "filler": field.filler}
+    if field.length:
+        row |= {
+            "length_encoding": field.length_encoding,
+            "length_unit": field.length_unit,
+        }
+    return row | {"masking": field.masking}
+
+
+def _pairs(row: Mapping[str, str]) -> Iterator[str]:
+    for key, value in row.items():
+        # A string of JSON is one of TOML.
+        yield f"{key} = {json.dumps(value, ensure_ascii=False)}"
 
 
 def _table(found: Any, known: frozenset[str] | None, path: str) -> dict[str, Any]:

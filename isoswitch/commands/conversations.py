@@ -1,0 +1,210 @@
+"""From an input to what was said in it: conversations, how they speak, their payloads.
+
+A message typed in is a conversation of one payload. A recording holds one for each
+server; both sides of it speak alike, whoever began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.captures import Capture, Stretch, is_capture, read_capture
+from isoswitch.codecs.detection import Detection, Profile, Undetected, detect
+from isoswitch.codecs.framing import FRAME_BYTES_MAX, FrameDecoder, get_framing
+from isoswitch.codecs.iso8583.codec import Codec
+from isoswitch.commands.console import Failure
+from isoswitch.commands.inputs import interpretations
+
+LATE_STARTS_MAX = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the user says about how the messages were sent; None is unknown."""
+
+    framing: str | None = None
+    header: str | None = None
+    dialect: Codec | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """One payload, and where it was heard; or what became of the stream there."""
+
+    payload: bytes = field(default=b"", repr=False)
+    packet: int = 0
+    time_s: float = 0.0
+    source: str = ""
+    destination: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """Payloads in the order they were sent, and how they were read, if at all."""
+
+    heard: tuple[Heard, ...]
+    detection: Detection | None
+    fault: Undetected | None = None
+
+
+def find_conversations(
+    data: bytes, known: Known
+) -> tuple[list[Conversation], list[str]]:
+    """Give the conversations of an input, and what was left out of it."""
+    if is_capture(data):
+        capture = read_capture(data)
+        found = [
+            _overhear(stretches, known) for stretches in _by_server(capture.stretches)
+        ]
+        return found, list(_notes(capture))
+    return [_read(data, known)], []
+
+
+def _read(data: bytes, known: Known) -> Conversation:
+    """Read typed or piped bytes as the first thing that makes sense."""
+    first_fault: Undetected | None = None
+    for streams in interpretations(data):
+        try:
+            found = _detect(streams, known)
+        except Undetected as fault:
+            first_fault = first_fault or fault
+            continue
+        heard = [
+            Heard(payload=payload)
+            for stream in streams
+            for payload in _payloads(found.best.profile, stream)
+        ]
+        return Conversation(heard=tuple(heard), detection=found)
+    return Conversation(
+        heard=(), detection=None, fault=first_fault or Undetected(near=())
+    )
+
+
+def _overhear(stretches: Sequence[Stretch], known: Known) -> Conversation:
+    """Read the stretches of one server's connections."""
+    samples = [each.octets for each in stretches if not each.begins_late]
+    for stretch in stretches:
+        if stretch.begins_late:
+            samples += _late_starts(stretch)
+    try:
+        found = _detect(samples, known, may_be_cut=True)
+    except Undetected as fault:
+        return Conversation(heard=(), detection=None, fault=fault)
+    profile = found.best.profile
+    heard = [each for stretch in stretches for each in _frames(profile, stretch)]
+    heard.sort(key=lambda each: each.packet)
+    return Conversation(heard=tuple(heard), detection=found)
+
+
+def _detect(
+    streams: Sequence[bytes], known: Known, *, may_be_cut: bool = False
+) -> Detection:
+    return detect(
+        streams,
+        framing=known.framing,
+        header=known.header,
+        dialect=known.dialect,
+        may_be_cut=may_be_cut,
+    )
+
+
+def _payloads(profile: Profile, stream: bytes) -> Iterable[bytes]:
+    if not profile.framing:
+        return [stream]
+    return filter(None, _decoder(profile).feed(stream))
+
+
+def _frames(profile: Profile, stretch: Stretch) -> Iterator[Heard]:
+    """Cut a stretch into payloads, from where the first of them can be read."""
+    first = _first_chunk(profile, stretch) if stretch.begins_late else 0
+    decoder = _decoder(profile)
+    for chunk in stretch.chunks[first:]:
+        place = Heard(
+            packet=chunk.packet,
+            time_s=chunk.time_s,
+            source=stretch.source,
+            destination=stretch.destination,
+        )
+        try:
+            payloads = decoder.feed(chunk.octets)
+        except DecodeError as fault:
+            yield _with(place, fault=f"the stream is lost here: {fault.reason}")
+            return
+        for payload in filter(None, payloads):
+            yield _with(place, payload=payload)
+
+
+def _with(place: Heard, *, payload: bytes = b"", fault: str = "") -> Heard:
+    return Heard(
+        payload=payload,
+        fault=fault,
+        packet=place.packet,
+        time_s=place.time_s,
+        source=place.source,
+        destination=place.destination,
+    )
+
+
+def _first_chunk(profile: Profile, stretch: Stretch) -> int:
+    """Find the packet with which a message begins, after a gap."""
+    for first in range(min(LATE_STARTS_MAX, len(stretch.chunks))):
+        rest = b"".join(chunk.octets for chunk in stretch.chunks[first:])
+        try:
+            payloads = _decoder(profile).feed(rest[:FRAME_BYTES_MAX])
+            profile.read(next(filter(None, payloads), b""))
+        except DecodeError:
+            continue
+        return first
+    return 0
+
+
+def _late_starts(stretch: Stretch) -> list[bytes]:
+    """The places at which a message may begin when the beginning is missing."""
+    chunks = stretch.chunks
+    return [
+        b"".join(chunk.octets for chunk in chunks[first:])
+        for first in range(min(3, len(chunks)))
+    ]
+
+
+def _decoder(profile: Profile) -> FrameDecoder:
+    # In a recording every packet is a frame where the bytes have no framing.
+    if not profile.framing:
+        return _EveryChunk(FRAME_BYTES_MAX)
+    return get_framing(profile.framing).decoder(FRAME_BYTES_MAX)
+
+
+class _EveryChunk(FrameDecoder):
+    """Takes all that is fed at once for one payload."""
+
+    def _cut(self, buffer: bytes, pos: int) -> tuple[bytes, int] | None:
+        return buffer[pos:], len(buffer)
+
+
+def _by_server(stretches: Iterable[Stretch]) -> Iterator[list[Stretch]]:
+    """Put together what was said with one server: the end with the lower port."""
+    servers: dict[str, list[Stretch]] = {}
+    for stretch in stretches:
+        server = min(stretch.source, stretch.destination, key=_port)
+        servers.setdefault(server, []).append(stretch)
+    yield from servers.values()
+
+
+def _port(end: str) -> tuple[int, str]:
+    return int(end.rpartition(":")[2]), end
+
+
+def _notes(capture: Capture) -> Iterator[str]:
+    if not capture.stretches:
+        yield "no TCP payload in this recording"
+    for why, count in capture.skipped.items():
+        yield f"{count} packets left out: {why}"
+
+
+def failure_of(fault: Undetected) -> Failure:
+    """Say what came closest and what to try."""
+    fix = "name what you know: --framing, --header, --dialect; `isoswitch dialect list`"
+    return Failure(str(fault), fix=fix)

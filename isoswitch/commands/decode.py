@@ -1,0 +1,255 @@
+"""What ``isoswitch decode`` does: find out how bytes speak, and show what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from isoswitch.codecs.annotation import Part, annotate, clear_value
+from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.detection import Detection, NearMiss, Profile, Reading, Undetected
+from isoswitch.codecs.headers import split
+from isoswitch.codecs.iso8583.masking import mask_value
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.commands.console import (
+    FAILED,
+    OK,
+    plain_table,
+    print_json,
+    say_failure,
+    stderr,
+    stdout,
+)
+from isoswitch.commands.conversations import (
+    Conversation,
+    Heard,
+    Known,
+    failure_of,
+    find_conversations,
+)
+from isoswitch.commands.inputs import read_input
+from isoswitch.commands.messages import hex_lines
+
+REASONS_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """How messages are shown."""
+
+    as_json: bool = False
+    unsafe: bool = False
+    with_bytes: bool = False
+
+
+def decode(what: str, known: Known, output: Output) -> int:
+    """Show every message of an input; 1 where one of them cannot be read."""
+    conversations, notes = find_conversations(read_input(what), known)
+    for note in notes:
+        stderr().print(note, style="yellow", markup=False)
+    return max((_show(each, output) for each in conversations), default=FAILED)
+
+
+def _show(conversation: Conversation, output: Output) -> int:
+    if conversation.detection is None:
+        assert conversation.fault is not None
+        return _show_failure(conversation.fault, output)
+    if not output.as_json:
+        _print_detection(conversation.detection)
+    profile = conversation.detection.best.profile
+    start_s = conversation.heard[0].time_s if conversation.heard else 0.0
+    exit_code = OK
+    for number, heard in enumerate(conversation.heard, start=1):
+        try:
+            if heard.fault:
+                raise DecodeError(heard.fault)
+            reading = profile.read(heard.payload)
+        except DecodeError as fault:
+            exit_code = FAILED
+            _show_broken(conversation.detection, heard, fault, output)
+            continue
+        if output.as_json:
+            facts = _detection_json(conversation.detection) | _place_json(heard)
+            print_json(facts | _reading_json(profile, reading, output))
+            continue
+        console = stdout()
+        if len(conversation.heard) > 1:
+            console.print(_place(number, heard, start_s))
+        _print_reading(console, reading, output)
+    return exit_code
+
+
+def _show_failure(fault: Undetected, output: Output) -> int:
+    """Show how far the nearest dialect came, and say what to try."""
+    if output.as_json:
+        print_json(
+            {
+                "error": str(fault),
+                "field": fault.field,
+                "offset": fault.offset,
+                "near": [
+                    {"profile": str(each.profile), "error": str(each.fault)}
+                    for each in fault.near
+                ],
+            }
+        )
+        return FAILED
+    if fault.near:
+        _print_near(stdout(), fault.near[0], output)
+    for each in fault.near[1:]:
+        stderr().print(f"also {each.profile}: {each.fault}", style="dim", markup=False)
+    return say_failure(failure_of(fault))
+
+
+def _show_broken(
+    detection: Detection, heard: Heard, fault: DecodeError, output: Output
+) -> None:
+    """Show the good fields of a broken message among others."""
+    if output.as_json:
+        facts = {"error": str(fault), "field": fault.field, "offset": fault.offset}
+        print_json(_place_json(heard) | facts)
+        return
+    console, profile = stdout(), detection.best.profile
+    try:
+        header, raw = split(profile.header, heard.payload)
+        message, _ = profile.codec.salvage(raw)
+    except DecodeError:
+        pass
+    else:
+        reading = Reading(header=header, message=message)
+        _print_reading(console, reading, output)
+    console.print(Text.assemble(("✗ ", "red"), str(fault)))
+
+
+def _print_detection(detection: Detection) -> None:
+    console, best = stdout(), detection.best
+    ahead = f"{detection.margin_bits:.0f} bits ahead of "
+    rivals = detection.candidates[1:2]
+    rival = str(rivals[0].profile) if rivals else "mere noise"
+    console.print(
+        Text.assemble(
+            (str(best.profile), "bold"),
+            f"  {detection.confidence}: {ahead}{rival}",
+        )
+    )
+    for sign, style, reasons in (
+        ("+", "green", best.evidence),
+        ("-", "yellow", best.doubts),
+    ):
+        more = len(reasons) - REASONS_SHOWN
+        text = "; ".join(reasons[:REASONS_SHOWN])
+        if reasons:
+            rest = f"; and {more} more" if more > 0 else ""
+            console.print(Text.assemble((f"  {sign} ", style), (text + rest, "dim")))
+    if detection.ties:
+        ties = ", ".join(str(each) for each in detection.ties)
+        console.print(Text(f"  = reads the same as {ties}", style="dim"))
+
+
+def _print_reading(console: Console, reading: Reading, output: Output) -> None:
+    if reading.header:
+        header = _shown_header(reading.header, output)
+        console.print(Text.assemble(("header ", "dim"), header))
+    console.print(Padding(_table(annotate(reading.message, unsafe=output.unsafe)), 0))
+    if output.with_bytes:
+        for line in _lines(reading.message, output):
+            console.print(line, style="dim", markup=False)
+
+
+def _print_near(console: Console, near: NearMiss, output: Output) -> None:
+    console.print(
+        Text.assemble((str(near.profile), "bold"), "  reads the beginning only")
+    )
+    reading = Reading(header=near.header, message=near.message)
+    _print_reading(console, reading, output)
+
+
+def _table(parts: list[Part]) -> Table:
+    table = plain_table("at", "field", "format", "name", "value", "meaning")
+    for part in parts:
+        is_inner = "." in part.place
+        table.add_row(
+            Text(f"{part.offset:04x}" if part.offset >= 0 else "", style="dim"),
+            Text(f"  {part.place}" if is_inner else part.place, style="bold cyan"),
+            Text(part.format, style="dim"),
+            Text(part.name, style="dim"),
+            Text(_printable(part.value)),
+            Text(part.meaning, style="green"),
+        )
+    return table
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{MIDDLE DOT}" for c in text)
+
+
+def _lines(message: Message, output: Output) -> Iterator[str]:
+    return hex_lines(message, unsafe=output.unsafe)
+
+
+def _shown_header(header: bytes, output: Output) -> str:
+    return header.hex().upper() if output.unsafe else mask_value(header, "show")
+
+
+def _place(number: int, heard: Heard, start_s: float) -> Text:
+    text = Text.assemble("\n", (f"message {number}", "bold"))
+    if heard.packet:
+        ends = f"  {heard.source} → {heard.destination}"
+        text.append(f"{ends}  packet {heard.packet}  +{heard.time_s - start_s:.6f} s")
+    return text
+
+
+def _place_json(heard: Heard) -> dict[str, Any]:
+    if not heard.packet:
+        return {}
+    return {
+        "packet": heard.packet,
+        "time_s": round(heard.time_s, 6),
+        "source": heard.source,
+        "destination": heard.destination,
+    }
+
+
+def _detection_json(detection: Detection) -> dict[str, Any]:
+    rivals = [str(each.profile) for each in detection.candidates[1:4]]
+    return {
+        "confidence": detection.confidence,
+        "margin_bits": round(detection.margin_bits, 1),
+        "evidence": detection.best.evidence,
+        "doubts": detection.best.doubts,
+        "ties": [str(each) for each in detection.ties],
+        "rivals": rivals,
+    }
+
+
+def _reading_json(profile: Profile, reading: Reading, output: Output) -> dict[str, Any]:
+    message = reading.message
+    fields = message.masked()
+    mti = fields.pop("mti")
+    if output.unsafe:
+        fields = {str(de): clear_value(value) for de, value in message.values().items()}
+    header = _shown_header(reading.header, output)
+    return {
+        "framing": profile.framing,
+        "header": {"kind": profile.header, "hex": header},
+        "dialect": profile.dialect,
+        "mti": mti,
+        "fields": fields,
+        "parts": [
+            {
+                "place": part.place,
+                "offset": part.offset,
+                "size": part.size,
+                "name": part.name,
+                "value": part.value,
+                "meaning": part.meaning,
+            }
+            for part in annotate(message, unsafe=output.unsafe)
+        ],
+    }
