@@ -1,0 +1,1 @@
+"""The second backend: payment HSMs that take payShield-style host commands by TCP."""
