@@ -12,6 +12,8 @@ The crypto process keeps serving the keys it has loaded until it reads the file 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +34,19 @@ from isoswitch.hsm.vault import Vault
 _LETTERS = {Algorithm.TDES: "T", Algorithm.AES: "A", Algorithm.HMAC: "H"}
 _ALGORITHMS = {letter: algorithm for algorithm, letter in _LETTERS.items()}
 _VERSIONS = {Algorithm.TDES: "B", Algorithm.AES: "D"}
+# What we may not do with a key, the partner does.
+_OTHER_SIDE = {
+    Mode.ENCRYPT: Mode.DECRYPT,
+    Mode.DECRYPT: Mode.ENCRYPT,
+    Mode.GENERATE: Mode.VERIFY,
+    Mode.VERIFY: Mode.GENERATE,
+}
+_BOTH_SIDES = {
+    Mode.ENCRYPT: Mode.BOTH,
+    Mode.DECRYPT: Mode.BOTH,
+    Mode.GENERATE: Mode.GENERATE_AND_VERIFY,
+    Mode.VERIFY: Mode.GENERATE_AND_VERIFY,
+}
 # The object of a key that holds its whole value.
 _WHOLE = (Role.ENCRYPT, Role.DECRYPT, Role.MAC)
 
@@ -53,6 +68,20 @@ class KeyStore:
         self._path = path
         self._vault = vault
         self._operators = operators
+        self._is_exclusive = False
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep all other writers away; a block of several changes may hold others."""
+        if self._is_exclusive:
+            yield
+            return
+        with locked(self._path):
+            self._is_exclusive = True
+            try:
+                yield
+            finally:
+                self._is_exclusive = False
 
     @property
     def trail(self) -> Path:
@@ -79,8 +108,12 @@ class KeyStore:
         """Store a new random key; see ``add``."""
         return self.add(plan, random_value(plan), action="generate")
 
-    def add(self, plan: KeyPlan, value: KeyValue, *, action: str) -> KeyRecord:
+    def add(
+        self, plan: KeyPlan, value: KeyValue, *, action: str, offered_under: str = ""
+    ) -> KeyRecord:
         """Store a key: active if it is the first of its name, else pending.
+
+        ``offered_under`` names the key under which it will be given to the partner.
 
         Raises
         ------
@@ -88,7 +121,7 @@ class KeyStore:
             The versions of this name have another usage, or the plan contradicts the
             value.
         """
-        with locked(self._path):
+        with self.exclusive():
             records = self.list_keys()
             present = [each for each in records if each.plan.name == plan.name]
             if any(each.plan.usage is not plan.usage for each in present):
@@ -101,7 +134,9 @@ class KeyStore:
                 created=_now(),
             )
             if present:
-                record = msgspec.structs.replace(record, state=State.PENDING)
+                record = msgspec.structs.replace(
+                    record, state=State.PENDING, offered_under=offered_under
+                )
             self._write([*records, record], action, record)
         return record
 
@@ -117,17 +152,24 @@ class KeyStore:
         plan = msgspec.structs.replace(newest.plan, is_test=False)
         return self.add(plan, random_value(plan), action="rotate")
 
-    def activate(self, name: str, version: int) -> KeyRecord:
+    def activate(
+        self, name: str, version: int, *, accepted_until: float = 0.0
+    ) -> KeyRecord:
         """Make a pending version the active one; the present one retires.
+
+        ``accepted_until`` ends what the retired one is still good for, in UTC epoch
+        seconds; 0 sets no end.
 
         Raises
         ------
         KeyRefused
             No such version, or it is not pending.
         """
-        with locked(self._path):
+        with self.exclusive():
             pending = self._get(name, version, {State.PENDING})
-            records = [_retired(each, name) for each in self.list_keys()]
+            records = [
+                _retired(each, name, accepted_until) for each in self.list_keys()
+            ]
             activated = msgspec.structs.replace(pending, state=State.ACTIVE)
             records[records.index(pending)] = activated
             self._write(records, "activate", activated)
@@ -141,7 +183,7 @@ class KeyStore:
         KeyRefused
             No such version, or it has retired already.
         """
-        with locked(self._path):
+        with self.exclusive():
             current = self._get(name, version, {State.ACTIVE, State.PENDING})
             records = self.list_keys()
             retired = msgspec.structs.replace(current, state=State.RETIRED)
@@ -157,7 +199,7 @@ class KeyStore:
         KeyRefused
             No such version, or it is active.
         """
-        with locked(self._path):
+        with self.exclusive():
             removed = self._get(name, version, {State.PENDING, State.RETIRED})
             records = [each for each in self.list_keys() if each != removed]
             self._write(records, "remove", removed)
@@ -202,10 +244,7 @@ class KeyStore:
         plan = record.plan
         if not plan.is_exportable:
             raise KeyRefused(f"key {name} is not exportable")
-        role = next(role for role in _WHOLE if role in record.blocks)
-        value = self._vault.reveal(
-            bytes.fromhex(record.blocks[role]), plan.header(role)
-        )
+        value = whole_value(self._vault, record)
         kbpk = self._protection_key(protection_key)
         header = Header(
             version=_VERSIONS[kbpk.key.algorithm],
@@ -215,7 +254,7 @@ class KeyStore:
             key_version=f"{plan.version % 100:02}",
         )
         block = tr31.wrap(kbpk, header, value)
-        with locked(self._path):
+        with self.exclusive():
             self._write(self.list_keys(), "export", record)
         return block
 
@@ -227,7 +266,7 @@ class KeyStore:
         KeyRefused
             A block is damaged; then nothing was changed.
         """
-        with locked(self._path):
+        with self.exclusive():
             records = [self._rewrapped(record, target) for record in self.list_keys()]
             head = self._record("rewrap")
             file = KeyFile(storage_key=storage_key, records=records, audit_head=head)
@@ -297,11 +336,45 @@ class KeyStore:
         return append_entry(self.trail, entry)
 
 
-def _retired(record: KeyRecord, name: str) -> KeyRecord:
+def whole_value(vault: Vault, record: KeyRecord) -> KeyValue:
+    """Give the value of a stored key, for wrapping it under another key.
+
+    Raises
+    ------
+    KeyRefused
+        A block is damaged.
+    """
+    role = next(role for role in _WHOLE if role in record.blocks)
+    return vault.reveal(bytes.fromhex(record.blocks[role]), record.plan.header(role))
+
+
+def partner_header(plan: KeyPlan, protection: Algorithm) -> Header:
+    """Give the header of a key block that tells the partner its side of a key."""
+    return Header(
+        version=_VERSIONS[protection],
+        usage=plan.usage,
+        algorithm=_LETTERS[plan.algorithm],
+        mode=_OTHER_SIDE.get(plan.mode, plan.mode),
+        key_version=f"{plan.version % 100:02}",
+    )
+
+
+def header_fits(header: Header, plan: KeyPlan) -> bool:
+    """Whether a block's key may be the next version of a key with this plan."""
+    return (
+        header.usage == plan.usage
+        and header.algorithm == _LETTERS[plan.algorithm]
+        and header.mode in {plan.mode, _BOTH_SIDES.get(plan.mode)}
+    )
+
+
+def _retired(record: KeyRecord, name: str, accepted_until: float) -> KeyRecord:
     """Retire an active record of this name."""
     if record.plan.name != name or record.state is not State.ACTIVE:
         return record
-    return msgspec.structs.replace(record, state=State.RETIRED)
+    return msgspec.structs.replace(
+        record, state=State.RETIRED, accepted_until=accepted_until
+    )
 
 
 def _now() -> str:

@@ -5,17 +5,25 @@ Usage, mode and state are checked here, before any call of the engine.
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from isoswitch.codecs.canonical.errors import KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
-from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.engine import Algorithm, Handle
 from isoswitch.hsm.functions.components import with_odd_parity
-from isoswitch.hsm.functions.key import Key
+from isoswitch.hsm.functions.dukpt_tdes import BaseKey
+from isoswitch.hsm.functions.key import Key, KeyPair
 from isoswitch.hsm.functions.mac import MacKey, Padding
 from isoswitch.hsm.functions.pin import PinFormat, PinKey
+from isoswitch.hsm.functions.signature import (
+    private_length,
+    public_of,
+    random_private,
+)
 from isoswitch.hsm.keys import (
     MAC_ALGORITHMS,
     PERMISSIONS,
@@ -24,9 +32,15 @@ from isoswitch.hsm.keys import (
     Purpose,
     Role,
     State,
+    Usage,
     check_value,
     uses_of,
     value_of,
+)
+from isoswitch.hsm.terminals import (
+    AesTerminalKeys,
+    TdesTerminalKeys,
+    TerminalKeys,
 )
 from isoswitch.hsm.vault import Vault
 
@@ -37,6 +51,14 @@ class LoadedKey:
 
     record: KeyRecord
     objects: Mapping[Role, Key]
+    terminals: TerminalKeys | None = None
+
+    def destroy(self) -> None:
+        """Forget its session objects."""
+        if self.terminals is not None:
+            self.terminals.close()
+        for held in self.objects.values():
+            held.destroy()
 
 
 class KeyTable:
@@ -48,6 +70,8 @@ class KeyTable:
         What unwraps the records into its engine.
     records
         The stored keys; of one name at most one version is active.
+    now
+        Gives UTC epoch seconds; retired keys are accepted until then.
 
     Raises
     ------
@@ -55,17 +79,21 @@ class KeyTable:
         A record does not unwrap, or two versions of a name are active.
     """
 
-    def __init__(self, vault: Vault, records: Iterable[KeyRecord]) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        records: Iterable[KeyRecord],
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._now = now
         self._versions: dict[str, list[LoadedKey]] = {}
-        for record in sorted(records, key=_precedence):
-            self._versions.setdefault(record.plan.name, []).append(_load(vault, record))
-        for name, versions in self._versions.items():
-            active = [key for key in versions if key.record.state is State.ACTIVE]
-            if len(active) > 1:
-                raise KeyRefused(f"two versions of key {name} are active")
         self._mac_keys: dict[tuple[str, Purpose], tuple[MacKey, ...]] = {}
         self._pin_keys: dict[tuple[str, Purpose, int], tuple[PinKey, ...]] = {}
         self._objects: dict[tuple[str, Purpose], tuple[Key, ...]] = {}
+        self._pending: dict[Handle, int] = {}
+        self._stale_at = math.inf
+        self.load(vault, records)
 
     def __len__(self) -> int:
         return sum(map(len, self._versions.values()))
@@ -73,7 +101,30 @@ class KeyTable:
     @property
     def records(self) -> list[KeyRecord]:
         """What is loaded, active versions first."""
-        return [key.record for keys in self._versions.values() for key in keys]
+        return [key.record for key in self._loaded()]
+
+    def load(self, vault: Vault, records: Iterable[KeyRecord]) -> None:
+        """Hold these records from now on; what is loaded already is not loaded again.
+
+        Raises
+        ------
+        KeyRefused
+            As when the table is made; then it stays as it was.
+        """
+        held = {_identity(key.record): key for key in self._loaded()}
+        versions: dict[str, list[LoadedKey]] = {}
+        for record in sorted(records, key=_precedence):
+            key = held.pop(_identity(record), None)
+            key = replace(key, record=record) if key else _load(vault, record)
+            versions.setdefault(record.plan.name, []).append(key)
+        for name, keys in versions.items():
+            active = [key for key in keys if key.record.state is State.ACTIVE]
+            if len(active) > 1:
+                raise KeyRefused(f"two versions of key {name} are active")
+        self._versions = versions
+        self._forget_choices()
+        for key in held.values():
+            key.destroy()
 
     def get_mac_keys(self, name: str, purpose: Purpose) -> tuple[MacKey, ...]:
         """Give the MAC keys to use or to try, the active one first.
@@ -83,6 +134,8 @@ class KeyTable:
         KeyRefused
             No such key, or none that may be used so.
         """
+        if self._now() >= self._stale_at:
+            self._forget_choices()
         keys = self._mac_keys.get((name, purpose))
         if keys is None:
             keys = tuple(map(_mac_key, self._get(name, purpose)))
@@ -99,6 +152,8 @@ class KeyTable:
         KeyRefused
             No such key, none that may be used so, or not for blocks of this format.
         """
+        if self._now() >= self._stale_at:
+            self._forget_choices()
         keys = self._pin_keys.get((name, purpose, pin_format))
         if keys is None:
             layout = _pin_format(pin_format)
@@ -115,6 +170,8 @@ class KeyTable:
         KeyRefused
             No such key, or none that may be used so.
         """
+        if self._now() >= self._stale_at:
+            self._forget_choices()
         objects = self._objects.get((name, purpose))
         if objects is None:
             role = _ROLE_OF_PURPOSE[purpose]
@@ -122,22 +179,90 @@ class KeyTable:
             self._objects[name, purpose] = objects
         return objects
 
+    def get_mac_pairs(self, name: str, purpose: Purpose) -> list[KeyPair]:
+        """Give both forms of the keys to try, of those that a retail MAC is made with.
+
+        Raises
+        ------
+        KeyRefused
+            No such key, or none that may be used so.
+        """
+        return [
+            KeyPair(single=key.objects[Role.SINGLE], full=key.objects[Role.ENCRYPT])
+            for key in self._get(name, purpose)
+        ]
+
+    def get_terminal_keys(self, name: str) -> list[TerminalKeys]:
+        """Give what derives the keys of transactions, of each version to try.
+
+        Raises
+        ------
+        KeyRefused
+            No such key, or not a base derivation key.
+        """
+        keys = self._get(name, Purpose.DERIVE_TRANSACTION_KEYS)
+        return [key.terminals for key in keys if key.terminals is not None]
+
+    def get_records(self, name: str, purpose: Purpose) -> list[KeyRecord]:
+        """Give the records of the keys to use or to try, the active one first.
+
+        Raises
+        ------
+        KeyRefused
+            No such key, or none that may be used so.
+        """
+        return [key.record for key in self._get(name, purpose)]
+
     def destroy(self) -> None:
         """Forget all session objects; the table is of no use any more."""
+        for key in self._loaded():
+            key.destroy()
+
+    def get_active(self, name: str, purpose: Purpose) -> LoadedKey:
+        """Give the active version with all its objects.
+
+        Raises
+        ------
+        KeyRefused
+            No such key, or none that may be used so.
+        """
+        return self._get(name, purpose)[0]
+
+    def find_pending(self, key: MacKey) -> int | None:
+        """Give the version of a key that is not active yet."""
+        return self._pending.get(key.key.handle)
+
+    def _loaded(self) -> Iterator[LoadedKey]:
         for versions in self._versions.values():
-            for key in versions:
-                for held in key.objects.values():
-                    held.destroy()
+            yield from versions
+
+    def _forget_choices(self) -> None:
+        """Choose the keys anew, until the next one is accepted no longer."""
+        self._mac_keys.clear()
+        self._pin_keys.clear()
+        self._objects.clear()
+        self._pending = {
+            held.handle: key.record.plan.version
+            for key in self._loaded()
+            if key.record.state is State.PENDING
+            for held in key.objects.values()
+        }
+        now = self._now()
+        ends = (key.record.accepted_until for key in self._loaded())
+        self._stale_at = min((end for end in ends if end > now), default=math.inf)
 
     def _get(self, name: str, purpose: Purpose) -> list[LoadedKey]:
         versions = self._versions.get(name)
         if versions is None:
             raise KeyRefused("no such key")
         states = _INCOMING if PERMISSIONS[purpose].is_incoming else _OUTGOING
+        now = self._now()
         keys = [
             key
             for key in versions
-            if key.record.state in states and key.record.plan.may(purpose)
+            if key.record.state in states
+            and key.record.plan.may(purpose)
+            and not 0 < key.record.accepted_until <= now
         ]
         if not keys:
             raise KeyRefused(f"key {name} may not be used to {purpose}")
@@ -154,7 +279,11 @@ def form_record(
     KeyRefused
         The value has another length than planned.
     """
-    if len(value.reveal()) != plan.length:
+    public = b""
+    length = len(value.reveal())
+    if plan.usage is Usage.SIGNATURE:
+        public, length = public_of(value), private_length(value, plan.algorithm)
+    if length != plan.length:
         raise KeyRefused(f"key {plan.name}: the value has not {plan.length} bytes")
     return KeyRecord(
         plan=plan,
@@ -164,11 +293,14 @@ def form_record(
             role: vault.wrap(value_of(role, value), plan.header(role)).hex()
             for role in plan.roles
         },
+        public=public.hex(),
     )
 
 
 def random_value(plan: KeyPlan) -> KeyValue:
     """Choose a key value; of TDES keys with odd parity and different parts."""
+    if plan.usage is Usage.SIGNATURE:
+        return random_private(plan.algorithm, plan.length)
     value = secrets.token_bytes(plan.length)
     return KeyValue(
         with_odd_parity(value) if plan.algorithm is Algorithm.TDES else value
@@ -184,7 +316,17 @@ _ROLE_OF_PURPOSE: Mapping[Purpose, Role] = {
     Purpose.SEAL: Role.ENCRYPT,
     Purpose.OPEN: Role.DECRYPT,
     Purpose.HASH: Role.MAC,
+    Purpose.VERIFY_CRYPTOGRAM: Role.DERIVE,
+    Purpose.VERIFY_DYNAMIC_NUMBER: Role.DERIVE,
+    Purpose.AUTHENTICATE_SCRIPT: Role.MASTER,
+    Purpose.VERIFY_OFFSET: Role.ENCRYPT,
+    Purpose.VERIFY_PVV: Role.ENCRYPT,
+    Purpose.SIGN: Role.SIGN,
 }
+
+
+def _identity(record: KeyRecord) -> tuple[KeyPlan, str]:
+    return record.plan, record.kcv
 
 
 def _precedence(record: KeyRecord) -> tuple[str, int, int]:
@@ -205,7 +347,16 @@ def _load(vault: Vault, record: KeyRecord) -> LoadedKey:
         )
         for role in plan.roles
     }
-    return LoadedKey(record, objects)
+    return LoadedKey(record, objects, _terminal_keys(plan, objects))
+
+
+def _terminal_keys(plan: KeyPlan, objects: Mapping[Role, Key]) -> TerminalKeys | None:
+    if plan.usage is not Usage.DUKPT_BASE:
+        return None
+    if plan.algorithm is Algorithm.AES:
+        return AesTerminalKeys(objects[Role.DERIVE], length=plan.length)
+    base = BaseKey(key=objects[Role.ENCRYPT], variant=objects[Role.VARIANT])
+    return TdesTerminalKeys(base)
 
 
 def _mac_key(loaded: LoadedKey) -> MacKey:

@@ -20,7 +20,7 @@ from isoswitch.hsm.functions.key import Key
 from isoswitch.hsm.functions.mac import MacKey
 from isoswitch.hsm.functions.pin import PinKey
 from isoswitch.hsm.keyplane import KeyPlane
-from isoswitch.hsm.keys import Purpose, State
+from isoswitch.hsm.keys import Purpose
 from isoswitch.hsm.keytable import KeyTable
 from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.metrics import OK, CommandMetrics, outcome_of
@@ -114,14 +114,8 @@ class CryptoService:
             mac.verify(key, command.data, command.mac)
             return key
 
-        used = _try_each(keys, verify)
-        if used is keys[0]:
-            return b""
-        record = self._keys.get_record(
-            command.key, Purpose.VERIFY_MAC, keys.index(used)
-        )
-        is_pending = record.state is State.PENDING
-        return str(record.plan.version).encode() if is_pending else b""
+        version = self._keys.find_pending(_try_each(keys, verify))
+        return b"" if version is None else str(version).encode()
 
     def _generate_mac(self, command: GenerateMac, last: bytes) -> bytes:
         keys = self._keys.get_mac_keys(command.key, Purpose.GENERATE_MAC)

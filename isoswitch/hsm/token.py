@@ -8,13 +8,11 @@ from isoswitch.codecs.canonical.errors import ConfigError, HsmUnavailable
 from isoswitch.codecs.canonical.secrets import Secret
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.key import DERIVE
-from isoswitch.hsm.keyfile import read_key_file, read_storage_key
-from isoswitch.hsm.keytable import KeyTable
+from isoswitch.hsm.keyplane import KeyPlane
 from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
 from isoswitch.hsm.service import CryptoService
 from isoswitch.hsm.settings import Environment, TokenSettings
-from isoswitch.hsm.testkeys import check_not_published
 from isoswitch.hsm.vault import Vault
 
 
@@ -65,11 +63,12 @@ def open_service(
     """
     known_answers = KnownAnswers(engine)
     known_answers.check_all()
-    vault = open_vault(engine, read_storage_key(keys_file))
-    records = read_key_file(keys_file, vault).records
-    if environment is Environment.PRODUCTION:
-        check_not_published(records)
-    return CryptoService(KeyTable(vault, records), known_answers)
+    plane = KeyPlane(
+        keys_file,
+        open_vault=lambda label: open_vault(engine, label),
+        environment=environment,
+    )
+    return CryptoService(plane.table, known_answers, plane=plane)
 
 
 def read_pin(path: Path) -> Secret[str]:

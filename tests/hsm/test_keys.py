@@ -39,8 +39,9 @@ def test_a_key_becomes_the_fewest_objects(
         ("M3", "C", {Purpose.GENERATE_MAC, Purpose.VERIFY_MAC}),
         ("M3", "G", {Purpose.GENERATE_MAC}),
         ("M3", "V", {Purpose.VERIFY_MAC}),
-        ("K0", "B", set()),
-        ("K1", "B", set()),
+        ("K0", "B", {Purpose.WRAP_KEY, Purpose.UNWRAP_KEY}),
+        ("K1", "D", {Purpose.UNWRAP_KEY}),
+        ("K1", "E", {Purpose.WRAP_KEY}),
     ],
 )
 def test_usage_and_mode_permit_only_their_purposes(

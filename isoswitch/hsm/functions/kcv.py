@@ -48,6 +48,19 @@ def check_values(value: KeyValue, algorithm: Algorithm) -> CheckValues:
     return CheckValues(legacy=legacy_kcv(key), cmac=cmac_kcv(key))
 
 
+def customary_kcv(value: KeyValue, algorithm: Algorithm, *, length: int = 0) -> bytes:
+    """Compute the check value that networks exchange for a block cipher key.
+
+    TDES: legacy, three bytes; AES: CMAC, five bytes; ``length`` asks for another
+    number of them.
+    """
+    both = frozenset({Use.ENCRYPT, Use.MAC})
+    key = Key.load(SoftwareEngine(), value, algorithm, both)
+    if algorithm is Algorithm.AES:
+        return cmac_kcv(key, length=length or 5)
+    return legacy_kcv(key, length=length or 3)
+
+
 def verify_kcv(value: KeyValue, algorithm: Algorithm, given: bytes) -> None:
     """Check a key against the check value that came with it.
 
@@ -59,11 +72,7 @@ def verify_kcv(value: KeyValue, algorithm: Algorithm, given: bytes) -> None:
     VerificationFailed
         The key has another check value, or the given one is under two bytes.
     """
-    key = Key.load(
-        SoftwareEngine(), value, algorithm, frozenset({Use.ENCRYPT, Use.MAC})
-    )
-    customary = cmac_kcv if algorithm is Algorithm.AES else legacy_kcv
-    expected = customary(key, length=max(len(given), LENGTH_MIN))
+    expected = customary_kcv(value, algorithm, length=max(len(given), LENGTH_MIN))
     if not hmac.compare_digest(expected, given):
         msg = "the key does not have this check value"
         raise VerificationFailed(msg)

@@ -1,0 +1,328 @@
+"""Changes of working keys while payments run: import, offer, activate, drop.
+
+A link or a terminal changes a key in steps, each of which may be repeated::
+
+    we offer        OfferKey -> pending, sent -> confirmed -> ActivateKey
+    they offer      ImportKey -> pending, answered ---------> ActivateKey
+    nobody wants it                      pending -> DropKey
+
+A key travels under another one: in a key block (TR-31, version B or D) under a key
+block protection key (K1), or in TDES-ECB under a key encryption key (K0) and then only
+with its check value. What was ever in use is not taken again, so that an old message
+that is replayed brings back no old key.
+
+Changes go through the key file and its audit trail. Every worker looks at the file
+before it runs a command: what one worker has answered, all others know.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from isoswitch.codecs.canonical.errors import (
+    ConfigError,
+    DecodeError,
+    KeyRefused,
+    VerificationFailed,
+)
+from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.functions import tr31
+from isoswitch.hsm.functions.kcv import customary_kcv, verify_kcv
+from isoswitch.hsm.functions.tr31 import ProtectionKey
+from isoswitch.hsm.functions.zone_key import import_zone_key
+from isoswitch.hsm.keychange import (
+    KeyStore,
+    header_fits,
+    partner_header,
+    whole_value,
+)
+from isoswitch.hsm.keyfile import read_key_file, read_storage_key
+from isoswitch.hsm.keys import (
+    KeyPlan,
+    KeyRecord,
+    Purpose,
+    Role,
+    State,
+    Usage,
+    check_value,
+)
+from isoswitch.hsm.keytable import KeyTable, LoadedKey, random_value
+from isoswitch.hsm.port import (
+    ActivateKey,
+    DropKey,
+    ImportKey,
+    OfferKey,
+    WorkingKey,
+)
+from isoswitch.hsm.settings import Environment
+from isoswitch.hsm.testkeys import check_not_published
+from isoswitch.hsm.vault import Vault
+
+# Networks send three bytes; fewer are guessed too easily.
+CHECK_BYTES_MIN = 3
+SINGLE_LENGTH = 8
+
+log = structlog.get_logger()
+
+
+class KeyPlane:
+    """The stored keys as one worker follows and changes them.
+
+    Parameters
+    ----------
+    path
+        The key file.
+    open_vault
+        Gives the vault of a storage master key, by its label.
+    environment
+        In production published test keys are refused.
+    now
+        Gives UTC epoch seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        open_vault: Callable[[str], Vault],
+        environment: Environment,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._open_vault = open_vault
+        self._environment = environment
+        self._now = now
+        self._stamp = _stamp(path)
+        self._label = read_storage_key(path)
+        self._vault = open_vault(self._label)
+        self.table = KeyTable(self._vault, self._read(), now=now)
+
+    def refresh(self) -> None:
+        """Load what was changed since the last look, here or by another worker.
+
+        A file that cannot be used leaves the keys as they are, and is logged.
+        """
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        try:
+            self._reopen()
+            self.table.load(self._vault, self._read())
+        except (ConfigError, KeyRefused) as fault:
+            log.error("keys not loaded", reason=str(fault))
+        self._stamp = stamp
+
+    def import_key(self, command: ImportKey) -> WorkingKey:
+        """Store a key that the partner sends, pending; see ``ImportKey``."""
+        store = self._store(command.cause)
+        with store.exclusive():
+            plan = _newest(store, command.name).plan
+            value = self._open(command, plan)
+            plan = msgspec.structs.replace(plan, length=len(value.reveal()))
+            kcv = check_value(self._vault.engine, value, plan.algorithm)
+            record = _find_repeat(store, plan.name, kcv)
+            if record is None:
+                _check_new(store, plan.name, kcv)
+                _make_room(store, plan.name)
+                plan = msgspec.structs.replace(plan, is_test=False)
+                self._check_allowed(plan, kcv)
+                record = store.add(plan, value, action="import")
+        self.refresh()
+        return WorkingKey(record.plan.version, bytes.fromhex(record.kcv))
+
+    def offer_key(self, command: OfferKey) -> WorkingKey:
+        """Make the next version of a key and protect it; see ``OfferKey``."""
+        wrapping = self.table.get_active(command.under, Purpose.WRAP_KEY)
+        store = self._store(command.cause)
+        with store.exclusive():
+            record = _pending(store, command.name)
+            if record is None:
+                plan = _newest(store, command.name).plan
+                plan = msgspec.structs.replace(
+                    plan, is_test=False, length=max(command.length, plan.length)
+                )
+                value = _draw(plan, command.length)
+                record = store.add(
+                    plan, value, action="offer", offered_under=command.under
+                )
+            elif record.offered_under != command.under:
+                msg = f"key {command.name} version {record.plan.version} is pending"
+                raise KeyRefused(msg)
+        self.refresh()
+        value = whole_value(self._vault, record)
+        return _protect(wrapping, record, value, command)
+
+    def activate_key(self, command: ActivateKey) -> None:
+        """Use a pending version from now on; see ``ActivateKey``."""
+        store = self._store(command.cause)
+        now = self._now()
+        with store.exclusive():
+            for record in store.list_keys():
+                plan = record.plan
+                if plan.name == command.name and 0 < record.accepted_until <= now:
+                    store.remove(plan.name, plan.version)
+            if not _is_active(store, command.name, command.version):
+                store.activate(
+                    command.name,
+                    command.version,
+                    accepted_until=now + command.overlap_s,
+                )
+        self.refresh()
+
+    def drop_key(self, command: DropKey) -> None:
+        """Forget a pending version that nobody wants; see ``DropKey``."""
+        store = self._store(command.cause)
+        with store.exclusive():
+            record = _pending(store, command.name)
+            if record is not None and record.plan.version == command.version:
+                store.remove(command.name, command.version)
+        self.refresh()
+
+    def _store(self, cause: str) -> KeyStore:
+        return KeyStore(self._path, self._vault, operators=(cause,))
+
+    def _reopen(self) -> None:
+        """Follow a change of the storage master key."""
+        label = read_storage_key(self._path)
+        if label != self._label:
+            self._vault = self._open_vault(label)
+            self._label = label
+
+    def _read(self) -> list[KeyRecord]:
+        records = read_key_file(self._path, self._vault).records
+        if self._environment is Environment.PRODUCTION:
+            check_not_published(records)
+        return records
+
+    def _open(self, command: ImportKey, plan: KeyPlan) -> KeyValue:
+        """Open a key that must fit the plan of the versions before it."""
+        wrapping = self.table.get_active(command.under, Purpose.UNWRAP_KEY)
+        kek = wrapping.record.plan
+        if kek.usage is Usage.KEY_ENCRYPTION:
+            if len(command.check_value) < CHECK_BYTES_MIN:
+                raise KeyRefused("a key without a check value is not taken")
+            zmk = wrapping.objects[Role.DECRYPT]
+            value = import_zone_key(zmk, command.payload, command.check_value)
+            is_single = len(command.payload) == SINGLE_LENGTH
+            return KeyValue(value.reveal() * 2) if is_single else value
+        protection = ProtectionKey(wrapping.objects[Role.MAC], kek.length)
+        try:
+            header, value = tr31.unwrap(protection, command.payload.decode("latin-1"))
+        except DecodeError as fault:
+            raise VerificationFailed(fault.reason) from None
+        if not header_fits(header, plan):
+            msg = f"key {plan.name}: the key block is for another usage"
+            raise KeyRefused(msg)
+        if command.check_value:
+            verify_kcv(value, plan.algorithm, command.check_value)
+        return value
+
+    def _check_allowed(self, plan: KeyPlan, kcv: str) -> None:
+        if self._environment is Environment.PRODUCTION:
+            try:
+                check_not_published([KeyRecord(plan=plan, kcv=kcv, blocks={})])
+            except ConfigError as fault:
+                raise KeyRefused(str(fault)) from None
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Tell one state of the file from another; it is only ever replaced whole."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0, 0
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _versions(store: KeyStore, name: str) -> list[KeyRecord]:
+    return [each for each in store.list_keys() if each.plan.name == name]
+
+
+def _newest(store: KeyStore, name: str) -> KeyRecord:
+    versions = _versions(store, name)
+    if not versions:
+        msg = f"no version of key {name} tells its usage; generate the first one"
+        raise KeyRefused(msg)
+    return versions[-1]
+
+
+def _pending(store: KeyStore, name: str) -> KeyRecord | None:
+    for record in _versions(store, name):
+        if record.state is State.PENDING:
+            return record
+    return None
+
+
+def _is_active(store: KeyStore, name: str, version: int) -> bool:
+    return any(
+        each.plan.version == version and each.state is State.ACTIVE
+        for each in _versions(store, name)
+    )
+
+
+def _find_repeat(store: KeyStore, name: str, kcv: str) -> KeyRecord | None:
+    """Find the version that was made of this very key when it came before.
+
+    Our own offer, sent back to us, is not one.
+    """
+    for record in _versions(store, name):
+        is_current = record.state is State.ACTIVE or not record.offered_under
+        if record.kcv == kcv and record.state is not State.RETIRED and is_current:
+            return record
+    return None
+
+
+def _make_room(store: KeyStore, name: str) -> None:
+    """Forget an earlier pending version that the partner sent.
+
+    Raises
+    ------
+    KeyRefused
+        The pending one is our own: both sides offer at once.
+    """
+    record = _pending(store, name)
+    if record is None:
+        return
+    if record.offered_under:
+        raise KeyRefused(f"key {name} version {record.plan.version} is offered by us")
+    store.remove(name, record.plan.version)
+
+
+def _check_new(store: KeyStore, name: str, kcv: str) -> None:
+    """Refuse a key that was in use before, as far back as the trail goes."""
+    known = {(each.plan.name, each.kcv) for each in store.list_keys()}
+    known |= {(each.key, each.kcv) for each in store.list_changes()}
+    if (name, kcv) in known:
+        raise KeyRefused(f"key {name}: this value was in use before")
+
+
+def _draw(plan: KeyPlan, length: int) -> KeyValue:
+    """Choose a value; single length is the left half twice."""
+    value = random_value(plan)
+    if length == SINGLE_LENGTH and plan.algorithm is Algorithm.TDES:
+        return KeyValue(value.reveal()[:length] * (plan.length // length))
+    return value
+
+
+def _protect(
+    wrapping: LoadedKey, record: KeyRecord, value: KeyValue, command: OfferKey
+) -> WorkingKey:
+    """Encrypt a key for its partner, in the form that the wrapping key stands for."""
+    plan, kek = record.plan, wrapping.record.plan
+    kcv = customary_kcv(value, plan.algorithm, length=command.check_bytes)
+    if kek.usage is Usage.KEY_BLOCK_PROTECTION:
+        protection = ProtectionKey(wrapping.objects[Role.MAC], kek.length)
+        header = partner_header(plan, kek.algorithm)
+        payload = tr31.wrap(protection, header, value).encode()
+        return WorkingKey(plan.version, kcv, payload)
+    zmk = wrapping.objects[Role.ENCRYPT]
+    if plan.algorithm is not Algorithm.TDES or zmk.algorithm is not Algorithm.TDES:
+        raise KeyRefused("only TDES keys travel without a key block")
+    clear = value.reveal()[: command.length or plan.length]
+    return WorkingKey(plan.version, kcv, zmk.ecb(clear))
