@@ -204,13 +204,10 @@ class GroupCommitWriter:
     ) -> Committed | Exception:
         """Apply one unit or nothing of it; its records are added to ``rows``."""
         unit = waiter.unit
-        self._connection.execute("SAVEPOINT unit")
         try:
-            entries = self._change(unit)
+            entries = self._change_atomically(unit)
         except _REFUSALS as exc:
-            self._connection.execute("ROLLBACK TO unit; RELEASE unit")
             return exc
-        self._connection.execute("RELEASE unit")
         for record, encoded in zip(unit.records, waiter.encoded, strict=True):
             self._seq += 1
             self._head = chain_hash(self._head, self._seq, encoded)
@@ -218,6 +215,22 @@ class GroupCommitWriter:
                 (self._seq, record.transaction_id, encoded.decode(), self._head)
             )
         return Committed(last_seq=self._seq, saf_entries=entries)
+
+    def _change_atomically(self, unit: UnitOfWork) -> tuple[SafEntry, ...]:
+        """Change all that a unit changes, or nothing when it is refused."""
+        statements = (*unit.opens, *unit.moves, *unit.saf_puts, *unit.saf_updates)
+        if len(statements) <= 1:
+            # SQLite itself undoes a statement that fails. A savepoint costs two more,
+            # and at each one the thread gives up the GIL and waits to get it back.
+            return self._change(unit)
+        self._connection.execute("SAVEPOINT unit")
+        try:
+            entries = self._change(unit)
+        except _REFUSALS:
+            self._connection.execute("ROLLBACK TO unit; RELEASE unit")
+            raise
+        self._connection.execute("RELEASE unit")
+        return entries
 
     def _change(self, unit: UnitOfWork) -> tuple[SafEntry, ...]:
         for transaction in unit.opens:
