@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 from collections.abc import Iterable, Sequence
@@ -60,6 +61,10 @@ async def run_switch(
         )
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             await nursery.start(switch.run)
+            # What is loaded stays; collecting it again and again costs 26 ms for each
+            # 100,000 terminals.
+            gc.collect()
+            gc.freeze()
             task_status.started()
             async for number in signals:
                 log.info("draining", signal=signal.Signals(number).name)
