@@ -7,6 +7,7 @@ often as the switch is killed meanwhile.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -105,6 +106,12 @@ class LiveNetwork(Site):
     def crypto_pid(self) -> int:
         """The process id of the crypto process, which leads a process group."""
         return self.processes.pid_of("hsmd")
+
+    @property
+    def has_switch_ended(self) -> bool:
+        """Whether the switch runs no more."""
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.switch_pid, options) is not None
 
     async def kill_switch(self) -> None:
         """End the switch by SIGKILL."""

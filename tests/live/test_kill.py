@@ -9,14 +9,17 @@ terminals go on paying. After the last restart the auditor compares all sides.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import statistics
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -45,6 +48,8 @@ AWAY_S = 1.0
 PAUSE_S = 0.15
 IN_FLIGHT_MAX = 10
 REST_S = 30.0
+STRACE = shutil.which("strace")
+CALLS_MIN = {"fdatasync": 4, "sendto": 10}
 FAST_LINK = """
 saf_retry_s = 0.2
 saf_retry_max_s = 0.5
@@ -194,14 +199,31 @@ async def test_no_kill_at_any_stage_loses_or_doubles_money(
     assert len(siege.recoveries_s) >= 50
 
 
+@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
+@pytest.mark.parametrize("call", ["fdatasync", "sendto"])
+async def test_no_system_call_is_a_bad_moment_to_die(
+    tmp_path: Path, tell: Callable[[str], None], call: str
+) -> None:
+    """A payment and a reversal, killed before their first call, second, and so on."""
+    async with besieged(tmp_path, has_customers=False) as siege:
+        terminals = cycle(siege.network.terminals.values())
+        while await dies_before(
+            siege, call, len(siege.recoveries_s) + 1, next(terminals)
+        ):
+            await siege.kill()
+            await siege.restart()
+    tell(siege.describe())
+    assert len(siege.recoveries_s) >= CALLS_MIN[call]
+
+
 @asynccontextmanager
-async def besieged(folder: Path) -> AsyncIterator[Siege]:
+async def besieged(folder: Path, *, has_customers: bool = True) -> AsyncIterator[Siege]:
     """Run a network under load; afterwards let it come to rest, and audit it."""
     links = {"endpoints.north": FAST_LINK, "endpoints.south": FAST_LINK}
     async with live_network(folder, tables=links) as network:
         async with trio.open_nursery() as payments, trio.open_nursery() as customers:
             siege = Siege(network=network, payments=payments)
-            for terminal in network.terminals.values():
+            for terminal in network.terminals.values() if has_customers else ():
                 customers.start_soon(siege.serve_customers, terminal)
             yield siege
             customers.cancel_scope.cancel()
@@ -248,6 +270,42 @@ async def reaches(
     while (found := find_stage(network, belief)) not in {stage, Stage.HEARD}:
         await trio.sleep(LOOK_S)
     return found is stage
+
+
+async def dies_before(siege: Siege, call: str, number: int, terminal: Terminal) -> bool:
+    """Tell a story, and whether its n-th call of a kind, where it dies, was reached."""
+    network = siege.network
+    async with killer(network.switch_pid, call, number):
+        for card_name in ("visa-ok", "visa-silent"):
+            if network.has_switch_ended:
+                return True
+            belief = await siege.pay(terminal, card_name, AIMED_MINOR)
+            ends = {Stage.HEARD, Stage.DELIVERED}
+            await wait_until(
+                lambda: network.has_switch_ended or find_stage(network, belief) in ends,  # noqa: B023 (waited for here)
+                f"end of the story, or of the switch before {call} {number}",
+            )
+        return network.has_switch_ended
+
+
+@asynccontextmanager
+async def killer(pid: int, call: str, number: int) -> AsyncIterator[None]:
+    """Have a process killed as one of its threads enters its n-th call of a kind."""
+    assert STRACE is not None, "skipped without it"
+    inject = f"inject={call}:signal=SIGKILL:when={number}"
+    command = [STRACE, "-f", "-p", str(pid), "-o", "/dev/null", "-e", inject]
+    async with trio.open_nursery() as nursery:
+        strace = await nursery.start(
+            partial(trio.run_process, command, stderr=subprocess.PIPE, check=False)
+        )
+        said = ""
+        while "attached" not in said:
+            heard = await strace.stderr.receive_some()
+            if not heard:
+                pytest.skip(f"strace cannot attach here: {said}")
+            said += heard.decode()
+        yield
+        strace.send_signal(signal.SIGINT)
 
 
 def find_stage(network: LiveNetwork, belief: Belief) -> Stage:
