@@ -12,8 +12,9 @@ The units run commands one by one, so a list of commands takes a round trip for 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from time import perf_counter
 from typing import NoReturn
 
@@ -38,6 +39,9 @@ from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.payshield.wire import decode_fields, encode_fields, fault_of
 from isoswitch.hsm.port import AnyCommand, CheckHealth, Hsm, ListKeys, ReadMetrics
 
+Address = tuple[str, int]
+Connect = Callable[[Address], Awaitable[trio.abc.Stream]]
+
 
 class PayshieldHsm:
     """The ``Hsm`` port over payment HSMs.
@@ -51,6 +55,8 @@ class PayshieldHsm:
     data
         Runs the commands that these units do not have in this form: sealing, opening
         and hashing of stored data. Without it they are refused.
+    connect
+        Opens a stream to a unit; by default over TCP or TLS as the settings say.
     """
 
     def __init__(
@@ -59,16 +65,18 @@ class PayshieldHsm:
         keys: Iterable[UnitKey],
         *,
         data: Hsm | None = None,
+        connect: Connect | None = None,
     ) -> None:
         self._settings = settings
+        self._connect = connect or partial(_open_stream, settings)
         self._profile = get_profile(settings.profile)
         self._keys = UnitKeys(keys)
         self._data = data
         self._metrics = CommandMetrics()
         self._connections = [
-            self._connection(address)
+            (unit, self._connection(unit))
             for _ in range(settings.connections_per_unit)
-            for address in settings.units
+            for unit in settings.units
         ]
         self._turn = 0
         self._lost_at: float | None = -math.inf
@@ -120,7 +128,7 @@ class PayshieldHsm:
     async def maintain(self) -> NoReturn:
         """Keep all connections."""
         async with trio.open_nursery() as nursery:
-            for connection in self._connections:
+            for _, connection in self._connections:
                 nursery.start_soon(connection.maintain)
             await trio.sleep_forever()
 
@@ -188,13 +196,11 @@ class PayshieldHsm:
             listing += msgspec.json.decode((await self._data.run(command))[0])
         return msgspec.json.encode(listing)
 
-    def _connection(self, address: tuple[str, int]) -> UnitConnection:
+    def _connection(self, unit: Address) -> UnitConnection:
         return UnitConnection(
-            address,
+            partial(self._connect, unit),
             probe=self._probe,
             on_change=self._note_change,
-            tls=self._settings.tls,
-            connect_timeout_s=self._settings.deadline_s,
             reconnect_max_s=self._settings.reconnect_max_s,
         )
 
@@ -209,7 +215,7 @@ class PayshieldHsm:
     ) -> bytes:
         now = trio.current_time()
         deadline = now + self._settings.deadline_s
-        connection = await self._choose(deadline)
+        unit, connection = await self._choose(deadline)
         # Leaves time for another connection when this one does not answer at all.
         first = (now + deadline) / 2 if is_repeatable else deadline
         try:
@@ -217,25 +223,25 @@ class PayshieldHsm:
         except HsmUnavailable:
             if not is_repeatable:
                 raise
-        connection = await self._choose(deadline, avoid=connection.address)
+        _, connection = await self._choose(deadline, avoid=unit)
         return await connection.request(layout, fields, deadline=deadline)
 
     async def _choose(
-        self, deadline: float, *, avoid: tuple[str, int] | None = None
-    ) -> UnitConnection:
+        self, deadline: float, *, avoid: Address | None = None
+    ) -> tuple[Address, UnitConnection]:
         """Give the next connection that is ready; wait for one in a short outage.
 
         A unit to avoid is asked only when no other one is ready.
         """
         while True:
-            ready = [each for each in self._connections if each.is_ready]
-            ready = [each for each in ready if each.address != avoid] or ready
+            ready = [each for each in self._connections if each[1].is_ready]
+            ready = [each for each in ready if each[0] != avoid] or ready
             if ready:
                 self._turn += 1
-                connection = ready[self._turn % len(ready)]
+                unit, connection = ready[self._turn % len(ready)]
                 if connection.in_flight >= self._settings.in_flight_max:
                     raise HsmUnavailable("too many commands wait for the payment HSM")
-                return connection
+                return unit, connection
             lost_at = self._lost_at if self._lost_at is not None else deadline
             bridged_until = min(deadline, lost_at + self._settings.deadline_s)
             if trio.current_time() >= bridged_until:
@@ -245,7 +251,7 @@ class PayshieldHsm:
 
     def _note_change(self) -> None:
         """Remember since when no connection is ready, and wake who waits for one."""
-        if any(connection.is_ready for connection in self._connections):
+        if any(connection.is_ready for _, connection in self._connections):
             self._lost_at = None
         elif self._lost_at is None:
             self._lost_at = trio.current_time()
@@ -258,7 +264,11 @@ class PayshieldHsm:
 
 @asynccontextmanager
 async def open_payshield(
-    settings: PayshieldSettings, keys: Iterable[UnitKey], *, data: Hsm | None = None
+    settings: PayshieldSettings,
+    keys: Iterable[UnitKey],
+    *,
+    data: Hsm | None = None,
+    connect: Connect | None = None,
 ) -> AsyncIterator[PayshieldHsm]:
     """Connect to payment HSMs for the length of a block.
 
@@ -267,13 +277,28 @@ async def open_payshield(
     HsmUnavailable
         None of them answers.
     """
-    client = PayshieldHsm(settings, keys, data=data)
+    client = PayshieldHsm(settings, keys, data=data, connect=connect)
     with ungrouped():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.maintain)
             await client.wait_ready()
             yield client
             nursery.cancel_scope.cancel()
+
+
+async def _open_stream(settings: PayshieldSettings, unit: Address) -> trio.abc.Stream:
+    host, port = unit
+    try:
+        with trio.fail_after(settings.deadline_s):
+            if settings.tls is None:
+                return await trio.open_tcp_stream(host, port)
+            stream = await trio.open_ssl_over_tcp_stream(
+                host, port, ssl_context=settings.tls
+            )
+            await stream.do_handshake()
+            return stream
+    except (OSError, trio.TooSlowError, trio.BrokenResourceError):
+        raise HsmUnavailable("the payment HSM does not take connections") from None
 
 
 def _read(layout: Layout, answer: bytes, request: Values) -> Values:

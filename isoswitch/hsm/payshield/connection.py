@@ -11,7 +11,6 @@ answer finds its place and no other command takes it. A connection is used only 
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import NoReturn
@@ -40,8 +39,8 @@ class UnitConnection:
 
     Parameters
     ----------
-    address
-        Host and port of the unit.
+    connect
+        Opens a stream to the unit, or raises ``HsmUnavailable``.
     probe
         What must succeed on a new connection before others use it.
     on_change
@@ -50,20 +49,16 @@ class UnitConnection:
 
     def __init__(
         self,
-        address: tuple[str, int],
+        connect: Callable[[], Awaitable[trio.abc.Stream]],
         *,
         probe: Callable[[UnitConnection], Awaitable[None]],
         on_change: Callable[[], None],
-        tls: ssl.SSLContext | None = None,
-        connect_timeout_s: float = 2.0,
         reconnect_max_s: float = 1.0,
     ) -> None:
-        self.address = address
         self.is_ready = False
+        self._connect = connect
         self._probe = probe
         self._on_change = on_change
-        self._tls = tls
-        self._connect_timeout_s = connect_timeout_s
         self._reconnect_max_s = reconnect_max_s
         self._numbers = count()
         # None stands for a task that gave up; its answer may still come.
@@ -111,20 +106,6 @@ class UnitConnection:
             pause_s = _RECONNECT_MIN_S if was_ready else pause_s
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, self._reconnect_max_s)
-
-    async def _connect(self) -> trio.abc.Stream:
-        host, port = self.address
-        try:
-            with trio.fail_after(self._connect_timeout_s):
-                if self._tls is None:
-                    return await trio.open_tcp_stream(host, port)
-                stream = await trio.open_ssl_over_tcp_stream(
-                    host, port, ssl_context=self._tls
-                )
-                await stream.do_handshake()
-                return stream
-        except (OSError, trio.TooSlowError, trio.BrokenResourceError):
-            raise HsmUnavailable("the payment HSM does not take connections") from None
 
     async def _use(self, stream: trio.abc.Stream) -> bool:
         """Write and read until the connection breaks; gives whether it was ready."""

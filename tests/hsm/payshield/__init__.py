@@ -1,0 +1,1 @@
+"""The payment HSM backend: layouts, wire, client, and a simulated unit."""
