@@ -183,10 +183,9 @@ async def answer(
     services: Services, arrival: Arrival, job: Job, outcome: Outcome
 ) -> None:
     """Send the answer, authenticated where the terminal expects it."""
-    tak = job.terminal.tak if job.terminal else ""
-    response = job.response(outcome, mac=bool(tak))
-    if tak:
-        response = await authenticate(services.hsm, job.dialect, response, tak)
+    response = job.response(outcome)
+    if job.tak:
+        response = await authenticate(services.hsm, job.dialect, response, job.tak)
     arrival.send(response)
 
 

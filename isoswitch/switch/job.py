@@ -45,6 +45,7 @@ class Job:
     reversal_wanted: bool = False
     outcome: Outcome | None = None
     _ended: trio.Event = field(default_factory=trio.Event)
+    _answer: tuple[Outcome, str, Message] | None = None
 
     @property
     def id(self) -> str:
@@ -60,10 +61,23 @@ class Job:
         money = f"{amount.minor} {amount.currency}" if amount else ""
         return f"{self.txn.kind}|{money}|{self.pan_hash}"
 
-    def response(self, outcome: Outcome, *, mac: bool = False) -> Message:
-        """Build the answer to this job's request."""
-        extra = {} if 37 in self.request else {37: self.txn.rrn}
-        return self.dialect.to_response(self.request, outcome, extra=extra, mac=mac)
+    @property
+    def tak(self) -> str:
+        """The name of the key that authenticates the answer; empty without one."""
+        return self.terminal.tak if self.terminal else ""
+
+    def response(self, outcome: Outcome) -> Message:
+        """Give the answer to this job's request, with a place for the MAC it needs.
+
+        It is built once: what is written down is what is sent.
+        """
+        if self._answer is None or self._answer[:2] != (outcome, self.txn.rrn):
+            extra = {} if 37 in self.request else {37: self.txn.rrn}
+            message = self.dialect.to_response(
+                self.request, outcome, extra=extra, mac=bool(self.tak)
+            )
+            self._answer = outcome, self.txn.rrn, message
+        return self._answer[2]
 
     def end(self, outcome: Outcome | None) -> None:
         """Wake whoever waits for the outcome; None when it could not be recorded."""

@@ -289,11 +289,15 @@ class Recorder:
         )
 
     def _closed(self, job: Job, outcome: Outcome) -> Record:
+        response = job.response(outcome)
+        message = response.masked()
+        # Its MAC is made when it is sent.
+        message.pop(str(job.dialect.mac_field(response)), None)
         body = {
             "code": outcome.code,
             "approval_code": outcome.approval_code,
             "reason": outcome.reason,
-            "message": job.response(outcome).masked(),
+            "message": message,
         }
         return self._record(RecordKind.CLOSED, job, body)
 
