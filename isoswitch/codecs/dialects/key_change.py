@@ -148,12 +148,8 @@ def read_terminal_keys(dialect: Dialect, message: Message) -> list[TransportedKe
     content = message.get(TERMINAL_FIELD)
     if content is None:
         raise DecodeError("missing", field=str(TERMINAL_FIELD))
-    if (
-        isinstance(content, str)
-        and not content[:1].isdigit()
-        and content[1:5].isdigit()
-    ):
-        return _split_blocks(content)
+    if isinstance(content, str) and (blocks := _find_blocks(content)):
+        return blocks
     try:
         octets = bytes.fromhex(content) if isinstance(content, str) else content
         count, room = _TERMINAL_SIZES[len(octets)]
@@ -170,13 +166,13 @@ def read_terminal_keys(dialect: Dialect, message: Message) -> list[TransportedKe
     ]
 
 
-def _split_blocks(text: str) -> list[TransportedKey]:
+def _find_blocks(text: str) -> list[TransportedKey]:
+    """Split key blocks by the lengths that they tell; none if they do not fit."""
     keys = []
     while text:
         length = int(text[1:5]) if text[1:5].isdecimal() else 0
         if not BLOCK_HEADER_LENGTH < length <= len(text):
-            reason = "a key block does not fit"
-            raise DecodeError(reason, field=str(TERMINAL_FIELD))
+            return []
         keys.append(TransportedKey(payload=text[:length].encode(), is_block=True))
         text = text[length:]
     return keys
