@@ -1,4 +1,4 @@
-"""A short run of the fuzz targets in :mod:`tests.fuzz.values`."""
+"""A short run of every fuzz target, on its seeds and on mutations of them."""
 
 from __future__ import annotations
 
@@ -6,30 +6,11 @@ import random
 
 import pytest
 
-from tests.codecs.vectors import vectors
-from tests.fuzz.values import TARGETS
+from tests.fuzz.seeds import SEEDS
+from tests.fuzz.targets import TARGETS, get_target, seeds_of, target_names
 
-RUNS = 1500
-
-SEEDS: dict[str, list[bytes]] = {
-    "tlv": [bytes.fromhex(case["hex"]) for case in vectors("emv_tlv.json")],
-    "merchant-codes": [c["payload"].encode() for c in vectors("qr_mpm.json")],
-    "other-codes": [
-        *(case["base64"].encode() for case in vectors("qr_cpm.json")),
-        b"upi://pay?pa=shop@bank&pn=Tea%20Shop&am=10.50&cu=INR",
-        b"289431869362714645",
-    ],
-    "tracks": [
-        b";4761739001010010=31122011234567800000?",
-        b"%B4761739001010010^CARDHOLDER/TEST^31122011234567?",
-        bytes.fromhex("4761739001010010D31122011234567800000F"),
-    ],
-    "composites": [
-        *(bytes([n]) + bytes.fromhex("8000000000000000E8") for n in range(40)),
-        *(bytes([n]) + b"PI0120402020502AB" for n in range(40)),
-    ],
-}
-SEEDS["meaning"] = SEEDS["tlv"]
+RUNS = 800
+RUNS_OF_SLOW = {"detection": 40, "layouts": 150, "annotation": 400}
 
 
 def mutated(seed: bytes, chance: random.Random) -> bytes:
@@ -54,9 +35,17 @@ def test_mutated_seeds_raise_nothing_but_refusals(name: str) -> None:
     chance = random.Random(name)
     for seed in SEEDS[name]:
         TARGETS[name](seed)
-    for _ in range(RUNS):
+    for _ in range(RUNS_OF_SLOW.get(name, RUNS)):
         TARGETS[name](mutated(chance.choice(SEEDS[name]), chance))
 
 
 def test_every_target_has_seeds() -> None:
     assert set(SEEDS) == set(TARGETS)
+    assert all(seeds_of(name) for name in target_names())
+
+
+def test_a_part_of_a_target_is_the_target_with_its_first_byte_chosen() -> None:
+    for seed in seeds_of("iso8583:visa-vip-like"):
+        get_target("iso8583:visa-vip-like")(seed)
+    with pytest.raises(LookupError, match="no target 'iso8583:nobody'"):
+        get_target("iso8583:nobody")
