@@ -18,7 +18,7 @@ from typing import Literal
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.framing import FRAME_BYTES_MAX, FRAMINGS, get_framing
 from isoswitch.codecs.headers import split
-from isoswitch.codecs.iso8583.codec import Codec
+from isoswitch.codecs.iso8583.codec import KNOWN_MTIS, Codec
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.codecs.iso8583.specs import get_codec, get_spec, spec_names
 from isoswitch.codecs.surprise import DOUBT_BITS, OCTET_BITS, surprise_of
@@ -230,7 +230,10 @@ def detect(
         ]
         if found:
             return _rank(found)
-    raise Undetected(_near_misses(_profiles(cuts, (*headers, *skips), dialect)))
+    raise Undetected(
+        _near_misses(_profiles(cuts, headers, dialect))
+        or _near_misses(_profiles(cuts, skips, dialect))
+    )
 
 
 def _samples(
@@ -275,12 +278,14 @@ def _start(header: str, payload: bytes) -> str:
         raw = split(header, payload)[1]
     except DecodeError:
         return ""
-    digits = {octet >> 4 for octet in raw[:4] if octet & 0x0F < 10}
-    if digits == {0x3}:
-        return "ascii"
-    if digits == {0xF}:
-        return "ebcdic"
-    return "bcd" if raw[:2].hex().isdecimal() else ""
+    for form, mti in (
+        ("ascii", raw[:4].decode("latin-1")),
+        ("ebcdic", raw[:4].decode("cp500")),
+        ("bcd", raw[:2].hex()),
+    ):
+        if mti in KNOWN_MTIS:
+            return form
+    return ""
 
 
 def _codecs(starts: Collection[str], wanted: Codec | str | None) -> Iterator[Codec]:
