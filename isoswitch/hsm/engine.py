@@ -1,4 +1,4 @@
-"""The eight calls that every key-holding engine offers to ``hsm/functions``.
+"""The ten calls that every key-holding engine offers to ``hsm/functions``.
 
 An engine holds keys under opaque handles; the functions above it never see a key
 value unless they made it themselves. Engines are synchronous: exactly one worker
@@ -16,14 +16,18 @@ Handle = NewType("Handle", int)
 
 
 class Algorithm(StrEnum):
-    """The block cipher or MAC family of a key.
+    """The block cipher, MAC or signature family of a key.
 
     ``TDES`` takes 16 or 24 bytes; K1|K1 is single DES (SoftHSM has no DES of its own).
+    ``EC`` is P-256 and ``RSA`` signs by PSS; their values are PKCS#8 in DER, filled up
+    with zeros to whole blocks of eight bytes.
     """
 
     TDES = "tdes"
     AES = "aes"
     HMAC = "hmac"
+    EC = "ec"
+    RSA = "rsa"
 
 
 class Use(StrEnum):
@@ -33,10 +37,11 @@ class Use(StrEnum):
     DECRYPT = "decrypt"
     MAC = "mac"
     DERIVE = "derive"
+    SIGN = "sign"
 
 
 class Engine(Protocol):
-    """Block cipher, MAC, derivation and session keys, by handle."""
+    """Block cipher, MAC, derivation, signature and session keys, by handle."""
 
     def create(
         self, value: KeyValue, algorithm: Algorithm, uses: frozenset[Use]
@@ -88,4 +93,12 @@ class Engine(Protocol):
         self, handle: Handle, data: bytes, algorithm: Algorithm, uses: frozenset[Use]
     ) -> Handle:
         """Make a session key of ECB-encrypted data; its length is the data's."""
+        ...
+
+    def sign(self, handle: Handle, data: bytes) -> bytes:
+        """Give the signature of the data with SHA-256: ECDSA or RSA-PSS."""
+        ...
+
+    def random(self, length: int) -> bytes:
+        """Give random bytes."""
         ...

@@ -93,6 +93,7 @@ class KeyTable:
         self._objects: dict[tuple[str, Purpose], tuple[Key, ...]] = {}
         self._pending: dict[Handle, int] = {}
         self._stale_at = math.inf
+        self.engine = vault.engine
         self.load(vault, records)
 
     def __len__(self) -> int:
@@ -156,7 +157,7 @@ class KeyTable:
             self._forget_choices()
         keys = self._pin_keys.get((name, purpose, pin_format))
         if keys is None:
-            layout = _pin_format(pin_format)
+            layout = pin_format_of(pin_format)
             objects = self.get_objects(name, purpose)
             keys = tuple(PinKey(key, layout) for key in objects)
             self._pin_keys[name, purpose, pin_format] = keys
@@ -269,6 +270,20 @@ class KeyTable:
         return keys
 
 
+def pin_format_of(number: int) -> PinFormat:
+    """Give the PIN block format of this number.
+
+    Raises
+    ------
+    KeyRefused
+        No key is for blocks of such a format.
+    """
+    try:
+        return PinFormat(number)
+    except ValueError:
+        raise KeyRefused(f"no PIN block format {number}") from None
+
+
 def form_record(
     vault: Vault, plan: KeyPlan, value: KeyValue, *, created: str
 ) -> KeyRecord:
@@ -368,10 +383,3 @@ def _mac_key(loaded: LoadedKey) -> MacKey:
         single=objects.get(Role.SINGLE),
         padding=Padding(plan.mac_padding),
     )
-
-
-def _pin_format(number: int) -> PinFormat:
-    try:
-        return PinFormat(number)
-    except ValueError:
-        raise KeyRefused(f"no PIN block format {number}") from None

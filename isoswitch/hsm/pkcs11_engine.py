@@ -1,10 +1,5 @@
 """An engine over one PKCS#11 token, through python-pkcs11.
 
-python-pkcs11 initialises the library without OS locking although it releases the GIL
-around every call, so that two threads crash SoftHSM; ``LockingLib`` initialises it
-with locking. SoftHSM also fails now and then when several processes initialise it at
-once on one token folder, so that a file lock stands around initialisation and login.
-
 One login session lives as long as the process: closing it would log the process out
 and make all its session objects disappear.
 """
@@ -12,20 +7,15 @@ and make all its session objects disappear.
 from __future__ import annotations
 
 import ctypes
-import fcntl
-import os
 import struct
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import wraps
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import pkcs11
-import pkcs11._pkcs11
 from pkcs11 import (
     Attribute,
     KeyType,
@@ -37,56 +27,24 @@ from pkcs11 import (
 from pkcs11 import exceptions as faults
 from pkcs11.constants import DEFAULT
 
-from isoswitch.codecs.canonical.errors import (
-    HsmError,
-    HsmUnavailable,
-    KeyRefused,
-    VerificationFailed,
-)
+from isoswitch.codecs.canonical.errors import HsmError, KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import KeyValue, Secret
 from isoswitch.hsm.engine import Algorithm, Handle, Use
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_CKF_OS_LOCKING_OK = 2
-_CKR_OK = 0
-_CKR_CRYPTOKI_ALREADY_INITIALIZED = 0x191
-
-_UNAVAILABLE = (
-    faults.DeviceError,
-    faults.DeviceMemory,
-    faults.DeviceRemoved,
-    faults.FunctionFailed,
-    faults.GeneralError,
-    faults.HostMemory,
-    faults.KeyHandleInvalid,
-    faults.NoSuchToken,
-    faults.ObjectHandleInvalid,
-    faults.SessionClosed,
-    faults.SessionHandleInvalid,
-    faults.TokenNotPresent,
-    faults.TokenNotRecognised,
-    faults.UserNotLoggedIn,
-)
-_REFUSED = (
-    faults.KeySizeRange,
-    faults.KeyTypeInconsistent,
-    faults.MechanismInvalid,
-    faults.NoSuchKey,
-)
+from isoswitch.hsm.pkcs11_library import initialisation_lock, load_library, translating
 
 _ATTRIBUTES: Mapping[Use, Attribute] = {
     Use.ENCRYPT: Attribute.ENCRYPT,
     Use.DECRYPT: Attribute.DECRYPT,
     Use.MAC: Attribute.SIGN,
     Use.DERIVE: Attribute.DERIVE,
+    Use.SIGN: Attribute.SIGN,
 }
 _CAPABILITIES: Mapping[Use, MechanismFlag] = {
     Use.ENCRYPT: MechanismFlag.ENCRYPT,
     Use.DECRYPT: MechanismFlag.DECRYPT,
     Use.MAC: MechanismFlag.SIGN,
     Use.DERIVE: MechanismFlag.DERIVE,
+    Use.SIGN: MechanismFlag.SIGN,
 }
 _KEY_TYPES: Mapping[tuple[Algorithm, int], KeyType] = {
     (Algorithm.TDES, 16): KeyType.DES2,
@@ -103,6 +61,18 @@ _HARDENED: dict[Attribute, object] = {
     Attribute.COPYABLE: False,
     Attribute.MODIFIABLE: False,
 }
+# A private key may not be asked what only a secret or public one does.
+_PRIVATE: dict[Attribute, object] = {
+    **_HARDENED,
+    Attribute.ENCRYPT: DEFAULT,
+    Attribute.VERIFY: DEFAULT,
+    Attribute.WRAP: DEFAULT,
+}
+_PRIVATE_TYPES: Mapping[Algorithm, KeyType] = {
+    Algorithm.EC: KeyType.EC,
+    Algorithm.RSA: KeyType.RSA,
+}
+_PSS = (Mechanism.SHA256, pkcs11.MGF.SHA256, 32)
 # What SoftHSM answers when a tag does not verify.
 _TAG_FAULTS = (faults.EncryptedDataInvalid, faults.GeneralError)
 
@@ -134,45 +104,6 @@ _CIPHERS: Mapping[Algorithm, _Cipher] = {
 }
 
 
-def _translating(call: Callable[P, R]) -> Callable[P, R]:
-    """Turn the library's errors into ours; they never carry data."""
-
-    @wraps(call)
-    def translated(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return call(*args, **kwargs)
-        except PKCS11Error as fault:
-            raise _translate(fault) from fault
-
-    return translated
-
-
-class LockingLib(pkcs11._pkcs11.lib):
-    """A PKCS#11 library initialised so that threads do not crash it."""
-
-    def initialize(self) -> None:
-        """Initialise with OS locking; a library already initialised is fine."""
-        library = ctypes.CDLL(self.so)
-        rv = library.C_Initialize(ctypes.byref(_InitializeArgs()))
-        if rv not in {_CKR_OK, _CKR_CRYPTOKI_ALREADY_INITIALIZED}:
-            msg = f"the PKCS#11 library does not initialise (0x{rv:x})"
-            raise HsmUnavailable(msg)
-
-
-class _InitializeArgs(ctypes.Structure):
-    _fields_ = (
-        ("create_mutex", ctypes.c_void_p),
-        ("destroy_mutex", ctypes.c_void_p),
-        ("lock_mutex", ctypes.c_void_p),
-        ("unlock_mutex", ctypes.c_void_p),
-        ("flags", ctypes.c_ulong),
-        ("reserved", ctypes.c_void_p),
-    )
-
-    def __init__(self) -> None:
-        super().__init__(flags=_CKF_OS_LOCKING_OK)
-
-
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     key: Any
@@ -181,7 +112,7 @@ class _Loaded:
 
 
 class Pkcs11Engine:
-    """The eight engine calls on one token; its keys never leave it.
+    """The engine calls on one token; its keys never leave it.
 
     Parameters
     ----------
@@ -200,7 +131,7 @@ class Pkcs11Engine:
         No such library or token, or the PIN is wrong.
     """
 
-    @_translating
+    @translating
     def __init__(
         self,
         *,
@@ -209,8 +140,8 @@ class Pkcs11Engine:
         pin: Secret[str],
         softhsm_conf: Path | None = None,
     ) -> None:
-        with _initialisation_lock():
-            library = _load_library(module, softhsm_conf)
+        with initialisation_lock():
+            library = load_library(module, softhsm_conf)
             token = library.get_token(token_label=label)
             try:
                 self._session = token.open(rw=True, user_pin=pin.reveal())
@@ -222,7 +153,7 @@ class Pkcs11Engine:
         self._numbers = count(1)
         self._loaded: dict[Handle, _Loaded] = {}
 
-    @_translating
+    @translating
     def create(
         self, value: KeyValue, algorithm: Algorithm, uses: frozenset[Use]
     ) -> Handle:
@@ -230,14 +161,14 @@ class Pkcs11Engine:
         template = _template(value, algorithm, uses)
         return self._keep(self._session.create_object(template), algorithm, uses)
 
-    @_translating
+    @translating
     def destroy(self, handle: Handle) -> None:
         """Forget a session object."""
         loaded = self._loaded.pop(handle, None)
         if loaded is not None:
             loaded.key.destroy()
 
-    @_translating
+    @translating
     def ecb(self, handle: Handle, data: bytes, *, decrypt: bool = False) -> bytes:
         """Run the block cipher over whole blocks."""
         key, cipher = self._cipher(handle, data, decrypt=decrypt)
@@ -245,7 +176,7 @@ class Pkcs11Engine:
         result: bytes = operation(data, mechanism=cipher.ecb)
         return result
 
-    @_translating
+    @translating
     def cbc(
         self, handle: Handle, data: bytes, iv: bytes, *, decrypt: bool = False
     ) -> bytes:
@@ -257,7 +188,7 @@ class Pkcs11Engine:
         result: bytes = operation(data, mechanism=cipher.cbc, mechanism_param=iv)
         return result
 
-    @_translating
+    @translating
     def cmac(self, handle: Handle, data: bytes) -> bytes:
         """Give the full-length CMAC (NIST SP 800-38B) of the data."""
         loaded = self._get(handle, Use.MAC)
@@ -267,7 +198,7 @@ class Pkcs11Engine:
         result: bytes = loaded.key.sign(data, mechanism=cipher.cmac)
         return result
 
-    @_translating
+    @translating
     def hmac(self, handle: Handle, data: bytes) -> bytes:
         """Give the HMAC-SHA-256 of the data, 32 bytes."""
         loaded = self._get(handle, Use.MAC)
@@ -276,7 +207,7 @@ class Pkcs11Engine:
         result: bytes = loaded.key.sign(data, mechanism=Mechanism.SHA256_HMAC)
         return result
 
-    @_translating
+    @translating
     def gcm(
         self,
         handle: Handle,
@@ -300,7 +231,7 @@ class Pkcs11Engine:
             raise VerificationFailed("the sealed data does not open") from fault
         return result
 
-    @_translating
+    @translating
     def derive(
         self, handle: Handle, data: bytes, algorithm: Algorithm, uses: frozenset[Use]
     ) -> Handle:
@@ -308,7 +239,27 @@ class Pkcs11Engine:
         key = self._derive(handle, data, algorithm, _capabilities(uses))
         return self._keep(key, algorithm, uses)
 
-    @_translating
+    @translating
+    def sign(self, handle: Handle, data: bytes) -> bytes:
+        """Give the signature of the data with SHA-256: ECDSA or RSA-PSS."""
+        loaded = self._get(handle, Use.SIGN)
+        if loaded.algorithm is Algorithm.EC:
+            # SoftHSM has no mechanism that hashes first.
+            digest = sha256(data).digest()
+            result: bytes = loaded.key.sign(digest, mechanism=Mechanism.ECDSA)
+        else:
+            result = loaded.key.sign(
+                data, mechanism=Mechanism.SHA256_RSA_PKCS_PSS, mechanism_param=_PSS
+            )
+        return result
+
+    @translating
+    def random(self, length: int) -> bytes:
+        """Give random bytes of the token's generator."""
+        result: bytes = self._session.generate_random(length * 8)
+        return result
+
+    @translating
     def find(
         self, label: str, algorithm: Algorithm, uses: frozenset[Use]
     ) -> Handle | None:
@@ -325,7 +276,7 @@ class Pkcs11Engine:
             raise KeyRefused(f"the token holds several keys labelled {label}")
         return self._keep(keys[0], algorithm, uses) if keys else None
 
-    @_translating
+    @translating
     def generate_storage_key(self, label: str) -> Handle:
         """Make an AES-256 key in the token that can only derive.
 
@@ -345,7 +296,7 @@ class Pkcs11Engine:
         )
         return self._keep(key, Algorithm.AES, frozenset({Use.DERIVE}))
 
-    @_translating
+    @translating
     def store_storage_key(self, label: str, value: KeyValue) -> Handle:
         """Store a given AES-256 key in the token that can only derive.
 
@@ -360,7 +311,7 @@ class Pkcs11Engine:
         template |= {Attribute.TOKEN: True, Attribute.LABEL: label}
         return self._keep(self._session.create_object(template), Algorithm.AES, derive)
 
-    @_translating
+    @translating
     def unwrap(
         self,
         base: Handle,
@@ -384,11 +335,11 @@ class Pkcs11Engine:
             wrapped,
             algorithm,
             capabilities=_capabilities(uses),
-            template=_HARDENED,
+            is_extractable=False,
         )
         return self._keep(key, algorithm, uses)
 
-    @_translating
+    @translating
     def rewrap(
         self,
         base: Handle,
@@ -404,14 +355,13 @@ class Pkcs11Engine:
         KeyRefused
             The wrapped key is not intact, or was wrapped under another context.
         """
-        extractable = {**_HARDENED, Attribute.EXTRACTABLE: True}
         key = self._unwrap(
             base,
             context,
             wrapped,
             algorithm,
             capabilities=MechanismFlag(0),
-            template=extractable,
+            is_extractable=True,
         )
         wrapping = self._derive(target, context, Algorithm.AES, MechanismFlag.WRAP)
         try:
@@ -429,17 +379,23 @@ class Pkcs11Engine:
         algorithm: Algorithm,
         *,
         capabilities: MechanismFlag,
-        template: dict[Attribute, object],
+        is_extractable: bool,
     ) -> Any:
+        kind, template = ObjectClass.SECRET_KEY, _HARDENED
+        key_type = _PRIVATE_TYPES.get(algorithm)
+        if key_type is None:
+            key_type = _key_type(algorithm, len(wrapped) - 8)
+        else:
+            kind, template = ObjectClass.PRIVATE_KEY, _PRIVATE
         wrapping = self._derive(base, context, Algorithm.AES, MechanismFlag.UNWRAP)
         try:
             return wrapping.unwrap_key(
-                ObjectClass.SECRET_KEY,
-                _key_type(algorithm, len(wrapped) - 8),
+                kind,
+                key_type,
                 wrapped,
                 mechanism=Mechanism.AES_KEY_WRAP,
                 capabilities=capabilities,
-                template=template,
+                template={**template, Attribute.EXTRACTABLE: is_extractable},
             )
         except PKCS11Error as fault:
             # SoftHSM answers CKR_GENERAL_ERROR to a failed integrity check.
@@ -505,55 +461,6 @@ class Pkcs11Engine:
         return loaded.key, cipher
 
 
-_LIBRARIES: dict[tuple[Path, Path | None], LockingLib] = {}
-
-
-def _load_library(module: Path, softhsm_conf: Path | None) -> LockingLib:
-    """Load and initialise a library, once per process and configuration.
-
-    SoftHSM reads its configuration when it initialises. Another configuration needs
-    another instance, which the loader makes of a copy of the file.
-    """
-    library = _LIBRARIES.get((module, softhsm_conf))
-    if library is not None:
-        return library
-    if softhsm_conf is not None:
-        os.environ["SOFTHSM2_CONF"] = str(softhsm_conf)
-    if any(loaded == module for loaded, _ in _LIBRARIES):
-        with tempfile.NamedTemporaryFile(suffix=".so") as copy:
-            copy.write(module.read_bytes())
-            copy.flush()
-            library = LockingLib(copy.name)
-    else:
-        library = LockingLib(str(module))
-    _LIBRARIES[module, softhsm_conf] = library
-    return library
-
-
-@contextmanager
-def _initialisation_lock() -> Iterator[None]:
-    """Let one process of this user at a time initialise a PKCS#11 library."""
-    path = Path(tempfile.gettempdir()) / f"isoswitch-pkcs11-{os.getuid()}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _translate(fault: PKCS11Error) -> HsmError:
-    condition = str(fault) or type(fault).__name__
-    if isinstance(fault, faults.PinIncorrect | faults.PinLocked):
-        return HsmUnavailable("the token refuses the PIN of its pin_file")
-    if isinstance(fault, _REFUSED) or "0x68" in condition or "0x1b" in condition:
-        return KeyRefused(f"the token refuses this use of the key: {condition}")
-    # A bare PKCS11Error means a library that is not initialised or does not load.
-    if isinstance(fault, _UNAVAILABLE) or type(fault) is PKCS11Error:
-        return HsmUnavailable(f"the token does not answer: {condition}")
-    return HsmError(f"the token refuses the command: {condition}")
-
-
 def _template(
     value: KeyValue, algorithm: Algorithm, uses: frozenset[Use]
 ) -> dict[Attribute, object]:
@@ -564,7 +471,8 @@ def _template(
         Attribute.TOKEN: False,
         Attribute.VALUE: octets,
         **_HARDENED,
-        **{attribute: use in uses for use, attribute in _ATTRIBUTES.items()},
+        **dict.fromkeys(_ATTRIBUTES.values(), False),
+        **{_ATTRIBUTES[use]: True for use in uses},
     }
 
 

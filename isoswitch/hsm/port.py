@@ -131,7 +131,7 @@ class VerifyCardValue(Command, frozen=True, tag=True, kw_only=True):
 class VerifyDynamicCvv(Command, frozen=True, tag=True, kw_only=True):
     """Check Visa's dCVV of a contactless stripe transaction. Gives ``b""``.
 
-    Raises ``VerificationFailed``. ``sequence`` is the PAN's sequence number, two digits.
+    Raises ``VerificationFailed``. ``sequence`` is two digits (tag 5F34).
     """
 
     key: str

@@ -8,6 +8,7 @@ like every engine it has exactly one worker.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import count
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from isoswitch.codecs.canonical.errors import HsmError, KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Handle, Use
+from isoswitch.hsm.functions import signature
 from isoswitch.hsm.octets import xor
 
 
@@ -101,6 +103,14 @@ class SoftwareEngine:
         value = self._get(handle, Use.DERIVE).ecb(data, decrypt=False)
         return self.create(KeyValue(value), algorithm, uses)
 
+    def sign(self, handle: Handle, data: bytes) -> bytes:
+        """Give the signature of the data with SHA-256: ECDSA or RSA-PSS."""
+        return self._get(handle, Use.SIGN).sign(data)
+
+    def random(self, length: int) -> bytes:
+        """Give random bytes."""
+        return secrets.token_bytes(length)
+
     def _get(self, handle: Handle, use: Use) -> _SoftKey:
         key = self._keys.get(handle)
         if key is None:
@@ -131,6 +141,9 @@ class _SoftKey:
         raise KeyRefused(_WRONG_KIND)
 
     def hmac(self, data: bytes) -> bytes:
+        raise KeyRefused(_WRONG_KIND)
+
+    def sign(self, data: bytes) -> bytes:
         raise KeyRefused(_WRONG_KIND)
 
 
@@ -229,6 +242,17 @@ class _HmacKey(_SoftKey):
         return mac.finalize()
 
 
+class _SigningKey(_SoftKey):
+    """A private key."""
+
+    def __init__(self, value: bytes, uses: frozenset[Use]) -> None:
+        super().__init__(uses)
+        self._value = KeyValue(value)
+
+    def sign(self, data: bytes) -> bytes:
+        return signature.sign(self._value, data)
+
+
 def _tdes(value: bytes, uses: frozenset[Use]) -> _SoftKey:
     if len(value) not in {16, 24}:
         msg = "a TDES key has 16 or 24 bytes"
@@ -247,4 +271,6 @@ _KINDS: Mapping[Algorithm, Callable[[bytes, frozenset[Use]], _SoftKey]] = {
     Algorithm.TDES: _tdes,
     Algorithm.AES: _aes,
     Algorithm.HMAC: _HmacKey,
+    Algorithm.EC: _SigningKey,
+    Algorithm.RSA: _SigningKey,
 }

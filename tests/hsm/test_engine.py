@@ -49,10 +49,11 @@ OPERATIONS: dict[Use, Operation] = {
     Use.DECRYPT: lambda engine, key: engine.ecb(key, bytes(16), decrypt=True),
     Use.MAC: lambda engine, key: engine.cmac(key, b""),
     Use.DERIVE: lambda engine, key: engine.derive(key, bytes(16), Algorithm.AES, ALL),
+    Use.SIGN: lambda engine, key: engine.sign(key, b""),
 }
 
 
-@pytest.mark.parametrize("given_use", Use)
+@pytest.mark.parametrize("given_use", [use for use in Use if use is not Use.SIGN])
 @pytest.mark.parametrize("wanted_use", Use)
 def test_a_key_does_what_it_was_made_for_and_nothing_else(
     engine: Engine, given_use: Use, wanted_use: Use

@@ -8,8 +8,19 @@ import pytest
 from isoswitch.codecs.canonical.errors import KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Engine
-from isoswitch.hsm.keys import KeyPlan, Mode, Purpose, Role, Usage, check_value
+from isoswitch.hsm.functions.ibm3624 import Ibm3624Rule
+from isoswitch.hsm.keys import (
+    STANDARD_RULE,
+    KeyPlan,
+    Mode,
+    Purpose,
+    Role,
+    Usage,
+    check_value,
+)
 from tests.hsm.softhsm import plan
+
+OTHER_RULE = Ibm3624Rule(table="9876543210123456", start=4, length=12, pad="0")
 
 
 @pytest.mark.parametrize(
@@ -21,6 +32,12 @@ from tests.hsm.softhsm import plan
         ("M1", "C", (Role.ENCRYPT,)),
         ("M3", "V", (Role.SINGLE, Role.ENCRYPT)),
         ("M6", "G", (Role.MAC,)),
+        ("B0", "X", (Role.ENCRYPT, Role.VARIANT)),
+        ("C0", "V", (Role.SINGLE, Role.ENCRYPT)),
+        ("E0", "X", (Role.DERIVE,)),
+        ("E2", "X", (Role.MASTER,)),
+        ("V2", "V", (Role.ENCRYPT,)),
+        ("10", "C", (Role.ENCRYPT,)),
         ("K0", "D", (Role.DECRYPT,)),
         ("K1", "B", (Role.DECRYPT, Role.ENCRYPT, Role.MAC)),
     ],
@@ -39,6 +56,17 @@ def test_a_key_becomes_the_fewest_objects(
         ("M3", "C", {Purpose.GENERATE_MAC, Purpose.VERIFY_MAC}),
         ("M3", "G", {Purpose.GENERATE_MAC}),
         ("M3", "V", {Purpose.VERIFY_MAC}),
+        ("B0", "X", {Purpose.DERIVE_TRANSACTION_KEYS}),
+        ("B1", "X", set()),
+        ("C0", "V", {Purpose.VERIFY_CARD_VALUE}),
+        ("C0", "G", set()),
+        ("E0", "X", {Purpose.VERIFY_CRYPTOGRAM}),
+        ("E1", "X", set()),
+        ("E2", "X", {Purpose.AUTHENTICATE_SCRIPT}),
+        ("E4", "X", {Purpose.VERIFY_DYNAMIC_NUMBER}),
+        ("V1", "V", {Purpose.VERIFY_OFFSET}),
+        ("V2", "C", {Purpose.VERIFY_PVV}),
+        ("10", "G", {Purpose.GENERATE_MAC}),
         ("K0", "B", {Purpose.WRAP_KEY, Purpose.UNWRAP_KEY}),
         ("K1", "D", {Purpose.UNWRAP_KEY}),
         ("K1", "E", {Purpose.WRAP_KEY}),
@@ -63,6 +91,30 @@ def test_usage_and_mode_permit_only_their_purposes(
         ({"algorithm": Algorithm.AES, "length": 20}, "length"),
         ({"usage": Usage.MAC_ALGORITHM_3, "mode": Mode.VERIFY, "length": 24}, "16"),
         ({"mac_padding": 3}, "padding"),
+        ({"pin_rule": STANDARD_RULE}, "rule"),
+        ({"usage": Usage.DUKPT_BASE, "mode": Mode.DERIVE_KEYS, "length": 24}, "16"),
+        ({"usage": Usage.DUKPT_BASE}, "mode"),
+        ({"usage": Usage.CARD_VERIFICATION, "algorithm": Algorithm.AES}, "algorithm"),
+        ({"usage": Usage.SIGNATURE, "mode": Mode.SIGN}, "algorithm"),
+        (
+            {
+                "usage": Usage.SIGNATURE,
+                "mode": Mode.SIGN,
+                "algorithm": Algorithm.EC,
+                "length": 32,
+                "is_exportable": True,
+            },
+            "exportable",
+        ),
+        (
+            {
+                "usage": Usage.DUKPT_BASE,
+                "mode": Mode.DERIVE_KEYS,
+                "algorithm": Algorithm.AES,
+                "length": 24,
+            },
+            "32",
+        ),
     ],
 )
 def test_a_plan_that_contradicts_itself_is_refused(
@@ -84,6 +136,9 @@ def test_every_attribute_is_in_the_header() -> None:
         {"version": 2},
         {"is_test": True},
         {"is_exportable": True},
+        {"usage": Usage.IBM_OFFSET},
+        {"usage": Usage.IBM_OFFSET, "pin_rule": STANDARD_RULE},
+        {"usage": Usage.IBM_OFFSET, "pin_rule": OTHER_RULE},
     ]
     assert {name for change in changes for name in change} == set(
         KeyPlan.__struct_fields__

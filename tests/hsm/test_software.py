@@ -63,13 +63,14 @@ def test_only_whole_blocks_are_taken(engine: Engine, algorithm: Algorithm) -> No
         engine.cbc(key, bytes(16), bytes(7))
 
 
-@pytest.mark.parametrize("use", list(Use))
+@pytest.mark.parametrize("use", [use for use in Use if use is not Use.SIGN])
 def test_a_key_serves_the_uses_it_was_loaded_for_only(engine: Engine, use: Use) -> None:
     calls: dict[Use, Callable[[Handle], object]] = {
         Use.ENCRYPT: lambda key: engine.ecb(key, bytes(16)),
         Use.DECRYPT: lambda key: engine.ecb(key, bytes(16), decrypt=True),
         Use.MAC: lambda key: engine.cmac(key, b""),
         Use.DERIVE: lambda key: engine.derive(key, bytes(16), Algorithm.AES, ALL),
+        Use.SIGN: lambda key: engine.sign(key, b""),
     }
     key = engine.create(VALUE, Algorithm.AES, frozenset({use}))
     calls[use](key)
@@ -87,6 +88,7 @@ def test_a_key_does_what_its_algorithm_does_only(engine: Engine) -> None:
         lambda: engine.cmac(hmac, b""),
         lambda: engine.gcm(tdes, b"", bytes(12), b""),
         lambda: engine.hmac(tdes, b""),
+        lambda: engine.sign(tdes, b""),
     ]
     for refused in calls:
         with pytest.raises(KeyRefused):

@@ -27,7 +27,7 @@ from isoswitch.hsm.engine import Algorithm, Use
 from isoswitch.hsm.functions.dukpt_path import DerivationPath, PathCache
 from isoswitch.hsm.functions.key import Key
 
-PATHS_MAX = 20_000
+PATHS_MAX = 1_000
 """Each path holds one session object per bit of its counter, in a token some 8 KB."""
 
 

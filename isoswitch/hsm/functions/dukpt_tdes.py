@@ -52,10 +52,9 @@ class BaseKey:
     @staticmethod
     def load(engine: Engine, value: KeyValue) -> BaseKey:
         """Load a double-length base derivation key and its variant."""
-        variant = KeyValue(xor(value.reveal(), _VARIANT))
         return BaseKey(
             key=Key.load(engine, value, Algorithm.TDES, ENCRYPT),
-            variant=Key.load(engine, variant, Algorithm.TDES, ENCRYPT),
+            variant=Key.load(engine, variant_of(value), Algorithm.TDES, ENCRYPT),
         )
 
     def destroy(self) -> None:
@@ -82,6 +81,10 @@ class TdesTerminals:
         terminal, counter = split_ksn(ksn)
         transaction = self._cache.get_path(terminal).get_key(counter)
         return working_key(transaction, purpose)
+
+    def close(self) -> None:
+        """Forget the keys of every terminal."""
+        self._cache.close()
 
     def _start(self, terminal: bytes) -> DerivationPath[KeyValue]:
         register = int.from_bytes(terminal[2:])
@@ -117,6 +120,11 @@ def split_ksn(ksn: bytes) -> tuple[bytes, int]:
         msg = "no terminal uses this transaction counter"
         raise DecodeError(msg, field="ksn", offset=7)
     return (number - counter).to_bytes(10), counter
+
+
+def variant_of(value: KeyValue) -> KeyValue:
+    """Give the variant of a base key, which makes right halves of initial keys."""
+    return KeyValue(xor(value.reveal(), _VARIANT))
 
 
 def initial_key(base: BaseKey, terminal: bytes) -> KeyValue:

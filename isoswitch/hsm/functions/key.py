@@ -70,6 +70,10 @@ class Key:
         """Seal data with AES-GCM and a 16-byte tag at the end, or open it."""
         return self.engine.gcm(self.handle, data, nonce, context, decrypt=decrypt)
 
+    def sign(self, data: bytes) -> bytes:
+        """Give the signature of the data with SHA-256."""
+        return self.engine.sign(self.handle, data)
+
     def derive(self, data: bytes, algorithm: Algorithm, uses: frozenset[Use]) -> Key:
         """Make a session key of ECB-encrypted data, in the same engine."""
         handle = self.engine.derive(self.handle, data, algorithm, uses)

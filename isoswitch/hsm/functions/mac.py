@@ -16,6 +16,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from types import TracebackType
 
 from isoswitch.codecs.canonical.errors import KeyRefused, MacMismatch
 from isoswitch.codecs.canonical.secrets import KeyValue
@@ -44,7 +45,7 @@ class Padding(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MacKey:
-    """A key with the algorithm and padding it is for.
+    """A key with the algorithm and padding it is for; ``with`` destroys it.
 
     ``single`` is the K1|K1 form of a retail MAC key and ``key`` its K1|K2 form; the
     other algorithms have one key only. Block ciphers need the use *encrypt*, CMAC and
@@ -90,6 +91,17 @@ class MacKey:
         self.key.destroy()
         if self.single is not None:
             self.single.destroy()
+
+    def __enter__(self) -> MacKey:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.destroy()
 
 
 def generate(key: MacKey, data: bytes, *, length: int = 8) -> bytes:

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
+    NoEncryption,
+    PrivateFormat,
     PublicFormat,
     load_der_private_key,
     load_der_public_key,
@@ -22,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from isoswitch.codecs.canonical.errors import KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.hsm.engine import Algorithm
 
 RSA_BITS_MIN = 2048
 
@@ -68,6 +71,32 @@ def public_of(private: KeyValue) -> bytes:
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def random_private(algorithm: Algorithm, length: int) -> KeyValue:
+    """Make a private key: on P-256, or of RSA with a modulus of ``length`` bytes."""
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+    if algorithm is Algorithm.EC:
+        key = ec.generate_private_key(ec.SECP256R1())
+    else:
+        key = rsa.generate_private_key(public_exponent=65_537, key_size=length * 8)
+    return KeyValue(
+        key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    )
+
+
+def private_length(private: KeyValue, algorithm: Algorithm) -> int:
+    """Give the bytes of a private key's group order or modulus.
+
+    Raises
+    ------
+    KeyRefused
+        The key is not one that signs, or of another algorithm.
+    """
+    key = _load_private(private)
+    if isinstance(key, rsa.RSAPrivateKey) is not (algorithm is Algorithm.RSA):
+        raise KeyRefused(_REFUSED)
+    return key.key_size // 8
+
+
 def _pss() -> padding.PSS:
     return padding.PSS(padding.MGF1(SHA256()), padding.PSS.DIGEST_LENGTH)
 
@@ -82,7 +111,7 @@ def _dss_form(signature: bytes) -> bytes:
 
 def _load_private(private: KeyValue) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
     try:
-        key = load_der_private_key(private.reveal(), password=None)
+        key = load_der_private_key(_without_filler(private.reveal()), password=None)
     except (ValueError, TypeError):
         # The library's error may quote the key.
         raise KeyRefused(_REFUSED) from None
@@ -91,6 +120,14 @@ def _load_private(private: KeyValue) -> rsa.RSAPrivateKey | ec.EllipticCurvePriv
     if isinstance(key, ec.EllipticCurvePrivateKey) and _is_p256(key.curve):
         return key
     raise KeyRefused(_REFUSED)
+
+
+def _without_filler(octets: bytes) -> bytes:
+    """Cut what follows the one DER value: stored keys are filled up to whole blocks."""
+    size = octets[1] & 0x7F if len(octets) > 1 else 0
+    is_long = size != 0 and octets[1] > 0x7F
+    length = int.from_bytes(octets[2 : 2 + size]) + size if is_long else size
+    return octets[: 2 + length]
 
 
 def _load_public(public: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:

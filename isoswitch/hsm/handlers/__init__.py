@@ -1,0 +1,1 @@
+"""What each payment command does, as functions of the loaded keys."""
