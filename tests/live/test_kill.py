@@ -30,13 +30,21 @@ import trio
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import get_card
-from isoswitch.simulators.rules import NORMAL, Equals, Fault, Fixed, Reaction, Rule
+from isoswitch.simulators.rules import (
+    NORMAL,
+    Condition,
+    Equals,
+    Fault,
+    Fixed,
+    Reaction,
+    Rule,
+)
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.store.port import SafState, TransactionState
 from isoswitch.store.reader import open_reader
 from tests.live.live_network import LOOK_S, LiveNetwork, live_network, wait_until
-from tests.live.network import isoswitch
+from tests.live.network import command, environment, isoswitch
 
 pytestmark = pytest.mark.live
 
@@ -49,6 +57,7 @@ PAUSE_S = 0.15
 IN_FLIGHT_MAX = 10
 REST_S = 30.0
 STRACE = shutil.which("strace")
+RECOVERY_KILLS_MIN = 5
 CALLS_MIN = {"fdatasync": 4, "sendto": 10}
 FAST_LINK = """
 saf_retry_s = 0.2
@@ -97,6 +106,7 @@ class Setting:
 
 
 SILENT = Reaction(fault=Fault.SILENCE)
+PURCHASES: Mapping[str, Condition] = {"kind": Equals(value=Kind.PURCHASE.value)}
 SETTINGS: Mapping[Stage, Setting] = {
     Stage.UNRECORDED: Setting(stops_crypto=True),
     Stage.LOST: Setting(purchase=Reaction(books=False)),
@@ -216,6 +226,34 @@ async def test_no_system_call_is_a_bad_moment_to_die(
     assert len(siege.recoveries_s) >= CALLS_MIN[call]
 
 
+@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
+async def test_a_recovery_that_is_killed_is_taken_up_by_the_next(
+    tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    """Killed before its first commit, before its second, and so on."""
+    async with besieged(tmp_path, has_customers=False) as siege:
+        network = siege.network
+        for issuer in network.issuers.values():
+            issuer.set_rules([Rule(name="silent", then=SILENT, when=PURCHASES)])
+        beliefs = [
+            await siege.pay(terminal, card_name, AIMED_MINOR)
+            for terminal in network.terminals.values()
+            for card_name in ("visa-ok", "mc-ok")
+        ]
+        await wait_until(
+            lambda: all(find_stage(network, b) is Stage.BOOKED for b in beliefs),
+            "payments that wait for their issuers",
+        )
+        await siege.kill()
+        kills = 0
+        while await dies_while_starting(network, kills + 1):
+            kills += 1
+        await siege.restart()
+    tell(f"{kills} kills of one recovery")
+    # Each start brings some more of them to an end than the one before.
+    assert kills >= RECOVERY_KILLS_MIN
+
+
 @asynccontextmanager
 async def besieged(folder: Path, *, has_customers: bool = True) -> AsyncIterator[Siege]:
     """Run a network under load; afterwards let it come to rest, and audit it."""
@@ -293,10 +331,10 @@ async def killer(pid: int, call: str, number: int) -> AsyncIterator[None]:
     """Have a process killed as one of its threads enters its n-th call of a kind."""
     assert STRACE is not None, "skipped without it"
     inject = f"inject={call}:signal=SIGKILL:when={number}"
-    command = [STRACE, "-f", "-p", str(pid), "-o", "/dev/null", "-e", inject]
+    arguments = [STRACE, "-f", "-p", str(pid), "-o", "/dev/null", "-e", inject]
     async with trio.open_nursery() as nursery:
         strace = await nursery.start(
-            partial(trio.run_process, command, stderr=subprocess.PIPE, check=False)
+            partial(trio.run_process, arguments, stderr=subprocess.PIPE, check=False)
         )
         said = ""
         while "attached" not in said:
@@ -306,6 +344,41 @@ async def killer(pid: int, call: str, number: int) -> AsyncIterator[None]:
             said += heard.decode()
         yield
         strace.send_signal(signal.SIGINT)
+
+
+async def dies_while_starting(network: LiveNetwork, number: int) -> bool:
+    """Start a switch that is killed before its n-th commit; whether it came to that."""
+    assert STRACE is not None, "skipped without it"
+    started = len(network.log_lines("ready"))
+    inject = f"inject=fdatasync:signal=SIGKILL:when={number}"
+    serve = command(("serve", "--config", str(network.loaded.path)))
+    process = await trio.lowlevel.open_process(
+        [STRACE, "-f", "-o", "/dev/null", "-e", inject, *serve],
+        cwd=network.loaded.folder,
+        env=environment(str(network.loaded.folder)),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await wait_until(
+            lambda: (
+                process.poll() is not None or len(network.log_lines("ready")) > started
+            ),
+            "start of the switch, or its end",
+        )
+        return process.poll() is not None
+    finally:
+        if process.poll() is None:
+            # The switch would outlive its tracer, whose child it is.
+            kill_children(process.pid)
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
+
+def kill_children(pid: int) -> None:
+    """Kill what a process started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    for child in children.split():
+        os.kill(int(child), signal.SIGKILL)
 
 
 def find_stage(network: LiveNetwork, belief: Belief) -> Stage:
