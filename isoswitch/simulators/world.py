@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import trio
-import trio.testing
 
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm
@@ -28,6 +27,7 @@ from isoswitch.routing.table import BinRow, RoutingTable
 from isoswitch.simulators.cards import CARDS, NORTH, SOUTH, cards_of
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.keyring import Keyring
+from isoswitch.simulators.network import MemoryStream, Weather, connect_in_memory
 from isoswitch.simulators.terminal import Terminal, TerminalProfile
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.store.memory import MemoryDisk, MemoryStore
@@ -80,6 +80,8 @@ class World:
         wrap_hsm: Callable[[Hsm], Hsm] = lambda hsm: hsm,
     ) -> None:
         self.random = Random(seed)  # noqa: S311 a simulation repeats its chance
+        self.weather = Weather(random=self.random)
+        self.streams: list[MemoryStream] = []
         self.disk = MemoryDisk()
         self.keyring = Keyring(_draw_keys(self.random))
         self.settings = change(_settings())
@@ -145,7 +147,7 @@ class World:
         if self.switch is None or self._streams is None:
             msg = "the switch is not running"
             raise OSError(msg)
-        ours, theirs = trio.testing.memory_stream_pair()
+        ours, theirs = self._join()
         self._streams.start_soon(self.switch.listeners[listener].serve_stream, theirs)
         return ours
 
@@ -172,9 +174,15 @@ class World:
             msg = "the issuer is not reachable"
             raise OSError(msg)
         assert self.nursery is not None, "only a running world connects"
-        ours, theirs = trio.testing.memory_stream_pair()
+        ours, theirs = self._join()
         self.nursery.start_soon(self.issuers[endpoint.name].serve_stream, theirs)
         return ours
+
+    def _join(self) -> tuple[MemoryStream, MemoryStream]:
+        self.streams = [each for each in self.streams if not each.is_closed]
+        ours, theirs = connect_in_memory(self.weather)
+        self.streams.append(ours)
+        return ours, theirs
 
     def _make_issuer(self, name: str, late_s: float) -> Issuer:
         dialect, _ = ISSUERS[name]

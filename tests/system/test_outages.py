@@ -15,9 +15,9 @@ from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.rules import Fixed, Reaction, Rule
+from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import World
 from isoswitch.switch.settings import SwitchSettings
-from tests.system.conftest import settled
 from tests.system.test_failures import world_kinds
 
 
@@ -49,7 +49,7 @@ async def flaky(nursery: trio.Nursery) -> AsyncIterator[tuple[World, FlakyHsm]]:
     await nursery.start(network.run)
     yield network, made[0]
     made[0].away_for = frozenset()
-    verdict = await settled(network)
+    verdict = await settle(network)
     assert verdict.is_settled, verdict.describe()
 
 
@@ -144,5 +144,5 @@ async def test_overload_is_declined_at_once_and_recorded(nursery: trio.Nursery) 
     assert max(declined_after_s) < 1.0
     stored = network.disk.transactions.values()
     assert len(stored) == 10
-    verdict = await settled(network)
+    verdict = await settle(network)
     assert verdict.is_settled, verdict.describe()

@@ -18,8 +18,8 @@ from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.rules import Fault, Fixed, Reaction, Rule
+from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import World
-from tests.system.conftest import settled
 from tests.system.test_failures import world_kinds
 
 DOWN_S = 2.0
@@ -74,7 +74,7 @@ async def run_with_death_at(
             with trio.fail_after(60):
                 while world.switch is None:
                     await trio.sleep(0.1)
-        verdict = await settled(world)
+        verdict = await settle(world)
         assert verdict.is_settled, f"death at moment {moment}: {verdict.describe()}"
         nursery.cancel_scope.cancel()
     return world, seen
@@ -102,7 +102,7 @@ async def test_what_was_only_sent_is_reversed_at_the_next_start() -> None:
         world.crash_switch()
         await trio.testing.wait_all_tasks_blocked()
         await world.start_switch()
-        verdict = await settled(world)
+        verdict = await settle(world)
         assert verdict.is_settled, verdict.describe()
         assert await world_kinds(world, RecordKind.REVERSAL_OWED) == 1
         assert terminal.beliefs[0].state is BeliefState.DECLINED
@@ -124,7 +124,7 @@ async def test_after_a_restart_the_first_reversal_is_a_repeat() -> None:
         assert world.store is not None
         before = await world_kinds(world, RecordKind.FORWARDED)
         await world.start_switch()
-        verdict = await settled(world)
+        verdict = await settle(world)
         assert verdict.is_settled, verdict.describe()
         sent = [
             each.record.body["message"]["mti"]
@@ -152,6 +152,6 @@ async def test_numbers_are_never_used_again_after_a_restart(fault: Fault) -> Non
         await terminal.purchase(card, 1250, pin=card.pin)
         rrns = [row.rrn for row in world.disk.transactions.values()]
         assert len(set(rrns)) == len(rrns)
-        verdict = await settled(world)
+        verdict = await settle(world)
         assert verdict.is_settled, verdict.describe()
         nursery.cancel_scope.cancel()
