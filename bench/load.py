@@ -34,7 +34,6 @@ from bench.network import (
     mac_maker,
     purchases,
 )
-from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.framing import FrameDecoder, get_framing
 from isoswitch.config.load import load_network
@@ -42,7 +41,7 @@ from isoswitch.simulators.keyring import Keyring
 
 SAMPLE_EVERY = 50
 PATIENCE_S = 20.0
-PER_SECOND_MAX = 12_000
+PER_SECOND_MAX = 8_000
 
 codec = get_dialect(DIALECT).codec
 framing = get_framing("bin2")
@@ -59,7 +58,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     first_stan: int
     warm_up_s: float
     measure_s: float
-    in_flight: int = 4
+    in_flight: int
     rate: float = 0.0
     pids: dict[str, list[int]] = {}
 

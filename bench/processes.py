@@ -65,7 +65,7 @@ def _start(arguments: tuple[str, ...], said: object) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=said,  # type: ignore[arg-type]
         stderr=subprocess.STDOUT,
-        preexec_fn=_die_with_parent,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 (one thread)
     )
 
 
