@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import World
 
+
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Run every test of this folder on the virtual clock."""
     for item in items:
