@@ -232,7 +232,11 @@ def detect(
             return _rank(found)
     raise Undetected(
         _near_misses(_profiles(cuts, headers, dialect))
-        or _near_misses(_profiles(cuts, skips, dialect))
+        or [
+            each
+            for each in _near_misses(_profiles(cuts, skips, dialect))
+            if each.saved_bits > _SURE_BITS
+        ]
     )
 
 

@@ -55,7 +55,11 @@ def find_conversations(
 ) -> tuple[list[Conversation], list[str]]:
     """Give the conversations of an input, and what was left out of it."""
     if is_capture(data):
-        capture = read_capture(data)
+        try:
+            capture = read_capture(data)
+        except DecodeError as fault:
+            fix = "save it again with Wireshark or editcap, as pcap"
+            raise Failure(f"the recording is broken: {fault}", fix=fix) from None
         found = [
             _overhear(stretches, known) for stretches in _by_server(capture.stretches)
         ]

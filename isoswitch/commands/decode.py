@@ -14,7 +14,7 @@ from rich.text import Text
 from isoswitch.codecs.annotation import Part, annotate, clear_value
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.detection import Detection, NearMiss, Profile, Reading, Undetected
-from isoswitch.codecs.headers import split
+from isoswitch.codecs.headers import HEADERS, split
 from isoswitch.codecs.iso8583.masking import mask_value
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.commands.console import (
@@ -81,7 +81,7 @@ def _show(conversation: Conversation, output: Output) -> int:
         console = stdout()
         if len(conversation.heard) > 1:
             console.print(_place(number, heard, start_s))
-        _print_reading(console, reading, output)
+        _print_reading(console, profile, reading, output)
     return exit_code
 
 
@@ -123,7 +123,7 @@ def _show_broken(
         pass
     else:
         reading = Reading(header=header, message=message)
-        _print_reading(console, reading, output)
+        _print_reading(console, profile, reading, output)
     console.print(Text.assemble(("✗ ", "red"), str(fault)))
 
 
@@ -152,9 +152,11 @@ def _print_detection(detection: Detection) -> None:
         console.print(Text(f"  = reads the same as {ties}", style="dim"))
 
 
-def _print_reading(console: Console, reading: Reading, output: Output) -> None:
+def _print_reading(
+    console: Console, profile: Profile, reading: Reading, output: Output
+) -> None:
     if reading.header:
-        header = _shown_header(reading.header, output)
+        header = _shown_header(profile.header, reading.header, output)
         console.print(Text.assemble(("header ", "dim"), header))
     console.print(Padding(_table(annotate(reading.message, unsafe=output.unsafe)), 0))
     if output.with_bytes:
@@ -167,7 +169,7 @@ def _print_near(console: Console, near: NearMiss, output: Output) -> None:
         Text.assemble((str(near.profile), "bold"), "  reads the beginning only")
     )
     reading = Reading(header=near.header, message=near.message)
-    _print_reading(console, reading, output)
+    _print_reading(console, near.profile, reading, output)
 
 
 def _table(parts: list[Part]) -> Table:
@@ -193,8 +195,12 @@ def _lines(message: Message, output: Output) -> Iterator[str]:
     return hex_lines(message, unsafe=output.unsafe)
 
 
-def _shown_header(header: bytes, output: Output) -> str:
-    return header.hex().upper() if output.unsafe else mask_value(header, "show")
+def _shown_header(kind: str, header: bytes, output: Output) -> str:
+    """Bytes of no known kind may be anything, a card number too."""
+    is_known = kind in HEADERS
+    if output.unsafe:
+        return header.hex().upper()
+    return mask_value(header, "show" if is_known else "hide")
 
 
 def _place(number: int, heard: Heard, start_s: float) -> Text:
@@ -234,7 +240,7 @@ def _reading_json(profile: Profile, reading: Reading, output: Output) -> dict[st
     mti = fields.pop("mti")
     if output.unsafe:
         fields = {str(de): clear_value(value) for de, value in message.values().items()}
-    header = _shown_header(reading.header, output)
+    header = _shown_header(profile.header, reading.header, output)
     return {
         "framing": profile.framing,
         "header": {"kind": profile.header, "hex": header},

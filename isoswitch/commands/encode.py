@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from isoswitch.codecs.annotation import layout_of
-from isoswitch.codecs.canonical.errors import EncodeError
+from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.composites.networks import CHIP_DATA
 from isoswitch.codecs.framing import get_framing
-from isoswitch.codecs.headers import join
+from isoswitch.codecs.headers import join, split
 from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.codecs.iso8583.spec import FieldSpec
 from isoswitch.commands.console import OK, USAGE, Failure
@@ -36,7 +36,11 @@ def encode(
     what: str, *, dialect: str | None, framing: str | None, is_binary: bool
 ) -> int:
     """Print the message as hexadecimal, or write its bytes."""
-    wire = _encode(read_json(what), dialect=dialect, framing=framing)
+    try:
+        wire = _encode(read_json(what), dialect=dialect, framing=framing)
+    except EncodeError as fault:
+        fix = "`isoswitch dialect show NAME` shows the format of every field"
+        raise Failure(str(fault), fix=fix) from None
     if is_binary:
         sys.stdout.buffer.write(wire)
         sys.stdout.buffer.flush()
@@ -61,7 +65,7 @@ def _encode(
         mti, {_number(key): _value(codec, key, each) for key, each in fields.items()}
     )
     kind, header = _header(document.get("header") or {})
-    payload = join(kind, header, message.raw)
+    payload = _with_header(kind, header, message.raw)
     chosen = document.get("framing", "") if framing is None else framing
     if not chosen:
         return payload
@@ -73,6 +77,16 @@ def _header(header: Any) -> tuple[str, bytes]:
         raise _usage("a header is an object", '{"kind": "tpdu", "hex": "6000000000"}')
     kind = check_header(str(header.get("kind", "")))
     return kind, _octets(str(header.get("hex", "")), "header")
+
+
+def _with_header(kind: str, header: bytes, message: bytes) -> bytes:
+    try:
+        payload = join(kind, header, message)
+        if split(kind, payload)[0] == header or not kind:
+            return payload
+    except (DecodeError, OverflowError):
+        pass
+    raise EncodeError(f"not a header of the kind {kind}", field="header")
 
 
 def _number(key: str) -> int:

@@ -99,9 +99,13 @@ def interpretations(data: bytes) -> Iterator[list[bytes]]:
 
 
 def _is_file(what: str) -> bool:
+    """Whether there is such a file; a pipe is one too: decode <(xxd -p message)."""
     try:
-        # A pipe is a file too: decode <(xxd -p message).
-        return Path(what).exists() and not Path(what).is_dir()
+        path = Path(what)
+        if what and path.is_dir():
+            fix = "name one of the files in it"
+            raise Failure(f"{what} is a folder", fix=fix, exit_code=USAGE)
+        return path.exists() and bool(what)
     except (OSError, ValueError):
         # A message is no name of a file, be it for its length or for its bytes.
         return False

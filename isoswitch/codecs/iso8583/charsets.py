@@ -55,6 +55,22 @@ SINGLE_BYTE = frozenset({"ascii", "latin-1", *TO_VIEW})
 """Charsets in which one character is one byte and a view exists."""
 
 
+def has_charset(name: str) -> bool:
+    """Whether a charset of that name can be decoded.
+
+    Examples
+    --------
+    >>> has_charset("cp1047"), has_charset("gbk"), has_charset("hex"), has_charset("x")
+    (True, True, False, False)
+    """
+    if name in SINGLE_BYTE:
+        return True
+    try:
+        return bool(codecs.lookup(name)._is_text_encoding)
+    except (LookupError, ValueError):
+        return False
+
+
 def check_charset(name: str) -> str:
     """Give the name back, or refuse a charset that nobody can decode.
 
@@ -63,14 +79,9 @@ def check_charset(name: str) -> str:
     >>> check_charset("cp1047")
     'cp1047'
     """
-    if name not in SINGLE_BYTE:
-        try:
-            is_text = codecs.lookup(name)._is_text_encoding
-        except LookupError:
-            is_text = False
-        if not is_text:
-            msg = f"unknown charset {name!r}"
-            raise ValueError(msg)
+    if not has_charset(name):
+        msg = f"unknown charset {name!r}"
+        raise ValueError(msg)
     return name
 
 

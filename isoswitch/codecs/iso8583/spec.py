@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from isoswitch.codecs.iso8583.charsets import SINGLE_BYTE
+from isoswitch.codecs.iso8583.charsets import SINGLE_BYTE, has_charset
 
 FieldClass = Literal["n", "a", "an", "ans", "text", "z", "x+n", "b"]
 """What a field may hold.
@@ -218,6 +218,8 @@ def _field_problems(spec: FieldSpec) -> Iterable[tuple[str, bool]]:
     yield "only digits are packed", spec.encoding == "bcd" and not digits
     binary = spec.encoding in {"raw", "hex"}
     yield "binary and its encoding go together", binary != (spec.cls == "b")
+    is_known = binary or spec.encoding == "bcd" or has_charset(spec.encoding)
+    yield f"unknown encoding {spec.encoding!r}", not is_known
     is_signed = spec.cls == "x+n"
     yield "a signed amount is fixed", is_signed and (spec.max < 2 or spec.length > 0)
     is_wide = spec.length_encoding not in {*SINGLE_BYTE, "bcd", "bin"}
