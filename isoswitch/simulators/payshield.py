@@ -38,6 +38,7 @@ from isoswitch.hsm.payshield.fields import KEY_BLOCK, Layout, Value, Values
 from isoswitch.hsm.payshield.layouts import get_profile
 from isoswitch.hsm.payshield.wire import (
     DONE,
+    FRAME_BYTES_MAX,
     HEADER_CHARACTERS,
     decode_fields,
     encode_fields,
@@ -118,7 +119,8 @@ class PayshieldUnit:
 
     async def talk(self, stream: trio.abc.Stream) -> None:
         """Answer one connection until it closes."""
-        wire = Wire(stream, get_framing("bin2"))
+        framing = get_framing("bin2")
+        wire = Wire(stream, framing, frame_bytes_max=FRAME_BYTES_MAX)
         await wire.run(lambda request: wire.send_nowait(self.answer(request)))
 
     def pin_format(self, code: str) -> PinFormat:

@@ -24,10 +24,12 @@ LATER_MAX = 100_000
 class Wire:
     """One connected stream; ``run`` it, and send with the ``_nowait`` methods."""
 
-    def __init__(self, stream: trio.abc.Stream, framing: Framing) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, framing: Framing, *, frame_bytes_max: int = 4096
+    ) -> None:
         self._stream = stream
         self._framing = framing
-        self._decoder = framing.decoder()
+        self._decoder = framing.decoder(frame_bytes_max)
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._later: list[tuple[float, int, bytes]] = []

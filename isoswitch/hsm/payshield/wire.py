@@ -13,6 +13,7 @@ error has no fields that anybody reads.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from isoswitch.codecs.canonical.errors import (
@@ -170,19 +171,18 @@ def _encode(field: Field, values: Values) -> bytes:
 
 def _octets(field: Field, value: Value | None) -> bytes:
     """Give the characters of a value in the form of its field."""
-    match field.form, value:
-        case Form.BYTES, bytes():
-            return value
-        case Form.HEX, bytes():
-            return value.hex().upper().encode()
-        case Form.DIGITS, str() if value.isascii() and value.isdecimal():
-            return value.encode()
-        case Form.TEXT, str() if value.isascii() and value.isprintable():
-            return value.encode()
-        case Form.KEY, str() if key_length(value) == len(value) and value.isascii():
-            return value.encode()
-        case _:
-            raise EncodeError(f"not {field.form.value}", field=field.name)
+    is_octets = field.form in {Form.BYTES, Form.HEX}
+    if isinstance(value, bytes) and is_octets:
+        octets = value.hex().upper().encode() if field.form is Form.HEX else value
+    elif isinstance(value, str) and not is_octets:
+        octets = value.encode()
+    else:
+        raise EncodeError(f"not {field.form.value}", field=field.name)
+    is_key = field.form is Form.KEY
+    is_whole = not is_key or key_length(octets[:6].decode("latin-1")) == len(octets)
+    if not is_whole or not _PATTERNS[field.form].fullmatch(octets):
+        raise EncodeError(f"not {field.form.value}", field=field.name)
+    return octets
 
 
 def _decode(field: Field, data: bytes, pos: int) -> tuple[Value, int]:
@@ -220,13 +220,21 @@ def _extent(field: Field, data: bytes, pos: int) -> tuple[int, int]:
 
 
 def _value(field: Field, octets: bytes, pos: int) -> Value:
-    if field.form is Form.BYTES:
-        return octets
-    text = octets.decode("ascii", "replace")
-    is_text = text.isascii() and (not text or text.isprintable())
-    if field.form is Form.HEX and is_text and not text.strip("0123456789ABCDEFabcdef"):
-        return bytes.fromhex(text)
-    is_other = field.form is Form.HEX or not is_text
-    if is_other or (field.form is Form.DIGITS and not text.isdecimal()):
+    if not _PATTERNS[field.form].fullmatch(octets):
         raise DecodeError(f"not {field.form.value}", field=field.name, offset=pos)
-    return text
+    match field.form:
+        case Form.BYTES:
+            return octets
+        case Form.HEX:
+            return bytes.fromhex(octets.decode())
+        case _:
+            return octets.decode()
+
+
+_PATTERNS: Mapping[Form, re.Pattern[bytes]] = {
+    Form.TEXT: re.compile(rb"[ -~]*"),
+    Form.DIGITS: re.compile(rb"[0-9]*"),
+    Form.HEX: re.compile(rb"(?:[0-9A-Fa-f]{2})*"),
+    Form.BYTES: re.compile(rb".*", re.DOTALL),
+    Form.KEY: re.compile(rb"[ -~]+"),
+}
