@@ -353,7 +353,7 @@ async def dies_while_starting(network: LiveNetwork, number: int) -> bool:
     inject = f"inject=fdatasync:signal=SIGKILL:when={number}"
     serve = command(("serve", "--config", str(network.loaded.path)))
     process = await trio.lowlevel.open_process(
-        [STRACE, "-f", "-o", "/dev/null", "-e", inject, *serve],
+        [STRACE, "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", inject, *serve],
         cwd=network.loaded.folder,
         env=environment(str(network.loaded.folder)),
         stderr=subprocess.DEVNULL,
