@@ -1,0 +1,1 @@
+"""Payment commands, by the values that standards and other implementations publish."""
