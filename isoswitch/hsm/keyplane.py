@@ -138,7 +138,7 @@ class KeyPlane:
 
     def offer_key(self, command: OfferKey) -> WorkingKey:
         """Make the next version of a key and protect it; see ``OfferKey``."""
-        wrapping = self.table.get_active(command.under, Purpose.WRAP_KEY)
+        wrapping = self._wrapping_key(command, Purpose.WRAP_KEY)
         store = self._store(command.cause)
         with store.exclusive():
             record = _pending(store, command.name)
@@ -202,7 +202,7 @@ class KeyPlane:
 
     def _open(self, command: ImportKey, plan: KeyPlan) -> KeyValue:
         """Open a key that must fit the plan of the versions before it."""
-        wrapping = self.table.get_active(command.under, Purpose.UNWRAP_KEY)
+        wrapping = self._wrapping_key(command, Purpose.UNWRAP_KEY)
         kek = wrapping.record.plan
         if kek.usage is Usage.KEY_ENCRYPTION:
             if len(command.check_value) < CHECK_BYTES_MIN:
@@ -222,6 +222,16 @@ class KeyPlane:
         if command.check_value:
             verify_kcv(value, plan.algorithm, command.check_value)
         return value
+
+    def _wrapping_key(
+        self, command: ImportKey | OfferKey, purpose: Purpose
+    ) -> LoadedKey:
+        """Give the key that protects the form which the link's profile allows."""
+        wrapping = self.table.get_active(command.under, purpose)
+        is_legacy = wrapping.record.plan.usage is Usage.KEY_ENCRYPTION
+        if is_legacy is not command.is_legacy:
+            raise KeyRefused(f"key {command.under} is not for this form of keys")
+        return wrapping
 
     def _check_allowed(self, plan: KeyPlan, kcv: str) -> None:
         if self._environment is Environment.PRODUCTION:

@@ -229,9 +229,9 @@ class HashData(Command, frozen=True, tag=True, kw_only=True):
 class ImportKey(Command, frozen=True, tag=True, kw_only=True):
     """Take a working key from the partner, as the next version of a key; pending.
 
-    Usage and mode are those of the versions before it. ``payload`` is a key block if
-    ``under`` protects key blocks, else the encrypted key, which needs its check value.
-    The same key again gives the same version. Gives a ``WorkingKey``.
+    Usage and mode are those of the versions before it. ``payload`` is a key block, or
+    with ``is_legacy`` the encrypted key, which needs its check value. The same key
+    again gives the same version. Gives a ``WorkingKey``.
 
     Raises ``VerificationFailed`` for a wrong block or check value, ``KeyRefused`` for
     one of another usage, one that was in use before, or while we offer one ourselves.
@@ -241,6 +241,7 @@ class ImportKey(Command, frozen=True, tag=True, kw_only=True):
     under: str
     payload: bytes
     check_value: bytes = b""
+    is_legacy: bool = False
     cause: str
 
 
@@ -256,6 +257,7 @@ class OfferKey(Command, frozen=True, tag=True, kw_only=True):
     under: str
     length: int = 0
     check_bytes: int = 0
+    is_legacy: bool = False
     cause: str
 
 

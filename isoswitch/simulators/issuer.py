@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import msgspec
 import trio
 
 from isoswitch.codecs import headers
@@ -25,6 +26,7 @@ from isoswitch.codecs.canonical.errors import (
     PinBlockInvalid,
 )
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.dialects.key_change import KeyPurpose
 from isoswitch.codecs.dialects.mti import ANSWERS
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.framing import get_framing
@@ -33,9 +35,11 @@ from isoswitch.simulators.accounts import Accounts
 from isoswitch.simulators.bookings import Bookings
 from isoswitch.simulators.cards import TestCard
 from isoswitch.simulators.issuer_crypto import decrypt_pin, generate_mac, verify_mac
+from isoswitch.simulators.issuer_keys import IssuerKeys
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.rules import NORMAL, Fault, Reaction, Rule, RuleBook
 from isoswitch.simulators.wire import Wire
+from isoswitch.simulators.working_keys import WorkingKeys
 from isoswitch.switch.ports import Clock
 
 NETWORK_KINDS = frozenset(
@@ -46,7 +50,10 @@ GARBAGE_BYTES = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerProfile:
-    """How a simulated issuer speaks, and the names of the keys it shares."""
+    """How a simulated issuer speaks, and the names of the keys it shares.
+
+    With a ``kek`` it changes the others: in key blocks, or encrypted ``is_legacy``.
+    """
 
     name: str
     dialect: str
@@ -55,6 +62,8 @@ class IssuerProfile:
     zak: str
     header: str = ""
     currency: str = "978"
+    kek: str = ""
+    is_legacy: bool = False
 
 
 class Issuer:
@@ -81,8 +90,14 @@ class Issuer:
         self.counts: Counter[str] = Counter()
         self.wires: list[Wire] = []
         self._signed_on: set[Wire] = set()
-        self._zpk = keyring.get_key(profile.zpk)
-        self._zak = keyring.get_key(profile.zak)
+        self._zpk = WorkingKeys(keyring.get_key(profile.zpk))
+        self._zak = WorkingKeys(keyring.get_key(profile.zak))
+        self._keys = IssuerKeys(
+            {KeyPurpose.PIN: self._zpk, KeyPurpose.MAC: self._zak},
+            kek=keyring.get_key(profile.kek) if profile.kek else None,
+            is_legacy=profile.is_legacy,
+            random=random,
+        )
         self._clock = clock
         self._random = random
         self._rules = RuleBook(rules, random=random)
@@ -93,6 +108,25 @@ class Issuer:
     def set_rules(self, rules: Iterable[Rule]) -> None:
         """Replace the rules, also in the middle of a run."""
         self._rules = RuleBook(rules, random=self._random)
+
+    async def change_key(
+        self, purpose: KeyPurpose, *, is_spoilt: bool = False, timeout_s: float = 10.0
+    ) -> ResponseCode | None:
+        """Send the switch a new key; gives its answer, None when none comes.
+
+        ``is_spoilt`` sends it with a wrong check value.
+        """
+        offer = self._keys.offer(self._dialect, purpose, is_spoilt=is_spoilt)
+        request = self._dialect.network_request(
+            Kind.KEY_CHANGE,
+            stan=offer.stan,
+            transmitted_at=self._clock.now(),
+            extra=offer.fields,
+        )
+        self.wires[-1].send_nowait(request.raw)
+        with trio.move_on_after(timeout_s):
+            await offer.answered.wait()
+        return offer.code
 
     @property
     def is_away(self) -> bool:
@@ -140,7 +174,8 @@ class Issuer:
             self.counts["undecodable"] += 1
             return
         if request.mti not in ANSWERS:
-            self.counts["not a request"] += 1
+            if not self._keys.take_answer(self._dialect, request):
+                self.counts["not a request"] += 1
             return
         reaction, outcome = self._process(wire, request)
         if reaction.books and reaction.fault is not Fault.SILENCE:
@@ -162,6 +197,10 @@ class Issuer:
         reaction = self._rules.react(txn)
         if not reaction.books:
             return reaction, Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE)
+        if txn.kind is Kind.KEY_CHANGE:
+            outcome, fields = self._keys.take(self._dialect, request)
+            told = {**fields, **(reaction.fields or {})}
+            return msgspec.structs.replace(reaction, fields=told), outcome
         if txn.kind in NETWORK_KINDS:
             return reaction, self._network_outcome(wire, txn)
         return reaction, self._money_outcome(request, txn, reaction)
@@ -201,14 +240,17 @@ class Issuer:
         if de is None:
             msg = "no MAC"
             raise MacMismatch(msg)
-        verify_mac(self._zak, request.raw[: request.offset(de)], _octets(request[de]))
+        data, mac = request.raw[: request.offset(de)], _octets(request[de])
+        self._zak.try_each(lambda key: verify_mac(key, data, mac))
 
     def _pin_matches(self, txn: Transaction) -> bool | None:
         """Compare the PIN with the card's; None without a PIN or an account."""
         account = self.accounts.find_account(txn)
         if txn.pin_block is None or txn.pan is None or account is None:
             return None
-        return decrypt_pin(self._zpk, txn.pin_block, txn.pan) == account.card.pin
+        block, pan = txn.pin_block, txn.pan
+        pin = self._zpk.try_each(lambda key: decrypt_pin(key, block, pan))
+        return pin == account.card.pin
 
     def _answer(
         self, request: Message, outcome: Outcome, reaction: Reaction
@@ -226,7 +268,7 @@ class Issuer:
         de = self._dialect.mac_field(answer)
         if de is None:
             return answer
-        mac = generate_mac(self._zak, answer.raw[: answer.offset(de)])
+        mac = generate_mac(self._zak.active, answer.raw[: answer.offset(de)])
         if reaction.fault is Fault.WRONG_MAC:
             mac = bytes(octet ^ 0xFF for octet in mac)
         return answer.replace({de: mac})

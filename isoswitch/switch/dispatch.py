@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import structlog
 import trio
 
-from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import (
     DecodeError,
     HsmError,
@@ -34,6 +34,7 @@ from isoswitch.store.port import (
 )
 from isoswitch.switch.checks import check_terminal
 from isoswitch.switch.flows.network import answer_network
+from isoswitch.switch.flows.sign_in import confirm_keys, sign_in
 from isoswitch.switch.flows.table import FLOWS, NETWORK_KINDS
 from isoswitch.switch.job import Job
 from isoswitch.switch.keys import dedup_key
@@ -102,10 +103,7 @@ async def _dispatch(services: Services, arrival: Arrival) -> None:
         return
     terminal = find_terminal(services, txn.terminal_id, arrival.certificate_pin)
     if txn.kind in NETWORK_KINDS:
-        outcome = answer_network(
-            is_registered=terminal is not None, names_terminal=bool(txn.terminal_id)
-        )
-        arrival.send(arrival.dialect.to_response(arrival.message, outcome))
+        await _answer_network(services, arrival, txn, terminal)
         return
     job = open_job(services, arrival, txn, terminal)
     log.info("leg", transaction=job.id, direction="in", **_leg_facts(arrival, txn))
@@ -121,6 +119,24 @@ async def _dispatch(services: Services, arrival: Arrival) -> None:
         code=decided.code,
         **_leg_facts(arrival, txn),
     )
+
+
+async def _answer_network(
+    services: Services,
+    arrival: Arrival,
+    txn: Transaction,
+    terminal: TerminalSettings | None,
+) -> None:
+    """Answer a message that moves no money; a sign-in may bring working keys."""
+    if txn.kind is Kind.SIGN_ON and terminal is not None:
+        signed_in = await sign_in(services, terminal, arrival.dialect, txn.network_code)
+        outcome, fields = signed_in.outcome, signed_in.fields
+    else:
+        outcome = answer_network(
+            is_registered=terminal is not None, names_terminal=bool(txn.terminal_id)
+        )
+        fields = {}
+    arrival.send(arrival.dialect.to_response(arrival.message, outcome, extra=fields))
 
 
 def find_terminal(
@@ -200,6 +216,8 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
             digits = job.txn.pan.reveal().encode()
             commands.append(HashData(key=services.settings.pan_hash_key, data=digits))
         results = await services.hsm.run(*commands) if commands else []
+        if job.terminal.tak and results[0]:
+            await confirm_keys(services, job.terminal)
     except MacMismatch:
         job.mac_verdict = "failed"
         log.warning("wrong_mac", terminal=job.terminal.id, transaction=job.id)

@@ -98,8 +98,24 @@ async def read_answer(
     DecodeError
         The answer makes no sense.
     """
-    await verify_message(services.hsm, link.dialect, answer, link.settings.zak)
+    await verify_answer(services.hsm, link, answer)
     return link.dialect.to_outcome(answer, job.txn)
+
+
+async def verify_answer(hsm: Hsm, link: Link, answer: Message) -> None:
+    """Verify the MAC of an answer; the link counts those in a row that fail.
+
+    Raises
+    ------
+    MacMismatch
+        The MAC is absent or wrong.
+    """
+    try:
+        await verify_message(hsm, link.dialect, answer, link.settings.zak)
+    except MacMismatch:
+        link.mac_failures += 1
+        raise
+    link.mac_failures = 0
 
 
 async def verify_message(

@@ -10,7 +10,7 @@ a signed-on connection carries money. A message that no byte was written of rais
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -54,8 +54,21 @@ class Stray:
     miss: NearMiss
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRequest:
+    """A key that an endpoint sends, and the way back to it."""
+
+    endpoint: str
+    message: Message
+    reply: Callable[[Message], None]
+
+
 class Link:
-    """The session with one endpoint, over one or several connections."""
+    """The session with one endpoint, over one or several connections.
+
+    ``sent_count`` counts the requests that carried money; ``mac_failures`` the answers
+    in a row whose MAC did not verify.
+    """
 
     def __init__(
         self,
@@ -65,6 +78,7 @@ class Link:
         clock: Clock,
         random: Random,
         on_stray: Callable[[Stray], None],
+        on_key: Callable[[KeyRequest], None],
     ) -> None:
         self.settings = settings
         self.dialect = get_dialect(settings.dialect)
@@ -73,6 +87,9 @@ class Link:
         self._clock = clock
         self._random = random
         self._on_stray = on_stray
+        self._on_key = on_key
+        self.sent_count = 0
+        self.mac_failures = 0
         self._mux = Mux(
             match_fields=settings.match_fields, find_unechoed=self._find_unechoed
         )
@@ -113,10 +130,27 @@ class Link:
             msg = f"{self.settings.name} has {len(self._mux)} requests in flight"
             raise LinkDown(msg)
         connection = self._signed_on[next(self._turn) % len(self._signed_on)]
+        self.sent_count += 1
         self._log_leg(message, "out", transaction_id)
         answer = await self._mux.exchange(connection, message.raw, message, deadline)
         self._log_leg(answer, "in", transaction_id)
         return answer
+
+    async def manage(self, kind: Kind, *, extra: Mapping[int, str | bytes]) -> Message:
+        """Send a network management request over a connection that carries money.
+
+        Raises
+        ------
+        LinkDown
+            Nothing was written.
+        NoAnswer
+            The endpoint may have seen it and did not answer in time.
+        """
+        if not self._signed_on:
+            msg = f"{self.settings.name} is not signed on"
+            raise LinkDown(msg)
+        connection = self._signed_on[next(self._turn) % len(self._signed_on)]
+        return await self._ask(connection, kind, extra)
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -213,6 +247,15 @@ class Link:
         if message.mti[1] != "8":
             self._log.warning("unexpected_request", mti=message.mti)
             return
+        if self.dialect.network_kind(message) is Kind.KEY_CHANGE:
+
+            def reply(answer: Message) -> None:
+                connection.send_nowait(answer.raw)
+
+            self._on_key(
+                KeyRequest(endpoint=self.settings.name, message=message, reply=reply)
+            )
+            return
         answer = self.dialect.to_response(message, Outcome(code=ResponseCode.APPROVED))
         connection.send_nowait(answer.raw)
 
@@ -235,17 +278,23 @@ class Link:
         connection.close("echoes were not answered")
 
     async def _network_exchange(self, connection: Connection, kind: Kind) -> bool:
-        message = self.dialect.network_request(
-            kind, stan=f"{next(self._stans):06d}", transmitted_at=self._clock.now()
-        )
-        deadline = trio.current_time() + self.settings.request_timeout_s
         try:
-            answer = await self._mux.exchange(
-                connection, message.raw, message, deadline
-            )
+            answer = await self._ask(connection, kind, {})
         except (LinkDown, NoAnswer):
             return False
         return self.dialect.to_code(answer) is ResponseCode.APPROVED
+
+    async def _ask(
+        self, connection: Connection, kind: Kind, extra: Mapping[int, str | bytes]
+    ) -> Message:
+        message = self.dialect.network_request(
+            kind,
+            stan=f"{next(self._stans):06d}",
+            transmitted_at=self._clock.now(),
+            extra=extra,
+        )
+        deadline = trio.current_time() + self.settings.request_timeout_s
+        return await self._mux.exchange(connection, message.raw, message, deadline)
 
     def _log_leg(self, message: Message, direction: str, transaction_id: str) -> None:
         self._log.info(

@@ -33,7 +33,7 @@ from isoswitch.codecs.iso8583.message import Message
 from isoswitch.hsm.port import DecryptData
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.port import SafEntry, SafState, SafUpdate, UnitOfWork
-from isoswitch.switch.legs import authenticate, verify_message
+from isoswitch.switch.legs import authenticate, verify_answer
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import iso_time
 from isoswitch.switch.services import Services
@@ -170,9 +170,7 @@ class Saf:
                 transaction_id=item.entry.transaction_id,
             )
             item.is_repeat = True
-            await verify_message(
-                self._services.hsm, link.dialect, answer, link.settings.zak
-            )
+            await verify_answer(self._services.hsm, link, answer)
             code = link.dialect.to_code(answer)
         except LinkDown:
             return SafState.PENDING, ""

@@ -15,7 +15,8 @@ from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Committed, Store, UnitOfWork
 from isoswitch.switch.dispatch import Arrival, dispatch
 from isoswitch.switch.job import Jobs
-from isoswitch.switch.links import Connect, Link
+from isoswitch.switch.keyexchange import KeyExchange
+from isoswitch.switch.links import Connect, KeyRequest, Link
 from isoswitch.switch.numbers import Numbers
 from isoswitch.switch.ports import Clock, Random
 from isoswitch.switch.recorder import Recorder
@@ -64,9 +65,11 @@ class Switch:
                 clock=clock,
                 random=random,
                 on_stray=self._strays.put,
+                on_key=self._take_key,
             )
             for name, endpoint in settings.endpoints.items()
         }
+        self.keys = KeyExchange(self.links, random=random)
         self.listeners = {
             listener.name: Listener(listener, accept=self._accept)
             for listener in settings.listeners
@@ -93,6 +96,7 @@ class Switch:
             self._nursery = nursery
             nursery.start_soon(self._strays.run, services)
             nursery.start_soon(saf.run)
+            nursery.start_soon(self.keys.run, services)
             nursery.start_soon(sweep_forever, services)
             for link in self.links.values():
                 nursery.start_soon(link.run)
@@ -142,6 +146,9 @@ class Switch:
 
         self._store.on_commit(applied)
         await recover(services)
+
+    def _take_key(self, request: KeyRequest) -> None:
+        self.keys.put(request, self.links[request.endpoint])
 
     def _accept(self, arrival: Arrival) -> None:
         if self._nursery is None or self.services is None or self._is_draining:

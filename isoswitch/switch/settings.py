@@ -39,11 +39,33 @@ class ListenerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyExchangeSettings:
+    """How the working keys of a link change while it carries money.
+
+    ``under`` protects them: a key block protection key, or with ``is_legacy`` a key
+    encryption key. We offer new ones after ``age_s``, after ``uses_max`` requests, or
+    when ``mac_failures_max`` answers in a row did not verify; 0 switches a trigger
+    off. An old key is accepted for ``overlap_s``. What failed is tried again after
+    about ``retry_s``.
+    """
+
+    under: str
+    is_legacy: bool = False
+    age_s: float = 0.0
+    uses_max: int = 0
+    mac_failures_max: int = 0
+    overlap_s: float = 300.0
+    retry_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TerminalSettings:
     """A registered terminal (DE 41) of a merchant (DE 42) and its key names.
 
     ``tak`` empty means that its messages carry no MAC. ``certificate_pin`` is the
-    SHA-256 of its public key (SPKI) in hex, empty for plain TCP.
+    SHA-256 of its public key (SPKI) in hex, empty for plain TCP. With a ``tmk``, every
+    sign-in brings new working keys under it: key blocks, or with ``is_legacy``
+    encrypted keys. Old ones are accepted for ``key_overlap_s``.
     """
 
     id: str
@@ -52,6 +74,9 @@ class TerminalSettings:
     tak: str = ""
     currency: str = "978"
     certificate_pin: str = ""
+    tmk: str = ""
+    is_legacy: bool = False
+    key_overlap_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +121,7 @@ class EndpointSettings:
     saf_retry_max_s: float = 60.0
     saf_refusals_max: int = 5
     saf_window: int = 16
+    key_exchange: KeyExchangeSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,6 +137,7 @@ def take(
                 under=under,
                 payload=payload,
                 check_value=check_value,
+                is_legacy=under == "n/zmk",
                 cause=CAUSE,
             )
         ]
@@ -145,7 +146,9 @@ def take(
 
 
 def offer(service: CryptoService, name: str, under: str, **more: int) -> WorkingKey:
-    (result,) = service.execute([OfferKey(name=name, under=under, cause=CAUSE, **more)])
+    more = {"is_legacy": under == "n/zmk", **more}
+    command = OfferKey(name=name, under=under, cause=CAUSE, **more)
+    (result,) = service.execute([command])
     return WorkingKey.decode(result)
 
 
@@ -339,6 +342,7 @@ def test_a_later_key_of_the_partner_replaces_its_pending_one(
         lambda service: offer(service, "n/zak", "n/kbpk-in"),
         lambda service: offer(service, "n/zak", "n/zpk"),
         lambda service: offer(service, "n/aes", "n/zmk"),
+        lambda service: offer(service, "n/zak", "n/kbpk", is_legacy=True),
         lambda service: offer(service, "nobody", "n/kbpk"),
         lambda service: take(service, block(), under="n/zak"),
         lambda service: take(service, block(), name="nobody"),

@@ -392,6 +392,11 @@ class Dialect:
         mti = self._request_mti(row, Function.REQUEST, repeat=False)
         return self._build(mti, fields, mac=mac)
 
+    def network_kind(self, msg: Message) -> Kind | None:
+        """Give what a network management request wants; None for an unknown code."""
+        edition = self.edition
+        return edition.network_kinds.get(edition.read_network_code(msg.values()))
+
     def mac_field(self, msg: Message) -> int | None:
         """Give the field that holds the MAC of this message, None where it has none."""
         return 128 if 128 in msg else 64 if 64 in msg else None

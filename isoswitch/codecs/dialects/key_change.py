@@ -45,6 +45,15 @@ _TERMINAL_SIZES: Mapping[int, tuple[int, int]] = {
 }
 
 
+# What a UnionPay terminal asks for (DE 60.3): keys, and bytes of each if not as before.
+_UNIONPAY_NETWORK_FIELD = 60
+_UNIONPAY_SIGN_INS: Mapping[str, tuple[int, int]] = {
+    "001": (2, 8),
+    "003": (2, 0),
+    "004": (3, 0),
+}
+
+
 class KeyPurpose(StrEnum):
     """What a working key is for, by its digit in DE 53."""
 
@@ -59,6 +68,14 @@ class TransportedKey:
     payload: bytes
     check_value: bytes = b""
     is_block: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How many keys a terminal signs in for; ``length`` 0 leaves theirs as it is."""
+
+    count: int = 2
+    length: int = 0
 
 
 def write_key_change(
@@ -123,6 +140,13 @@ def read_key_change(
         raise DecodeError("shorter than its check value", field=str(field))
     key = TransportedKey(payload=payload, check_value=check_value, is_block=is_block)
     return purpose, key
+
+
+def read_sign_in(dialect: Dialect, code: str) -> SignIn:
+    """Read what keys a sign-in with this management code wants."""
+    if dialect.edition.network_field != _UNIONPAY_NETWORK_FIELD:
+        return SignIn()
+    return SignIn(*_UNIONPAY_SIGN_INS.get(code, ()))
 
 
 def write_terminal_keys(dialect: Dialect, keys: Sequence[TransportedKey]) -> Fields:

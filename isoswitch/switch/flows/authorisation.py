@@ -12,6 +12,7 @@ from isoswitch.codecs.canonical.errors import (
     DecodeError,
     EncodeError,
     HsmError,
+    KeyRefused,
     LinkDown,
     MacMismatch,
     NoAnswer,
@@ -26,6 +27,9 @@ from isoswitch.switch.services import Services
 NO_ROUTE = Outcome.declined(ResponseCode.NO_SUCH_ISSUER, "no route for this BIN")
 WRONG_PIN_BLOCK = Outcome.declined(
     ResponseCode.CRYPTOGRAPHIC_ERROR, "the PIN block cannot be translated"
+)
+NO_KEY = Outcome.declined(
+    ResponseCode.CRYPTOGRAPHIC_ERROR, "a working key of terminal or endpoint is missing"
 )
 NO_CRYPTO = Outcome.declined(
     ResponseCode.SYSTEM_MALFUNCTION, "the crypto service cannot serve this request"
@@ -55,6 +59,8 @@ async def authorise(services: Services, job: Job) -> Outcome:
             )
         except PinBlockInvalid:
             return await recorder.refuse(job, WRONG_PIN_BLOCK)
+        except KeyRefused:
+            return await recorder.refuse(job, NO_KEY)
         except HsmError:
             return await recorder.refuse(job, NO_CRYPTO)
         except EncodeError:

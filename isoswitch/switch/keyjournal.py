@@ -1,0 +1,77 @@
+"""What becomes of a working key, step by step, in the journal.
+
+Each key has a stream of its own, ``key/<name>``; its last record says where it stands::
+
+    offered  ---> confirmed --> activated      ours, to a partner or a terminal
+         '------> refused
+    accepted -----------------> activated      the partner's
+
+Confirmed and accepted keys are activated by whoever reads the stream next, so that a
+stop between the partner's word and ours loses nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.store.port import Store
+from isoswitch.switch.services import Services
+
+
+class KeyEvent(StrEnum):
+    """What happened to a version of a key."""
+
+    OFFERED = "offered"
+    CONFIRMED = "confirmed"
+    ACCEPTED = "accepted"
+    ACTIVATED = "activated"
+    REFUSED = "refused"
+
+
+AGREED = frozenset({KeyEvent.CONFIRMED, KeyEvent.ACCEPTED})
+"""The partner uses the key now, and so must we."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyStory:
+    """The last event of a key, and when its active version became so (or ``""``)."""
+
+    event: KeyEvent | None = None
+    version: int = 0
+    activated_at: str = ""
+
+
+async def note_key(
+    services: Services, name: str, event: KeyEvent, **facts: Any
+) -> None:
+    """Write down an event of a key; returns when it is durable."""
+    await services.recorder.note(
+        RecordKind.LINK, _stream(name), {"key": name, "event": event, **facts}
+    )
+
+
+async def read_story(store: Store, name: str) -> KeyStory:
+    """Give where a key stands."""
+    story = KeyStory()
+    after_seq = 0
+    while chained := await store.records(_stream(name), after_seq=after_seq):
+        after_seq = chained[-1].seq
+        for each in chained:
+            story = _continue(story, each.record)
+    return story
+
+
+def _continue(story: KeyStory, record: Record) -> KeyStory:
+    event = KeyEvent(record.body["event"])
+    return KeyStory(
+        event=event,
+        version=record.body.get("version", 0),
+        activated_at=record.at if event is KeyEvent.ACTIVATED else story.activated_at,
+    )
+
+
+def _stream(name: str) -> str:
+    return f"key/{name}"
