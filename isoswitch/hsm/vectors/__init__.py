@@ -1,0 +1,1 @@
+"""Published test vectors of all payment functions, and the checks that run them."""
