@@ -38,6 +38,7 @@ from isoswitch.codecs.canonical.transaction import (
     Transaction,
 )
 from isoswitch.codecs.dialects.dialect import LegNumbers
+from isoswitch.codecs.dialects.key_change import read_terminal_keys
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.framing import get_framing
 from isoswitch.codecs.iso8583.message import Message
@@ -46,6 +47,7 @@ from isoswitch.simulators.cards import TestCard, find_card
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.terminal_crypto import encrypt_pin, generate_mac, verify_mac
 from isoswitch.simulators.wire import Wire
+from isoswitch.simulators.working_keys import WorkingKeys, unwrap_key
 from isoswitch.switch.ports import Clock
 
 Connect = Callable[[], Awaitable[trio.abc.Stream]]
@@ -60,10 +62,11 @@ TPDU = bytes.fromhex("6000010002")
 class TerminalProfile:
     """How a simulated terminal speaks, and the names of the keys it shares.
 
-    ``tak`` empty means no MACs. It asks ``repeats_max`` times again after
-    ``timeout_s`` of silence each, then reverses every ``reversal_retry_s``.
-    ``reversal_function`` is ADVICE (0420) or REQUEST (0400). ``rrn_prefix``, six
-    characters, is for terminals that give their own retrieval reference numbers.
+    ``tak`` empty means no MACs; under ``tmk`` a sign-in brings new keys. It asks
+    ``repeats_max`` times again after ``timeout_s`` of silence each, then reverses every
+    ``reversal_retry_s``. ``reversal_function`` is ADVICE (0420) or REQUEST (0400).
+    ``rrn_prefix``, six characters, is for terminals that give their own retrieval
+    reference numbers.
     ``verifies_answers`` False leaves the cost of checking MACs out of a load test.
     """
 
@@ -73,6 +76,7 @@ class TerminalProfile:
     framing: str
     tpk: str
     tak: str = ""
+    tmk: str = ""
     header: str = ""
     merchant_name: str = "ISOSWITCH TEST"
     mcc: str = "5999"
@@ -134,8 +138,9 @@ class Terminal:
         self.dialect = get_dialect(profile.dialect)
         self.beliefs: list[Belief] = []
         self.counts: Counter[str] = Counter()
-        self._tpk = keyring.get_key(profile.tpk)
-        self._tak = keyring.get_key(profile.tak) if profile.tak else None
+        self._tpk = WorkingKeys(keyring.get_key(profile.tpk))
+        self._tak = WorkingKeys(keyring.get_key(profile.tak)) if profile.tak else None
+        self._tmk = keyring.get_key(profile.tmk) if profile.tmk else None
         self._framing = get_framing(profile.framing)
         self._header = TPDU if profile.header else b""
         self._answer_header = headers.swap(profile.header, self._header)
@@ -214,6 +219,25 @@ class Terminal:
         answer = await self._ask_once(self.build_network(kind), self.profile.timeout_s)
         return answer.outcome if answer else None
 
+    async def sign_in(self, request: Request | None = None) -> Outcome | None:
+        """Sign on and use the keys that the answer brings; None when none comes.
+
+        Raises
+        ------
+        DecodeError, VerificationFailed
+            The answer approves, and its keys are not ones.
+        """
+        assert self._tmk is not None, "only a terminal with a master key signs in"
+        assert self._tak is not None, "a sign-in brings a MAC key"
+        asked = request or self.build_network(Kind.SIGN_ON)
+        answer = await self._ask_once(asked, self.profile.timeout_s)
+        if answer is None or not answer.outcome.is_approved:
+            return answer.outcome if answer else None
+        sent = read_terminal_keys(self.dialect, answer.message)
+        for keys, each in zip((self._tpk, self._tak), sent, strict=False):
+            keys.use(unwrap_key(self._tmk, each, keys.active.cipher))
+        return answer.outcome
+
     def build(
         self, kind: Kind, card: TestCard, amount_minor: int, *, pin: Pin | None = None
     ) -> Request:
@@ -240,7 +264,7 @@ class Terminal:
             terminal_id=profile.terminal_id,
             merchant_id=profile.merchant_id,
             merchant_name=profile.merchant_name,
-            pin_block=encrypt_pin(self._tpk, pin, card.pan) if pin else None,
+            pin_block=encrypt_pin(self._tpk.active, pin, card.pan) if pin else None,
         )
         return self.build_from(transaction)
 
@@ -314,7 +338,7 @@ class Terminal:
         de = self.dialect.mac_field(message)
         if de is None or self._tak is None:
             return message
-        mac = generate_mac(self._tak, message.raw[: message.offset(de)])
+        mac = generate_mac(self._tak.active, message.raw[: message.offset(de)])
         return message.replace({de: mac})
 
     def with_wrong_mac(self, request: Request) -> Request:
@@ -443,7 +467,8 @@ class Terminal:
         mac = message[de]
         assert self._tak is not None, "only a terminal with a MAC key comes here"
         assert isinstance(mac, bytes), "a MAC is binary"
-        verify_mac(self._tak, message.raw[: message.offset(de)], mac)
+        data = message.raw[: message.offset(de)]
+        self._tak.try_each(lambda key: verify_mac(key, data, mac))
 
     def _believe(self, request: Request) -> Belief:
         transaction = request.transaction

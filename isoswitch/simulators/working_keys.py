@@ -125,7 +125,7 @@ def unwrap_key(kek: SharedKey, sent: TransportedKey, cipher: Algorithm) -> Share
             msg = "the key block does not open"
             raise VerificationFailed(msg) from None
     else:
-        value = _triple_des(kek).decryptor().update(sent.payload)
+        value = _triple_des(kek).decryptor().update(_without_filler(sent.payload))
     # A single length key is the left half twice.
     key = SharedKey(
         cipher=cipher, value=KeyValue(value * (2 if len(value) == 8 else 1))
@@ -136,6 +136,13 @@ def unwrap_key(kek: SharedKey, sent: TransportedKey, cipher: Algorithm) -> Share
         msg = "the key has another check value"
         raise VerificationFailed(msg)
     return key
+
+
+def _without_filler(payload: bytes) -> bytes:
+    """Leave out the zeros that make keys of one message equally long."""
+    while len(payload) > 8 and not any(payload[-8:]):
+        payload = payload[:-8]
+    return payload
 
 
 def _triple_des(key: SharedKey) -> Cipher[modes.ECB]:

@@ -7,20 +7,27 @@ had not made durable is lost, its connections break, and nothing of it runs on.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import trio
 
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.keyfile import KeyFile, write_key_file
+from isoswitch.hsm.keyplane import KeyPlane
 from isoswitch.hsm.keys import KeyPlan, Mode, Usage
-from isoswitch.hsm.keytable import KeyTable, form_record
+from isoswitch.hsm.keytable import form_record
 from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.local import LocalHsm
 from isoswitch.hsm.port import Hsm
 from isoswitch.hsm.service import CryptoService
+from isoswitch.hsm.settings import Environment
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
 from isoswitch.routing.table import BinRow, RoutingTable
@@ -60,6 +67,8 @@ ISSUERS: Mapping[str, tuple[str, Algorithm]] = {
     NORTH: ("iso87-ascii", Algorithm.TDES),
     SOUTH: ("iso93-bcd", Algorithm.AES),
 }
+# What protects the working keys that an issuer changes: one without key blocks.
+KEKS: Mapping[str, str] = {NORTH: f"{NORTH}/zmk", SOUTH: f"{SOUTH}/kbpk"}
 
 
 class World:
@@ -83,11 +92,17 @@ class World:
         self.weather = Weather(random=self.random)
         self.streams: list[MemoryStream] = []
         self.disk = MemoryDisk()
-        self.keyring = Keyring(_draw_keys(self.random))
+        self.keyring = Keyring(
+            {**_draw_keys(self.random), **_draw_key_encryption_keys(seed)}
+        )
         self.settings = change(_settings())
         self._store_delay_s = store_delay_s
         self._began_at = trio.current_time()
-        self.hsm = wrap_hsm(LocalHsm(_make_crypto(self.keyring, self.random)))
+        folder = Path(tempfile.mkdtemp(prefix="isoswitch-world-"))
+        weakref.finalize(self, shutil.rmtree, folder)
+        self.keys_file = folder / "keys.json"
+        self.crypto = self._make_crypto()
+        self.hsm = wrap_hsm(LocalHsm(self.crypto))
         self._cut: set[str] = set()
         self.nursery: trio.Nursery | None = None
         self._switch_scope = trio.CancelScope()
@@ -178,6 +193,29 @@ class World:
         self.nursery.start_soon(self.issuers[endpoint.name].serve_stream, theirs)
         return ours
 
+    def _make_crypto(self) -> CryptoService:
+        engine = SoftwareEngine()
+        vault = Vault.of_value(engine, KeyValue(self.random.randbytes(32)))
+        values = {
+            _plan(name, self.keyring): self.keyring.get_key(name).value
+            for name in self.keyring.clear_values()
+        }
+        values[_STORE_PLANS[0]] = KeyValue(self.random.randbytes(32))
+        values[_STORE_PLANS[1]] = KeyValue(self.random.randbytes(32))
+        records = [
+            form_record(vault, plan, value, created=EPOCH.isoformat())
+            for plan, value in values.items()
+        ]
+        file = KeyFile(storage_key="world", records=records)
+        write_key_file(self.keys_file, file, vault)
+        plane = KeyPlane(
+            self.keys_file,
+            open_vault=lambda _: vault,
+            environment=Environment.TEST,
+            now=lambda: self.now().timestamp(),
+        )
+        return CryptoService(plane.table, KnownAnswers(engine), plane=plane)
+
     def _join(self) -> tuple[MemoryStream, MemoryStream]:
         self.streams = [each for each in self.streams if not each.is_closed]
         ours, theirs = connect_in_memory(self.weather)
@@ -193,6 +231,8 @@ class World:
                 framing="bin2",
                 zpk=f"{name}/zpk",
                 zak=f"{name}/zak",
+                kek=KEKS[name],
+                is_legacy=KEKS[name].endswith("/zmk"),
             ),
             keyring=self.keyring,
             cards=cards_of(name),
@@ -216,6 +256,7 @@ class World:
                 header=settings.header,
                 tpk=f"{name}/tpk",
                 tak=f"{name}/tak",
+                tmk=f"{name}/tmk",
             ),
             keyring=self.keyring,
             connect=connect,
@@ -286,20 +327,14 @@ def _draw_keys(random: Random) -> dict[str, str]:
     return values
 
 
-def _make_crypto(keyring: Keyring, random: Random) -> CryptoService:
-    engine = SoftwareEngine()
-    vault = Vault.of_value(engine, KeyValue(random.randbytes(32)))
-    values = {
-        _plan(name, keyring): keyring.get_key(name).value
-        for name in keyring.clear_values()
+def _draw_key_encryption_keys(seed: int) -> dict[str, str]:
+    # A source of their own: worlds of one seed stay as they were before these keys.
+    random = Random(f"key encryption {seed}")  # noqa: S311
+    names = [*(f"{name}/tmk" for name in TERMINALS), *KEKS.values()]
+    return {
+        name: ("aes:" if name.endswith("/kbpk") else "") + random.randbytes(16).hex()
+        for name in names
     }
-    values[_STORE_PLANS[0]] = KeyValue(random.randbytes(32))
-    values[_STORE_PLANS[1]] = KeyValue(random.randbytes(32))
-    records = [
-        form_record(vault, plan, value, created=EPOCH.isoformat())
-        for plan, value in values.items()
-    ]
-    return CryptoService(KeyTable(vault, records), KnownAnswers(engine))
 
 
 def _plan(name: str, keyring: Keyring) -> KeyPlan:
@@ -311,6 +346,11 @@ def _plan(name: str, keyring: Keyring) -> KeyPlan:
         return KeyPlan(
             name=name, usage=usage, mode=Mode.GENERATE_AND_VERIFY, algorithm=algorithm
         )
+    if role in {"tmk", "zmk", "kbpk"}:
+        usage = Usage.KEY_ENCRYPTION
+        if role == "kbpk":
+            usage = Usage.KEY_BLOCK_PROTECTION
+        return KeyPlan(name=name, usage=usage, mode=Mode.BOTH, algorithm=algorithm)
     mode = Mode.DECRYPT if role == "tpk" else Mode.ENCRYPT
     return KeyPlan(name=name, usage=Usage.PIN, mode=mode, algorithm=algorithm)
 
