@@ -54,17 +54,14 @@ class Bitmaps:
         self._has_first_bit = [octet in high for octet in range(256)]
         self._goes_on = [True] * 256 if self._always else self._has_first_bit
 
-    def end_of_three(self, raw: bytes, pos: int) -> int:
-        """Where the maps end when a third may follow; IndexError if short."""
-        second = pos + self.width
-        if self._has_first_bit[raw[second]]:
-            return second + 2 * self.width
-        return second + self.width
-
-    def ends(self, pos: int) -> list[int]:
-        """Where the maps end, by the first octet of the first; 0 where it depends."""
-        on = 0 if self._third == "after-second" else pos + 2 * self.width
-        return [on if goes_on else pos + self.width for goes_on in self._goes_on]
+    def end(self, raw: bytes, pos: int) -> int:
+        """Where maps that start at ``pos`` end; IndexError if they are cut short."""
+        end = pos + self.width
+        if self._goes_on[raw[pos]]:
+            if self._third == "after-second" and self._has_first_bit[raw[end]]:
+                end += self.width
+            end += self.width
+        return end
 
     def read(self, raw: bytes, pos: int) -> tuple[list[int], int]:
         """Give the data elements named by the maps, and where the maps end.

@@ -71,20 +71,6 @@ def has_charset(name: str) -> bool:
         return False
 
 
-def check_charset(name: str) -> str:
-    """Give the name back, or refuse a charset that nobody can decode.
-
-    Examples
-    --------
-    >>> check_charset("cp1047")
-    'cp1047'
-    """
-    if not has_charset(name):
-        msg = f"unknown charset {name!r}"
-        raise ValueError(msg)
-    return name
-
-
 def to_view(raw: bytes, charset: str) -> bytes:
     """Translate bytes of a single-byte charset into ISO 8859-1.
 

@@ -79,8 +79,28 @@ def pattern_of(admitted: ByteSet) -> re.Pattern[bytes]:
     >>> pattern_of(bytes_of("n", "ascii")).match(b"12x4").end()
     2
     """
-    members = b"".join(re.escape(bytes([octet])) for octet in sorted(admitted))
-    return re.compile(b"[" + members + b"]*", re.DOTALL)
+    return re.compile(class_of(admitted) + b"*", re.DOTALL)
+
+
+@cache
+def class_of(admitted: ByteSet) -> bytes:
+    """Give the character class of a pattern that matches these bytes.
+
+    Examples
+    --------
+    >>> class_of(bytes_of("n", "ascii")), class_of(frozenset(range(256)))
+    (b'[0-9]', b'.')
+    """
+    if len(admitted) == 256:
+        return b"."
+    spans: list[list[int]] = []
+    for octet in sorted(admitted):
+        if spans and octet == spans[-1][-1] + 1:
+            spans[-1][1:] = [octet]
+        else:
+            spans.append([octet])
+    members = [b"-".join(re.escape(bytes([end])) for end in span) for span in spans]
+    return b"[" + b"".join(members) + b"]"
 
 
 def packed_set(*, left: str = "", right: str = "", letters: bool = False) -> ByteSet:

@@ -1,104 +1,45 @@
 """The compiled codec of a layout: strict decoding, encoding, splicing.
 
-Decoding has two lanes with the same verdict. The field codecs check a message field by
-field and know the exact place of an error; a bitmap that keeps coming gets its
-fields fused into runs, which only know yes or no. Whatever the fast lane does
-not take goes through the other, so every error is a precise one. Layouts are made
-only for bitmaps of good messages, after several sightings, and in bounded number:
-inventing bitmaps costs the sender more than the receiver.
+Decoding has three lanes with the same verdict. The field codecs check a message field
+by field and know the exact place of an error. A bitmap that keeps coming gets its
+fields fused into runs, and when the lengths keep coming too, the message is checked in
+a single look by its shape; these only know yes or no. Whatever they do not take goes
+through the first, so every error is a precise one.
+
+Fused arrangements and shapes are made only of good messages, after many sightings,
+and in bounded number: inventing bitmaps and lengths costs the sender more than the
+receiver.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping
+from typing import Generic, TypeVar
 
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
-from isoswitch.codecs.iso8583.bitmaps import Bitmaps, numbers_of, octets_of
-from isoswitch.codecs.iso8583.charsets import encode_text, to_view
-from isoswitch.codecs.iso8583.fields import FieldCodec, Value, compile_field
+from isoswitch.codecs.iso8583.arrangement import Arrangement, Fused, assemble
+from isoswitch.codecs.iso8583.bitmaps import numbers_of
+from isoswitch.codecs.iso8583.charsets import to_view
+from isoswitch.codecs.iso8583.compiled import KNOWN_MTIS, CompiledSpec
+from isoswitch.codecs.iso8583.fields import FieldCodec, Value
 from isoswitch.codecs.iso8583.message import Message
-from isoswitch.codecs.iso8583.runs import (
-    FALLBACKS,
-    ByteClasses,
-    Place,
-    Put,
-    Reading,
-    groups_of,
-    places_of,
-    put_of,
-    steps_of,
-)
-from isoswitch.codecs.iso8583.spec import FieldSpec, Spec
+from isoswitch.codecs.iso8583.runs import FALLBACKS
+from isoswitch.codecs.iso8583.shapes import WHOLE, Shape
+from isoswitch.codecs.iso8583.spec import Spec
 
-_VERSIONS, _CLASSES, _FUNCTIONS, _ORIGINS = "01289", "123456789", "01234567", "012345"
+K = TypeVar("K")
+V = TypeVar("V")
 
-KNOWN_MTIS = frozenset(
-    version + kind + function + origin
-    for version in _VERSIONS
-    for kind in _CLASSES
-    for function in _FUNCTIONS
-    for origin in _ORIGINS
-)
-"""Message type indicators of a known version, class, function and origin.
-
-Class 9 is reserved by the standard and used by UnionPay terminals all the same.
-"""
-
-LAYOUTS_MAX = 512
+ARRANGEMENTS_MAX = 512
+SHAPES_MAX = 1024
 SIGHTINGS_MAX = 2048
 SIGHTINGS_TO_FUSE = 3
+SIGHTINGS_TO_SHAPE = 100
 
 _DIGITS = frozenset("0123456789")
 
 
-class Layout:
-    """The fields of one bitmap, in order, and where they stand.
-
-    A loose layout, made for one message, counts places from the start of the body
-    and the end of every field. A fused one counts from the marks of segments.
-    """
-
-    def __init__(
-        self, codec: Codec, order: Sequence[FieldCodec], numbers: Sequence[int]
-    ) -> None:
-        self.codec = codec
-        self.order = order
-        self.numbers = tuple(numbers)
-        self.takes: tuple[Reading, ...] = ()
-        self.splices: Mapping[int, tuple[int, int, int, Put]] = {}
-
-    @cached_property
-    def places(self) -> Mapping[int, Place]:
-        """Where the data of each field starts and ends, counted from marks."""
-        return {
-            field.de: (index, field.prefix, index + 1, 0)
-            for index, field in enumerate(self.order)
-            if field is not self.codec.map_field
-        }
-
-
-class FusedLayout(Layout):
-    """A layout whose fields are checked, read and encoded many at a time."""
-
-    def __init__(self, loose: Layout) -> None:
-        super().__init__(loose.codec, loose.order, loose.numbers)
-        classes = self.codec.classes
-        self.steps = steps_of(self.order, classes)
-        self.puts, self.takes = groups_of(self.order, classes)
-        self.splices = {
-            de: (mark, start, end, self.codec.puts[de])
-            for de, (mark, start, last, end) in self.places.items()
-            if mark == last
-        }
-
-    @cached_property
-    def places(self) -> Mapping[int, Place]:
-        """Where the data of each field starts and ends, counted from marks."""
-        return places_of(self.order)
-
-
-class Codec:
+class Codec(CompiledSpec):
     """Decodes and builds the messages of one layout.
 
     Examples
@@ -114,31 +55,10 @@ class Codec:
     """
 
     def __init__(self, spec: Spec) -> None:
-        self.spec = spec
-        self.map_field: FieldCodec | None = None
-        self.fields: dict[int, FieldCodec] = {
-            de: compile_field(field, spec.charset) for de, field in spec.fields.items()
-        }
-        if spec.third_bitmap == "in-65":
-            self.map_field = compile_field(_map_spec(spec), spec.charset)
-        self.classes = ByteClasses(self.fields.values(), spec.charset)
-        self.reads = {de: field.read for de, field in self.fields.items()}
-        self.puts = {de: put_of([f], self.classes) for de, f in self.fields.items()}
-        self.maskings = {de: (str(de), f.masking) for de, f in spec.fields.items()}
-        self.bitmaps = Bitmaps(spec)
-        # A message in ASCII may hold other bytes between its characters.
-        self.text_charset = "latin-1" if spec.charset == "ascii" else spec.charset
-        self.has_packed = any(f.encoding == "bcd" for f in spec.fields.values())
-        self.mti_end = 2 if spec.mti == "bcd" else 4
-        self._body = self.bitmaps.ends(self.mti_end)
-        self._mti_bytes = {mti: self._encode_mti(mti) for mti in KNOWN_MTIS}
-        self._mtis = {octets: mti for mti, octets in self._mti_bytes.items()}
+        super().__init__(spec)
+        # Type indicator and first bitmap: enough to guess the shape by.
+        self._guess_end = self.mti_end + self.bitmaps.width
         self.forget()
-
-    @property
-    def name(self) -> str:
-        """The name of the layout."""
-        return self.spec.name
 
     def decode(self, raw: bytes) -> Message:
         """Check a whole message and give it, its values still unread.
@@ -150,22 +70,11 @@ class Codec:
             field is ``t`` for the type indicator, ``p``, ``1`` and ``65`` for the
             bitmaps, ``end`` for what follows the last field.
         """
-        layout, marks = None, []
-        try:
-            pos = self._body[raw[self.mti_end]] or self.bitmaps.end_of_three(
-                raw, self.mti_end
-            )
-            layout, _ = self._by_head.layouts[raw[:pos]]
-            marks = [pos]
-            for step in layout.steps:
-                pos = step(raw, pos, marks)
-            if pos == len(raw):
-                return Message(layout, raw, marks)
-        except FALLBACKS:
-            pass
-        if layout is not None:
-            raise self._explain(raw, layout, marks)
-        return self._decode_precisely(raw)
+        guess = raw[: self._guess_end], len(raw)
+        shape = self._shapes.known.get(guess)
+        if shape is not None and shape.matches(raw):
+            return Message(shape, raw, WHOLE)
+        return self._decode_fused(raw, guess)
 
     def salvage(self, raw: bytes) -> tuple[Message, DecodeError | None]:
         """Read a message as far as it is good, and say what is wrong then.
@@ -189,10 +98,10 @@ class Codec:
         try:
             return self.decode(raw), None
         except DecodeError as fault:
-            if raw[: self.mti_end] not in self._mtis:
+            if not self.has_mti(raw):
                 raise
             numbers, pos = self.bitmaps.read(raw, self.mti_end)
-            order, marks = [], [pos]
+            order = []
             for de in numbers:
                 if de not in self.fields:
                     break
@@ -201,9 +110,8 @@ class Codec:
                 except DecodeError:
                     break
                 order.append(self.fields[de])
-                marks.append(pos)
-            layout = Layout(self, order, numbers[: len(order)])
-            return Message(layout, raw[:pos], marks), fault
+            arrangement = Arrangement(self, order, numbers[: len(order)])
+            return Message(arrangement, raw[:pos]), fault
 
     def build(self, mti: str, fields: Mapping[int, Value]) -> Message:
         """Encode a message.
@@ -214,44 +122,46 @@ class Codec:
             The type indicator is unknown, a field is not in the layout, or a value
             does not fit its field; fixed fields must have their exact length.
         """
-        known = self._by_numbers.layouts.get(tuple(fields))
+        known = self._by_numbers.known.get(tuple(fields))
         if known is not None and mti in KNOWN_MTIS:
-            layout, bitmap = known
+            fused, bitmap = known
             try:
-                body = [put(fields) for put in layout.puts]
+                body = [put(fields) for put in fused.puts]
             except FALLBACKS:
                 pass
             else:
-                return Message(layout, self._mti_bytes[mti] + bitmap + b"".join(body))
+                return Message(fused, self.write_mti(mti) + bitmap + b"".join(body))
         return self._build_precisely(mti, fields)
 
     def forget(self) -> None:
-        """Drop the layouts that traffic has taught; they come back by themselves."""
-        self._by_head = _LayoutCache()
-        self._by_numbers = _LayoutCache()
+        """Drop all that traffic has taught; it comes back by itself."""
+        self._shapes: _Taught[tuple[bytes, int], Shape] = _Taught(
+            SHAPES_MAX, SIGHTINGS_TO_SHAPE
+        )
+        self._by_head: _Taught[bytes, Fused] = _Taught(
+            ARRANGEMENTS_MAX, SIGHTINGS_TO_FUSE
+        )
+        self._by_numbers: _Taught[tuple[int, ...], tuple[Fused, bytes]] = _Taught(
+            ARRANGEMENTS_MAX, SIGHTINGS_TO_FUSE
+        )
 
-    def read_mti(self, raw: bytes) -> str:
-        """The type indicator of a checked message."""
-        return self._mtis[raw[: self.mti_end]]
-
-    def write_mti(self, mti: str) -> bytes:
-        """The bytes of a known type indicator; raises EncodeError for others."""
-        octets = self._mti_bytes.get(mti)
-        if octets is None:
-            raise EncodeError("unknown message type indicator", field="t")
-        return octets
-
-    def assemble(self, mti: str, parts: Mapping[int, bytes]) -> Message:
-        """Give the message of fields that are encoded already, prefix included."""
-        numbers = sorted(parts)
-        order = [self.fields[de] for de in numbers]
-        bodies = [parts[de] for de in numbers]
-        if self.map_field is not None and numbers and numbers[-1] > 128:
-            place = sum(de < 65 for de in numbers)
-            order.insert(place, self.map_field)
-            bodies.insert(place, self.bitmaps.write_map(octets_of(numbers, 129, 192)))
-        raw = self.write_mti(mti) + self.bitmaps.write(numbers) + b"".join(bodies)
-        return Message(Layout(self, order, numbers), raw)
+    def _decode_fused(self, raw: bytes, guess: tuple[bytes, int]) -> Message:
+        fused, marks = None, []
+        try:
+            pos = self.bitmaps.end(raw, self.mti_end)
+            fused = self._by_head.known[raw[:pos]]
+            marks = [pos]
+            for step in fused.steps:
+                pos = step(raw, pos, marks)
+        except FALLBACKS:
+            pos = -1
+        if fused is None:
+            return self._decode_precisely(raw)
+        if pos != len(raw):
+            raise self._explain(raw, fused, marks)
+        if fused.has_shapes and self._shapes.is_due(guess):
+            self._shapes.learn(guess, Shape(fused, raw, marks))
+        return Message(fused, raw, marks)
 
     def _build_precisely(self, mti: str, fields: Mapping[int, Value]) -> Message:
         self.write_mti(mti)
@@ -261,20 +171,20 @@ class Codec:
             if field is None:
                 raise EncodeError("field is not in this layout", field=str(de))
             parts[de] = field.put(fields[de])
-        message = self.assemble(mti, parts)
-        if self.map_field not in message.layout.order:
-            bitmap = self.bitmaps.write(message.fields)
-            self._by_numbers.note(tuple(fields), message.layout, bitmap)
-        return message
+        arrangement, raw = assemble(self, mti, parts)
+        numbers = tuple(fields)
+        if self.map_field not in arrangement.order and self._by_numbers.is_due(numbers):
+            bitmap = self.bitmaps.write(arrangement.numbers)
+            self._by_numbers.learn(numbers, (Fused(arrangement), bitmap))
+        return Message(arrangement, raw)
 
     def _decode_precisely(self, raw: bytes) -> Message:
         start = self.mti_end
-        if raw[:start] not in self._mtis:
+        if not self.has_mti(raw):
             raise self._mti_error(raw)
         numbers, pos = self.bitmaps.read(raw, start)
         head = raw[:pos]
         order: list[FieldCodec] = []
-        marks = [pos]
         for de in numbers:
             field = (
                 self.map_field if de == 65 and self.map_field else self.fields.get(de)
@@ -284,7 +194,6 @@ class Codec:
                 raise DecodeError(reason, field=str(de), offset=pos)
             begin, pos = field.check(raw, pos)
             order.append(field)
-            marks.append(pos)
             if field is self.map_field:
                 # The list grows while it is read: the third map names what follows.
                 numbers += numbers_of(self.bitmaps.read_map(raw, begin, 2), 129)
@@ -292,19 +201,17 @@ class Codec:
             raise DecodeError("bytes follow the last field", field="end", offset=pos)
         if self.map_field in order:
             numbers.remove(65)
-        layout = Layout(self, order, numbers)
-        if self.map_field not in order:
-            self._by_head.note(head, layout, b"")
-        return Message(layout, raw, marks)
+        arrangement = Arrangement(self, order, numbers)
+        if self.map_field not in order and self._by_head.is_due(head):
+            self._by_head.learn(head, Fused(arrangement))
+        return Message(arrangement, raw)
 
-    def _explain(
-        self, raw: bytes, layout: FusedLayout, marks: list[int]
-    ) -> DecodeError:
+    def _explain(self, raw: bytes, fused: Fused, marks: list[int]) -> DecodeError:
         """Say why the fast lane has refused a message, from where it was good."""
         good = [mark for mark in marks if mark <= len(raw)]
-        ends = [place for place, field in enumerate(layout.order, 1) if field.prefix]
+        ends = [place for place, field in enumerate(fused.order, 1) if field.lengths]
         pos = good[-1]
-        for field in layout.order[[0, *ends][len(good) - 1] :]:
+        for field in fused.order[[0, *ends][len(good) - 1] :]:
             _, pos = field.check(raw, pos)
         assert pos < len(raw)
         return DecodeError("bytes follow the last field", field="end", offset=pos)
@@ -322,43 +229,42 @@ class Codec:
             return DecodeError(reason, field="t", offset=offset)
         return DecodeError("unknown message type indicator", field="t", offset=0)
 
-    def _encode_mti(self, mti: str) -> bytes:
-        if self.spec.mti == "bcd":
-            return bytes.fromhex(mti)
-        return encode_text(mti, self.spec.charset)
 
+class _Taught(Generic[K, V]):
+    """What has been worked out for keys that keep coming.
 
-class _LayoutCache:
-    """Layouts of keys that keep coming, in bounded number, the oldest leaving first."""
+    Both what is kept and what is counted are bounded; the oldest leaves first.
+    """
 
-    __slots__ = ("_sightings", "layouts")
+    __slots__ = ("_sightings", "_sightings_needed", "_size_max", "known")
 
-    def __init__(self) -> None:
-        self.layouts: dict[Hashable, tuple[FusedLayout, bytes]] = {}
-        self._sightings: dict[Hashable, int] = {}
+    def __init__(self, size_max: int, sightings_needed: int) -> None:
+        self.known: dict[K, V] = {}
+        self._sightings: dict[K, int] = {}
+        self._size_max = size_max
+        self._sightings_needed = sightings_needed
 
-    def note(self, key: Hashable, layout: Layout, bitmap: bytes) -> None:
-        """Count a good message; fuse its layout when its key has come often."""
+    def is_due(self, key: K) -> bool:
+        """Count a good message of an unknown key; True when it has come often."""
         count = self._sightings.get(key, 0) + 1
-        if count < SIGHTINGS_TO_FUSE:
-            if len(self._sightings) >= SIGHTINGS_MAX:
-                self._sightings.clear()
-            self._sightings[key] = count
-            return
+        if count >= self._sightings_needed:
+            return key not in self.known
+        if len(self._sightings) >= SIGHTINGS_MAX:
+            self._sightings.clear()
+        self._sightings[key] = count
+        return False
+
+    def learn(self, key: K, value: V) -> None:
+        """Keep what was worked out."""
         self._sightings.pop(key, None)
-        if len(self.layouts) >= LAYOUTS_MAX:
-            del self.layouts[next(iter(self.layouts))]
-        self.layouts[key] = FusedLayout(layout), bitmap
+        if len(self.known) >= self._size_max:
+            del self.known[next(iter(self.known))]
+        self.known[key] = value
 
 
 def compile_spec(spec: Spec) -> Codec:
     """Build the codec of a layout; do it once and keep it."""
     return Codec(spec)
-
-
-def _map_spec(spec: Spec) -> FieldSpec:
-    encoding = "raw" if spec.bitmap == "raw" else "hex"
-    return FieldSpec(de=65, name="Bitmap, third", cls="b", max=8, encoding=encoding)
 
 
 def _latin(part: bytes, spec: Spec) -> str:

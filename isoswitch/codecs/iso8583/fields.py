@@ -23,7 +23,6 @@ from types import MappingProxyType
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.iso8583.charsets import (
     SINGLE_BYTE,
-    check_charset,
     decode_text,
     encode_text,
 )
@@ -110,8 +109,8 @@ class FieldCodec(ABC):
         return self.lengths.write(positions) + data
 
     @abstractmethod
-    def byte_sets(self) -> list[ByteSet | None] | None:
-        """What each byte of a fixed field may be, None for anything.
+    def byte_sets(self, positions: int) -> list[ByteSet | None] | None:
+        """What each byte of so many positions may be, None for anything.
 
         None altogether where one byte alone says nothing.
         """
@@ -148,8 +147,8 @@ class TextField(FieldCodec):
         tests = _ASCII_TESTS if self.charset == "ascii" else {}
         self.accepts = tests.get(spec.cls, self.pattern.fullmatch)
 
-    def byte_sets(self) -> list[ByteSet | None]:
-        return [self.admitted] * self.spec.max
+    def byte_sets(self, positions: int) -> list[ByteSet | None]:
+        return [self.admitted] * positions
 
     def first_bad(self, raw: bytes, start: int, end: int) -> int:
         return _match_end(self.pattern, raw, start, end)
@@ -174,8 +173,8 @@ class SignedTextField(TextField):
         self.pattern = pattern_of(self.admitted)
         self.accepts = None
 
-    def byte_sets(self) -> list[ByteSet | None]:
-        digits: list[ByteSet | None] = [self.admitted] * (self.spec.max - 1)
+    def byte_sets(self, positions: int) -> list[ByteSet | None]:
+        digits: list[ByteSet | None] = [self.admitted] * (positions - 1)
         return [self.sign, *digits]
 
     def first_bad(self, raw: bytes, start: int, end: int) -> int:
@@ -189,9 +188,9 @@ class WideTextField(FieldCodec):
 
     def __init__(self, spec: FieldSpec) -> None:
         super().__init__(spec)
-        self.charset = check_charset(spec.encoding)
+        self.charset = spec.encoding
 
-    def byte_sets(self) -> None:
+    def byte_sets(self, positions: int) -> None:
         return None
 
     def first_bad(self, raw: bytes, start: int, end: int) -> int:
@@ -241,9 +240,11 @@ class PackedField(FieldCodec):
         if not spec.length and spec.max % 2 == 0:
             self.accepts = self.pattern.fullmatch
 
-    def byte_sets(self) -> list[ByteSet | None]:
-        sets: list[ByteSet | None] = [self.admitted] * (self.spec.max // 2)
-        if self.spec.max % 2:
+    def byte_sets(self, positions: int) -> list[ByteSet | None] | None:
+        if self.counts_bytes:
+            return None
+        sets: list[ByteSet | None] = [self.admitted] * (positions // 2)
+        if positions % 2:
             sets.insert(0 if self.left else len(sets), self.padded)
         return sets
 
@@ -297,7 +298,7 @@ class SignedField(FieldCodec):
             self.sets.insert(0, packed_set(left="0"))
         self.sets.insert(0, bytes_of("sign", charset))
 
-    def byte_sets(self) -> list[ByteSet | None]:
+    def byte_sets(self, positions: int) -> list[ByteSet | None]:
         return self.sets
 
     def first_bad(self, raw: bytes, start: int, end: int) -> int:
@@ -321,8 +322,8 @@ class SignedField(FieldCodec):
 class RawField(FieldCodec):
     """Bytes as they are."""
 
-    def byte_sets(self) -> list[ByteSet | None]:
-        return [None] * self.spec.max
+    def byte_sets(self, positions: int) -> list[ByteSet | None]:
+        return [None] * positions
 
     def first_bad(self, raw: bytes, start: int, end: int) -> int:
         return end
@@ -345,8 +346,8 @@ class HexField(FieldCodec):
         self.pattern = pattern_of(self.admitted)
         self.accepts = self.pattern.fullmatch
 
-    def byte_sets(self) -> list[ByteSet | None]:
-        return [self.admitted] * (2 * self.spec.max)
+    def byte_sets(self, positions: int) -> list[ByteSet | None]:
+        return [self.admitted] * (2 * positions)
 
     def first_bad(self, raw: bytes, start: int, end: int) -> int:
         return _match_end(self.pattern, raw, start, end)

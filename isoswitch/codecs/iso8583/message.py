@@ -8,17 +8,14 @@ rest unread.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 from isoswitch.codecs.canonical.errors import EncodeError
-from isoswitch.codecs.iso8583.charsets import decode_text
+from isoswitch.codecs.iso8583.arrangement import Arrangement, Marks, assemble
+from isoswitch.codecs.iso8583.compiled import CompiledSpec
+from isoswitch.codecs.iso8583.fields import Value
 from isoswitch.codecs.iso8583.masking import mask_value
 from isoswitch.codecs.iso8583.runs import FALLBACKS
-
-if TYPE_CHECKING:
-    from isoswitch.codecs.iso8583.codec import Codec, Layout
-
-Value = str | bytes
 
 
 class Message:
@@ -34,50 +31,44 @@ class Message:
     <Message 0810 iso87-ascii: 3 fields, 47 bytes>
     """
 
-    __slots__ = ("_layout", "_marks", "raw")
+    __slots__ = ("_arrangement", "_marks", "raw")
 
     def __init__(
-        self, layout: Layout, raw: bytes, marks: list[int] | None = None
+        self, arrangement: Arrangement, raw: bytes, marks: Marks | None = None
     ) -> None:
-        self._layout = layout
+        self._arrangement = arrangement
         self._marks = marks
         self.raw = raw
 
     @property
-    def codec(self) -> Codec:
+    def codec(self) -> CompiledSpec:
         """The codec this message was made by."""
-        return self._layout.codec
-
-    @property
-    def layout(self) -> Layout:
-        """The fields of this message's bitmap, in order."""
-        return self._layout
+        return self._arrangement.compiled
 
     @property
     def mti(self) -> str:
         """The message type indicator, four digits."""
-        return self._layout.codec.read_mti(self.raw)
+        return self._arrangement.compiled.read_mti(self.raw)
 
     @property
     def fields(self) -> tuple[int, ...]:
         """The data elements present, in ascending order."""
-        return self._layout.numbers
+        return self._arrangement.numbers
 
     def __contains__(self, de: object) -> bool:
-        return de in self._layout.numbers
+        return de in self._arrangement.numbers
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._layout.numbers)
+        return iter(self._arrangement.numbers)
 
     def __len__(self) -> int:
-        return len(self._layout.numbers)
+        return len(self._arrangement.numbers)
 
     def __getitem__(self, de: int) -> Value:
-        layout, marks = self._layout, self._marks
-        if marks is None:
-            layout, marks = self._located()
-        mark, start, last, end = layout.places[de]
-        read = layout.codec.reads[de]
+        arrangement = self._arrangement
+        mark, start, last, end = arrangement.places[de]
+        marks = self._measured()
+        read = arrangement.compiled.reads[de]
         return read(self.raw, marks[mark] + start, marks[last] + end)
 
     @overload
@@ -86,20 +77,11 @@ class Message:
     def get(self, de: int, default: Value) -> Value: ...
     def get(self, de: int, default: Value | None = None) -> Value | None:
         """The value of a field, or the default where it is absent."""
-        return self[de] if de in self._layout.numbers else default
+        return self[de] if de in self._arrangement.numbers else default
 
     def values(self) -> dict[int, Value]:
         """All fields and their values."""
-        layout, marks = self._located()
-        if not layout.takes:
-            return {de: self[de] for de in layout.numbers}
-        raw = self.raw
-        text = decode_text(raw, layout.codec.text_charset)
-        nibbles = raw.hex() if layout.codec.has_packed else ""
-        values: list[Value] = []
-        for take, mark, start, last, end in layout.takes:
-            values += take(raw, text, nibbles, marks[mark] + start, marks[last] + end)
-        return dict(zip(layout.numbers, values, strict=False))
+        return self._arrangement.values(self.raw, self._measured())
 
     def offset(self, de: int) -> int:
         """Where the data of a field starts in ``raw``, after its length prefix."""
@@ -119,17 +101,14 @@ class Message:
         EncodeError
             A value does not fit, or a field is not in the layout.
         """
-        layout, marks = self._located()
         if mti is None:
-            spliced = bytearray(self.raw)
+            arrangement, marks = self._arrangement, self._measured()
             try:
-                for de in changes:
-                    mark, start, end, put = layout.splices[de]
-                    base = marks[mark]
-                    spliced[base + start : base + end] = put(changes)
-                return Message(layout, bytes(spliced), marks)
+                spliced = arrangement.splice(self.raw, marks, changes)
             except FALLBACKS:
                 pass
+            else:
+                return Message(arrangement, spliced, marks)
         encoded = {de: self._put(de, value) for de, value in changes.items()}
         present = {de: data for de, data in encoded.items() if data is not None}
         if present == encoded and all(de in self for de in present):
@@ -148,7 +127,7 @@ class Message:
           2  n..19     Primary account number (PAN)  411111******1111
           4  n 12      Amount, transaction           000000001250
         """
-        rows = [self._layout.codec.spec.fields[de] for de in self.fields]
+        rows = [self.codec.spec.fields[de] for de in self.fields]
         masked = self.masked()
         width = max((len(row.name) for row in rows), default=0)
         lines = [f"{self.mti}  {self.codec.name}, {len(self.raw)} bytes"]
@@ -161,7 +140,7 @@ class Message:
     def masked(self) -> dict[str, str]:
         """The type indicator and all fields as text that may be shown and stored."""
         shown = {"mti": self.mti}
-        maskings = self._layout.codec.maskings
+        maskings = self.codec.maskings
         for de, value in self.values().items():
             name, masking = maskings[de]
             shown[name] = mask_value(value, masking)
@@ -180,17 +159,16 @@ class Message:
         return hash(self.raw)
 
     def _span(self, de: int) -> tuple[int, int]:
-        layout, marks = self._located()
-        base, start, last, end = layout.places[de]
-        return marks[base] + start, marks[last] + end
+        mark, start, last, end = self._arrangement.places[de]
+        marks = self._measured()
+        return marks[mark] + start, marks[last] + end
 
-    def _located(self) -> tuple[Layout, list[int]]:
-        """Where the fields stand; a message of our own is measured when asked."""
-        if self._marks is None:
-            found = self.codec.decode(self.raw)
-            self._layout, self._marks = found._layout, found._marks
-        assert self._marks is not None
-        return self._layout, self._marks
+    def _measured(self) -> Marks:
+        """Where the fields stand; found out when asked, and then kept."""
+        marks = self._marks
+        if marks is None:
+            marks = self._marks = self._arrangement.measure(self.raw)
+        return marks
 
     def _put(self, de: int, value: Value | None) -> bytes | None:
         field = self.codec.fields.get(de)
@@ -207,7 +185,7 @@ class Message:
             start, end = self._span(de)
             pieces += self.raw[at : start - codec.fields[de].prefix], encoded[de]
             at = end
-        return Message(self._layout, b"".join((*pieces, self.raw[at:])))
+        return Message(self._arrangement.general, b"".join((*pieces, self.raw[at:])))
 
     def _rebuild(self, encoded: Mapping[int, bytes | None], mti: str | None) -> Message:
         """Add and remove fields; the others are copied unread."""
@@ -218,4 +196,5 @@ class Message:
             parts[de] = self.raw[start - codec.fields[de].prefix : end]
         parts |= encoded
         present = {de: part for de, part in parts.items() if part is not None}
-        return codec.assemble(self.mti if mti is None else mti, present)
+        wanted = self.mti if mti is None else mti
+        return Message(*assemble(codec, wanted, present))

@@ -22,7 +22,7 @@ table of offsets of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, groupby
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -36,7 +36,6 @@ from isoswitch.codecs.iso8583.fields import (
     RawField,
     SignedTextField,
     TextField,
-    Value,
 )
 
 Step = Callable[[bytes, int, list[int]], int]
@@ -45,14 +44,8 @@ Step = Callable[[bytes, int, list[int]], int]
 Put = Callable[["Values"], bytes]
 """Encodes a group of the given values, or raises."""
 
-Take = Callable[[bytes, str, str, int, int], Sequence[Value]]
-"""Reads a group: message, its text, its nibbles, start of data and its end."""
-
 Place = tuple[int, int, int, int]
 """Start and end of a field's data: each a mark and what to add to it."""
-
-Reading = tuple[Take, int, int, int, int]
-"""A group's reading and its place."""
 
 Values = Mapping[int, Any]
 """Not checked before: a value of a wrong type raises in the lane."""
@@ -84,7 +77,7 @@ class ByteClasses:
         self.charset = charset
         bits: dict[ByteSet | None, int] = {None: 0}
         for field in fields:
-            sets = field.byte_sets() if field.lengths is None else None
+            sets = None if field.lengths else field.byte_sets(field.spec.max)
             for admitted in sets or ():
                 if len(bits) <= _SETS_MAX:
                     bits.setdefault(admitted, 1 << (len(bits) - 1))
@@ -99,7 +92,7 @@ class ByteClasses:
         bits = [
             self._bits.get(admitted, -1)
             for field in fields
-            for admitted in field.byte_sets() or [_NO_BYTE]
+            for admitted in field.byte_sets(field.spec.max) or [_NO_BYTE]
         ]
         return None if -1 in bits else int.from_bytes(bits, "big")
 
@@ -121,19 +114,9 @@ def steps_of(fields: Sequence[FieldCodec], classes: ByteClasses) -> tuple[Step, 
     return tuple(steps)
 
 
-def groups_of(
-    fields: Sequence[FieldCodec], classes: ByteClasses
-) -> tuple[tuple[Put, ...], tuple[Reading, ...]]:
-    """Give the encodings of the groups of these fields, and their readings."""
-    places = places_of(fields)
-    puts, takes = [], []
-    for _, run in groupby(fields, _storage):
-        group = list(run)
-        puts.append(put_of(group, classes))
-        mark, start, _, _ = places[group[0].de]
-        _, _, last, end = places[group[-1].de]
-        takes.append((_take_of(group, classes.charset), mark, start, last, end))
-    return tuple(puts), tuple(takes)
+def puts_of(fields: Sequence[FieldCodec], classes: ByteClasses) -> tuple[Put, ...]:
+    """Give the encodings of the groups of these fields."""
+    return tuple(put_of(list(run), classes) for _, run in groupby(fields, storage_of))
 
 
 def places_of(fields: Sequence[FieldCodec]) -> dict[int, Place]:
@@ -178,7 +161,7 @@ def _segments(
     head: FieldCodec | None = None
     tail: list[FieldCodec] = []
     for field in fields:
-        if field.lengths is None and field.byte_sets() is not None:
+        if field.lengths is None and field.byte_sets(field.spec.max) is not None:
             tail.append(field)
             continue
         if head is not None or tail:
@@ -195,7 +178,7 @@ def _is_plain(head: FieldCodec) -> bool:
     return isinstance(head, (TextField, RawField)) and head.lengths is not None
 
 
-def _storage(field: FieldCodec) -> tuple[str, str | int]:
+def storage_of(field: FieldCodec) -> tuple[str, str | int]:
     """What fields must share to be one group; variable ones share nothing."""
     if field.lengths is None:
         if isinstance(field, TextField):
@@ -226,7 +209,11 @@ class _Tail:
 
 def _are_digits(fields: Sequence[FieldCodec]) -> bool:
     digits = bytes_of("n", "ascii")
-    sets = [admitted for field in fields for admitted in field.byte_sets() or [None]]
+    sets = [
+        admitted
+        for field in fields
+        for admitted in field.byte_sets(field.spec.max) or [None]
+    ]
     return bool(sets) and all(admitted == digits for admitted in sets)
 
 
@@ -485,86 +472,3 @@ def _put_precise(field: FieldCodec) -> Put:
         return put_value(values[de])
 
     return put
-
-
-def _take_of(group: Sequence[FieldCodec], charset: str) -> Take:
-    """Give the reading of a group; text is the whole message in its own charset."""
-    first = group[0]
-    if isinstance(first, PackedField):
-        if first.lengths is None:
-            return _take_packed(group)
-        return _take_each(group) if first.counts_bytes else _take_counted(first)
-    if isinstance(first, RawField):
-        return _take_raw(group)
-    if isinstance(first, TextField) and first.charset == charset:
-        return _take_text(group)
-    if isinstance(first, HexField):
-        return _take_hex
-    return _take_each(group)
-
-
-def _take_text(group: Sequence[FieldCodec]) -> Take:
-    cut = _cutter([field.spec.max for field in group])
-    if len(group) == 1:
-        return lambda raw, text, nibbles, start, end: (text[start:end],)
-    return lambda raw, text, nibbles, start, end: cut(text[start:end])
-
-
-def _take_raw(group: Sequence[FieldCodec]) -> Take:
-    cut = _cutter([field.spec.max for field in group])
-    if len(group) == 1:
-        return lambda raw, text, nibbles, start, end: (raw[start:end],)
-    return lambda raw, text, nibbles, start, end: cut(raw[start:end])
-
-
-def _take_hex(
-    raw: bytes, text: str, nibbles: str, start: int, end: int
-) -> Sequence[Value]:
-    return (bytes.fromhex(text[start:end]),)
-
-
-def _take_packed(group: Sequence[FieldCodec]) -> Take:
-    slices, at = [], 0
-    for field in group:
-        assert isinstance(field, PackedField)
-        odd = field.spec.max % 2
-        start = at + (odd and field.left)
-        slices.append(slice(start, start + field.spec.max))
-        at += field.spec.max + odd
-    cut = itemgetter(*slices)
-    if len(group) == 1:
-        return lambda raw, text, nibbles, start, end: (
-            cut(nibbles[2 * start : 2 * end]),
-        )
-    return lambda raw, text, nibbles, start, end: cut(nibbles[2 * start : 2 * end])
-
-
-def _take_counted(field: PackedField) -> Take:
-    left, is_track = field.left, field.spec.cls == "z"
-
-    def take(
-        raw: bytes, text: str, nibbles: str, start: int, end: int
-    ) -> Sequence[Value]:
-        # The last bit of a length is that of its last byte in every encoding.
-        odd = raw[start - 1] % 2
-        first, last = 2 * start, 2 * end - odd
-        digits = nibbles[first + odd : last + odd] if left else nibbles[first:last]
-        return (digits.upper() if is_track else digits,)
-
-    return take
-
-
-def _take_each(group: Sequence[FieldCodec]) -> Take:
-    if len(group) == 1:
-        read = group[0].read
-        return lambda raw, text, nibbles, start, end: (read(raw, start, end),)
-    ends = list(accumulate(field.fixed_size for field in group))
-    rows = list(zip(group, [0, *ends], ends, strict=False))
-    return lambda raw, text, nibbles, start, end: [
-        field.read(raw, start + first, start + last) for field, first, last in rows
-    ]
-
-
-def _cutter(sizes: Sequence[int]) -> Callable[[Any], Sequence[Any]]:
-    ends = list(accumulate(sizes))
-    return itemgetter(*map(slice, [0, *ends], ends))

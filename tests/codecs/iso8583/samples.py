@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from isoswitch.codecs.iso8583.codec import KNOWN_MTIS
+from isoswitch.codecs.iso8583.compiled import KNOWN_MTIS
 from isoswitch.codecs.iso8583.spec import FieldSpec, Spec
 
 Value = str | bytes

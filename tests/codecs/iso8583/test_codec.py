@@ -184,7 +184,7 @@ def test_a_field_outside_the_layout_is_refused_at_its_place() -> None:
 
 
 def test_layouts_are_kept_in_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec_module, "LAYOUTS_MAX", 4)
+    monkeypatch.setattr(codec_module, "ARRANGEMENTS_MAX", 4)
     monkeypatch.setattr(codec_module, "SIGHTINGS_MAX", 4)
     codec = compile_spec(get_spec("iso87-ascii"))
     for de in (3, 4, 7, 11, 12, 13, 14, 15, 16, 17):
@@ -192,7 +192,7 @@ def test_layouts_are_kept_in_bounded_number(monkeypatch: pytest.MonkeyPatch) -> 
         for _ in range(codec_module.SIGHTINGS_TO_FUSE):
             codec.decode(codec.build("0200", {de: value}).raw)
         codec.decode(codec.build("0200", {de: value, 18: "5999"}).raw)
-    assert len(codec._by_head.layouts) == 4
+    assert len(codec._by_head.known) == 4
     assert len(codec._by_head._sightings) <= 4
 
 
@@ -440,7 +440,7 @@ def test_a_third_map_of_the_default_engine_is_found_in_the_fast_lane() -> None:
 
 def test_an_unknown_charset_is_refused() -> None:
     for charset in ("cp999", "hex_codec"):
-        with pytest.raises(ValueError, match="unknown charset"):
+        with pytest.raises(ValueError, match="unknown encoding"):
             one_field("ans 2", encoding=charset)
 
 
