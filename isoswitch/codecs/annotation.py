@@ -120,7 +120,7 @@ def _inner_parts(message: Message, de: int, *, unsafe: bool) -> Iterator[Part]:
         composite = layout.decode(value, path=str(de), offset=start if is_wire else 0)
     except DecodeError as fault:
         yield Part(
-            place=fault.field or f"{de}.?",
+            place=fault.field if "." in fault.field else f"{de}.?",
             offset=fault.offset if is_wire else -1,
             size=0,
             name=f"not as the layout says: {fault.reason}",

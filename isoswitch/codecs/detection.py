@@ -18,7 +18,8 @@ from typing import Literal
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.framing import FRAME_BYTES_MAX, FRAMINGS, get_framing
 from isoswitch.codecs.headers import split
-from isoswitch.codecs.iso8583.codec import KNOWN_MTIS, Codec
+from isoswitch.codecs.iso8583.codec import Codec
+from isoswitch.codecs.iso8583.compiled import KNOWN_MTIS
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.codecs.iso8583.specs import get_codec, get_spec, spec_names
 from isoswitch.codecs.surprise import DOUBT_BITS, OCTET_BITS, surprise_of
@@ -186,9 +187,10 @@ def detect(
     framing: str | None = None,
     header: str | None = None,
     dialect: Codec | str | None = None,
-    may_be_cut: bool = False,
 ) -> Detection:
     """Find out how the sender of some bytes speaks.
+
+    A stream may end inside a frame, as recordings do, where no other way is found.
 
     Parameters
     ----------
@@ -197,8 +199,6 @@ def detect(
         of a conversation are two streams.
     framing, header, dialect
         What is known already; ``""`` is none.
-    may_be_cut
-        Whether a stream may end inside a frame, as recordings do.
 
     Raises
     ------
@@ -217,12 +217,18 @@ def detect(
     framings = ("", *FRAMINGS) if framing is None else (framing,)
     headers = ("", "tpdu", *_HOMES) if header is None else (header,)
     skips = tuple(f"fixed:{size}" for size in range(1, SKIPPED_BYTES_MAX + 1))
-    cuts = {
-        name: payloads
-        for name in framings
-        if (payloads := _samples(streams, name, may_be_cut=may_be_cut))
-    }
-    for names in (headers, skips if header is None else ()):
+    whole, begun = (
+        {
+            name: payloads
+            for name in framings
+            if (payloads := _samples(streams, name, may_be_cut=may_be_cut))
+        }
+        for may_be_cut in (False, True)
+    )
+    attempts = [(whole, headers), (begun, headers)]
+    if header is None:
+        attempts.append((begun, skips))
+    for cuts, names in attempts:
         found = [
             candidate
             for profile, payloads in _profiles(cuts, names, dialect)
@@ -231,10 +237,10 @@ def detect(
         if found:
             return _rank(found)
     raise Undetected(
-        _near_misses(_profiles(cuts, headers, dialect))
+        _near_misses(_profiles(whole, headers, dialect))
         or [
             each
-            for each in _near_misses(_profiles(cuts, skips, dialect))
+            for each in _near_misses(_profiles(whole, skips, dialect))
             if each.saved_bits > _SURE_BITS
         ]
     )
@@ -243,7 +249,10 @@ def detect(
 def _samples(
     streams: Sequence[bytes], framing: str, *, may_be_cut: bool
 ) -> list[bytes]:
-    """Give the first payloads of every stream, in turns; none where one is not so."""
+    """Give the first payloads of the streams, in turns.
+
+    None where a stream is not framed so; where streams may be cut, others count.
+    """
     if not framing:
         return list(streams[:SAMPLES_MAX])
     by_stream: list[list[bytes]] = []
@@ -252,6 +261,8 @@ def _samples(
         try:
             payloads = decoder.feed(stream)
         except DecodeError:
+            if may_be_cut:
+                continue
             return []
         if decoder.has_partial and not may_be_cut:
             return []
@@ -400,11 +411,13 @@ def _near_miss(profile: Profile, payload: bytes) -> NearMiss | None:
     try:
         header, raw = split(profile.header, payload)
         message, fault = profile.codec.salvage(raw)
+        announced, _ = profile.codec.bitmaps.read(raw, profile.codec.mti_end)
     except DecodeError:
         return None
     if fault is None:
         return None
-    bits = surprise_of(message).bits + _prior_bits(profile) + _header_bits(header)
+    bits = surprise_of(message, announced).bits
+    bits += _prior_bits(profile) + _header_bits(header)
     return NearMiss(
         profile=profile,
         header=header,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from isoswitch.codecs.annotation import layout_of
@@ -48,8 +48,13 @@ class Surprise:
     doubts: tuple[str, ...]
 
 
-def surprise_of(message: Message) -> Surprise:
+def surprise_of(message: Message, announced: Collection[int] | None = None) -> Surprise:
     """Weigh a message that was read in some layout.
+
+    Parameters
+    ----------
+    announced
+        The fields that the bitmap names, where the message was not read to its end.
 
     Examples
     --------
@@ -62,7 +67,8 @@ def surprise_of(message: Message) -> Surprise:
     >>> odd.bits > good.bits, odd.doubts
     (True, ('DE 7 is not a date and time',))
     """
-    bits = _mti_bits(message.mti, message.codec.spec.edition) + _map_bits(message)
+    bits = _mti_bits(message.mti, message.codec.spec.edition)
+    bits += _map_bits(message.fields if announced is None else announced)
     evidence: list[str] = []
     doubts: list[str] = []
     for de, value in message.values().items():
@@ -201,11 +207,11 @@ def _mti_bits(mti: str, edition: str) -> float:
     return bits
 
 
-def _map_bits(message: Message) -> float:
+def _map_bits(present: Collection[int]) -> float:
     bits = 0.0
-    for de in range(2, 129 if message.fields and message.fields[-1] > 64 else 65):
+    for de in range(2, 129 if max(present, default=0) > 64 else 65):
         kind = "common" if de in _COMMON else "usual" if de in _USUAL else "rare"
-        bits += (_PRESENT_BITS if de in message else _ABSENT_BITS)[kind]
+        bits += (_PRESENT_BITS if de in present else _ABSENT_BITS)[kind]
     return bits
 
 

@@ -76,11 +76,8 @@ def _read(data: bytes, known: Known) -> Conversation:
         except Undetected as fault:
             first_fault = first_fault or fault
             continue
-        heard = [
-            Heard(payload=payload)
-            for stream in streams
-            for payload in _payloads(found.best.profile, stream)
-        ]
+        profile = found.best.profile
+        heard = [each for stream in streams for each in _typed(profile, stream)]
         return Conversation(heard=tuple(heard), detection=found)
     return Conversation(
         heard=(), detection=None, fault=first_fault or Undetected(near=())
@@ -94,7 +91,7 @@ def _overhear(stretches: Sequence[Stretch], known: Known) -> Conversation:
         if stretch.begins_late:
             samples += _late_starts(stretch)
     try:
-        found = _detect(samples, known, may_be_cut=True)
+        found = _detect(samples, known)
     except Undetected as fault:
         return Conversation(heard=(), detection=None, fault=fault)
     profile = found.best.profile
@@ -103,22 +100,23 @@ def _overhear(stretches: Sequence[Stretch], known: Known) -> Conversation:
     return Conversation(heard=tuple(heard), detection=found)
 
 
-def _detect(
-    streams: Sequence[bytes], known: Known, *, may_be_cut: bool = False
-) -> Detection:
+def _detect(streams: Sequence[bytes], known: Known) -> Detection:
     return detect(
-        streams,
-        framing=known.framing,
-        header=known.header,
-        dialect=known.dialect,
-        may_be_cut=may_be_cut,
+        streams, framing=known.framing, header=known.header, dialect=known.dialect
     )
 
 
-def _payloads(profile: Profile, stream: bytes) -> Iterable[bytes]:
-    if not profile.framing:
-        return [stream]
-    return filter(None, _decoder(profile).feed(stream))
+def _typed(profile: Profile, stream: bytes) -> Iterator[Heard]:
+    """Cut what was typed or piped into payloads."""
+    decoder = _decoder(profile)
+    try:
+        payloads = decoder.feed(stream)
+    except DecodeError as fault:
+        yield Heard(fault=f"no frame: {fault.reason}")
+        return
+    yield from (Heard(payload=payload) for payload in payloads if payload)
+    if decoder.has_partial:
+        yield Heard(fault="the input ends inside a frame")
 
 
 def _frames(profile: Profile, stretch: Stretch) -> Iterator[Heard]:

@@ -10,13 +10,22 @@ from typing import Any
 
 import orjson
 
+from isoswitch.codecs.iso8583.masking import scan
 from isoswitch.commands.console import USAGE, Failure
 
 INPUT_BYTES_MAX = 256 * 1024 * 1024
 
-# Offset, octets, and perhaps the characters: hexdump, xxd, Wireshark.
-_DUMP_LINE = re.compile(
-    r"\s*[0-9A-Fa-f]{4,8}:?\s\s?((?:[0-9A-Fa-f]{2,4}[ -]{0,2}){1,16})(?:[ |].*)?"
+# Offset, octets, and perhaps the characters: single octets as hexdump and Wireshark
+# write them, or pairs as xxd does.
+_OFFSET = r"\s*[0-9A-Fa-f]{4,8}:?\s{1,2}"
+_DUMP_LINES = (
+    re.compile(
+        _OFFSET
+        + r"((?:[0-9A-Fa-f]{2}(?: {1,2}|-))*[0-9A-Fa-f]{2})(?:(?:\s\s|\s?\|).*)?\s*"
+    ),
+    re.compile(
+        _OFFSET + r"((?:[0-9A-Fa-f]{4} )*(?:[0-9A-Fa-f]{2}){1,2})(?:\s\s.*)?\s*"
+    ),
 )
 _BETWEEN = re.compile(r"[\s:,_-]|0[xX](?=[0-9A-Fa-f]{2})|\\x")
 _HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2})+")
@@ -81,9 +90,10 @@ def interpretations(data: bytes) -> Iterator[list[bytes]]:
         yield [data]
         return
     lines = [line for line in data.decode("ascii").splitlines() if line.strip()]
-    dumps = [_DUMP_LINE.fullmatch(line) for line in lines]
-    if len(lines) > 1 and all(dumps):
-        yield [b"".join(_octets(dump[1]) or b"" for dump in dumps if dump)]
+    for pattern in _DUMP_LINES:
+        dumps = [pattern.fullmatch(line) for line in lines]
+        if len(lines) > 1 and all(dumps):
+            yield [b"".join(_octets(dump[1]) or b"" for dump in dumps if dump)]
     joined = _octets("".join(lines))
     if joined is not None:
         yield [joined]
@@ -135,4 +145,5 @@ def _limited(data: bytes) -> bytes:
 
 def _shown(what: str) -> str:
     """A file name may be repeated; what may be a message may not."""
-    return what if _looks_like_a_path(what) and len(what) < 256 else "the argument"
+    is_path = _looks_like_a_path(what) and len(what) < 256
+    return scan(what) if is_path else "the argument"

@@ -30,15 +30,14 @@ LINK_TYPES = (1, 101, 113, 147)
 
 
 def fuzz_detection(data: bytes) -> None:
-    """How unknown bytes speak, also when they are the end of a recording."""
-    for may_be_cut in (False, True):
-        try:
-            found = detect([data], may_be_cut=may_be_cut)
-        except Undetected:
-            continue
-        assert found.confidence in {"sure", "likely", "unsure"}
-        for payload in [data] if not found.best.profile.framing else []:
-            annotate(found.best.profile.read(payload).message)
+    """How unknown bytes speak, alone and as one side of a conversation."""
+    for streams in ([data], [data[:40], data[40:]]):
+        with suppress(Undetected):
+            found = detect(streams)
+            assert found.confidence in {"sure", "likely", "unsure"}
+            if not found.best.profile.framing:
+                with suppress(DecodeError):
+                    annotate(found.best.profile.read(data).message)
 
 
 def fuzz_annotation(data: bytes) -> None:
