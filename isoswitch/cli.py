@@ -16,6 +16,7 @@ import typer
 from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.commands.dialect import app as dialect_app
 from isoswitch.commands.explain import explain
+from isoswitch.commands.hsm import app as hsm_app
 from isoswitch.commands.keys import app as keys_app
 from isoswitch.commands.options import Config, Json
 from isoswitch.commands.qr import app as qr_app
@@ -249,6 +250,7 @@ def simulate_trickle(config: Config = None) -> None:
 app.add_typer(verify_app, rich_help_panel=LOOK)
 app.add_typer(simulate_app, rich_help_panel=PARTS)
 app.add_typer(keys_app, rich_help_panel=PARTS)
+app.add_typer(hsm_app, rich_help_panel=PARTS)
 app.command(rich_help_panel=CODES)(decode)
 app.command(rich_help_panel=CODES)(encode)
 app.command(rich_help_panel=CODES)(diff)
