@@ -331,9 +331,10 @@ def _verify_offset(
     validation = _str(values, "validation").replace("N", last_five)
     cryptogram = pvk.ecb(bytes.fromhex(validation)).hex()
     natural = [int(_str(values, "table")[int(nibble, 16)]) for nibble in cryptogram]
+    length = int(_str(values, "length min"))
     expected = "".join(
         str((int(digit) - own) % 10)
-        for digit, own in zip(found.reveal(), natural, strict=False)
+        for digit, own in zip(found.reveal()[:length], natural, strict=False)
     )
     if not hmac.compare_digest(expected.ljust(12, "F"), _str(values, "offset")):
         raise UnitRefusal(_NOT_VERIFIED)

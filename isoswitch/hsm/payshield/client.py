@@ -157,16 +157,19 @@ class PayshieldHsm:
         row = ROWS.get(type(command))
         if row is None:
             raise HsmError(f"payment HSMs do not run {type(command).__name__}")
-        requests = row.requests(command, Context(self._keys, self._profile, last))
+        context = Context(
+            self._keys, self._profile, self._settings.ksn_descriptor, last
+        )
+        requests = row.requests(command, context)
         for request in requests[:-1]:
             try:
                 answer = await self.ask(request.code, request.values)
             except VerificationFailed:
                 # A key change is running; the partner may use the other key.
                 continue
-            return row.result(answer, command)
+            return row.result(answer, request)
         answer = await self.ask(requests[-1].code, requests[-1].values)
-        return row.result(answer, command)
+        return row.result(answer, requests[-1])
 
     async def _run_elsewhere(self, command: AnyCommand) -> bytes:
         if self._data is None:
@@ -290,15 +293,23 @@ async def _open_stream(settings: PayshieldSettings, unit: Address) -> trio.abc.S
     host, port = unit
     try:
         with trio.fail_after(settings.deadline_s):
+            stream = await trio.open_tcp_stream(host, port)
             if settings.tls is None:
-                return await trio.open_tcp_stream(host, port)
-            stream = await trio.open_ssl_over_tcp_stream(
-                host, port, ssl_context=settings.tls
+                return stream
+            return await _secured(
+                trio.SSLStream(stream, settings.tls, server_hostname=host)
             )
-            await stream.do_handshake()
-            return stream
     except (OSError, trio.TooSlowError, trio.BrokenResourceError):
         raise HsmUnavailable("the payment HSM does not take connections") from None
+
+
+async def _secured(stream: trio.SSLStream[trio.SocketStream]) -> trio.abc.Stream:
+    try:
+        await stream.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return stream
 
 
 def _read(layout: Layout, answer: bytes, request: Values) -> Values:

@@ -7,13 +7,13 @@ and state are checked here, before the unit is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from isoswitch.codecs.canonical.errors import ConfigError, KeyRefused
-from isoswitch.hsm.keys import PERMISSIONS, KeyPlan, Purpose, State
+from isoswitch.hsm.keys import PERMISSIONS, KeyPlan, Purpose, State, Usage
 from isoswitch.hsm.payshield.fields import KEY_BLOCK, key_length
 from isoswitch.hsm.payshield.layouts import KEY_BLOCK_TYPE, KEY_TYPES, KeyKind
 
@@ -24,7 +24,8 @@ class UnitKey(msgspec.Struct, frozen=True, kw_only=True):
     Raises
     ------
     KeyRefused
-        ``wrapped`` is in no scheme of a wrapped key.
+        ``wrapped`` is in no scheme of a wrapped key, or no unit calls a key of this
+        usage so.
 
     Examples
     --------
@@ -44,6 +45,10 @@ class UnitKey(msgspec.Struct, frozen=True, kw_only=True):
         is_text = self.wrapped.isascii() and self.wrapped.isalnum()
         if not is_text or key_length(self.wrapped) != len(self.wrapped):
             raise KeyRefused(f"key {self.plan.name}: not a key that a unit wrapped")
+        if self.kind not in _KINDS.get(self.plan.usage, frozenset()):
+            raise KeyRefused(
+                f"key {self.plan.name}: its kind does not go with its usage"
+            )
 
     def __repr__(self) -> str:
         return f"UnitKey({self.plan.describe()})"
@@ -113,6 +118,19 @@ def read_unit_keys(path: Path) -> list[UnitKey]:
         raise ConfigError(msg) from None
 
 
+_MACS = frozenset({KeyKind.TAK, KeyKind.ZAK})
+_KINDS: Mapping[Usage, frozenset[KeyKind]] = {
+    Usage.DUKPT_BASE: frozenset({KeyKind.BDK}),
+    Usage.CARD_VERIFICATION: frozenset({KeyKind.CVK}),
+    Usage.EMV_CRYPTOGRAM: frozenset({KeyKind.MK_AC}),
+    Usage.IBM_OFFSET: frozenset({KeyKind.PVK}),
+    Usage.PVV: frozenset({KeyKind.PVK}),
+    Usage.PIN: frozenset({KeyKind.TPK, KeyKind.ZPK}),
+    Usage.KEY_ENCRYPTION: frozenset({KeyKind.ZMK}),
+    Usage.MAC_ALGORITHM_1: _MACS,
+    Usage.MAC_ALGORITHM_3: _MACS,
+    Usage.CMAC: _MACS,
+}
 _STATE_ORDER = (State.ACTIVE, State.PENDING, State.RETIRED)
 
 

@@ -132,8 +132,17 @@ def _pin_block(name: str, key: str) -> tuple[Field, Field]:
     )
 
 
-# The twelve rightmost digits of the PAN without the check digit. Assumed: format 4,
-# which takes in the whole PAN, has it up to a delimiter.
+def _account(*keys: str) -> tuple[Field, Field]:
+    """The twelve rightmost digits of the PAN without the check digit.
+
+    Assumed: format 4, which takes in the whole PAN, has it up to a delimiter.
+    """
+    return (
+        _digits("account", size=12, when=is_tdes(*keys)),
+        _digits("pan", until=";", when=is_aes(*keys)),
+    )
+
+
 _TRANSLATION = (
     _key("source"),
     _key("target"),
@@ -141,8 +150,7 @@ _TRANSLATION = (
     *_pin_block("block", "source"),
     _digits("source format", size=2),
     _digits("target format", size=2),
-    _digits("account", size=12, when=is_tdes("source", "target")),
-    _digits("pan", until=";", when=is_aes("source", "target")),
+    *_account("source", "target"),
 )
 _TRANSLATED = (
     _digits("pin length", size=2),
@@ -255,7 +263,7 @@ _COMMON: tuple[Layout, ...] = (
         _hex("block", size=_BLOCK),
         _digits("source format", size=2),
         _digits("target format", size=2),
-        _digits("account", size=12),
+        *_account("target"),
         gives=_TRANSLATED,
     ),
     _layout("CW", _key("cvk"), *_CARD, gives=(_digits("cvv", size=3),)),

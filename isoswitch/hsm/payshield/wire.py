@@ -44,6 +44,9 @@ Fault = type[HsmError] | type[VerificationFailed]
 
 _PARITY = (KeyRefused, "a key does not have odd parity")
 _PIN_BLOCK = (PinBlockInvalid, "the PIN block is not valid")
+_PIN = (VerificationFailed, "the PIN does not verify")
+_PIN_COMMANDS = ("DA", "DC", "EA", "EC")
+_CRYPTOGRAM = (VerificationFailed, "the cryptogram does not verify")
 _NOT_READY = (HsmUnavailable, "the payment HSM reports a fault of its own")
 _NOT_ALLOWED = (HsmError, "the payment HSM does not allow this command")
 _WRONG_KEY = (KeyRefused, "the payment HSM refuses the key for this command")
@@ -80,6 +83,11 @@ ERRORS: Mapping[str, tuple[Fault, str]] = {
 
 COMMAND_ERRORS: Mapping[tuple[str, str], tuple[Fault, str]] = {
     ("M8", "01"): (MacMismatch, "the MAC does not match"),
+    ("CY", "01"): (VerificationFailed, "the card verification value does not verify"),
+    ("KQ", "01"): _CRYPTOGRAM,
+    ("KW", "01"): _CRYPTOGRAM,
+    # A wrong PIN and a wrong block are one thing to whoever asks.
+    **{(code, error): _PIN for code in _PIN_COMMANDS for error in ("01", "20", "24")},
 }
 
 

@@ -416,8 +416,9 @@ async def test_while_a_key_changes_both_versions_verify() -> None:
             command = GenerateMac(key="k/zak", data=MAC.data)
             (active,) = await hsm.run(command)
             assert active != MAC_VALUE
-            for mac in (active, MAC_VALUE):
-                await hsm.run(VerifyMac(key="k/zak", data=MAC.data, mac=mac))
+            for mac, pending_version in ((active, b""), (MAC_VALUE, b"2")):
+                verify = VerifyMac(key="k/zak", data=MAC.data, mac=mac)
+                assert await hsm.run(verify) == [pending_version]
             with pytest.raises(VerificationFailed):
                 await hsm.run(VerifyMac(key="k/zak", data=b"", mac=MAC_VALUE))
         nursery.cancel_scope.cancel()
