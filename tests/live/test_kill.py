@@ -365,7 +365,9 @@ async def dies_while_starting(network: LiveNetwork, number: int) -> bool:
             ),
             "start of the switch, or its end",
         )
-        return process.poll() is not None
+        # A tracer ends as what it traced.
+        assert process.returncode in {None, -signal.SIGKILL}, "it could not start"
+        return process.returncode is not None
     finally:
         if process.poll() is None:
             # The switch would outlive its tracer, whose child it is.
