@@ -3,26 +3,32 @@
 A seed draws which kinds of fault there are and how often they strike (a swarm: about
 half of them in each story). While the storm lasts, customers pay at every terminal;
 then everything is healed, what is under way comes to rest, and the auditor compares all
-sides. A seed that fails is a complete report: the same seed tells the same story.
+sides. While it runs a witness checks every step: an issuer sees nothing whose intent is
+not durable, a terminal hears no approval that is not. A seed that fails is a complete
+report: the same seed tells the same story.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
+import structlog
 import trio
 from trio.testing import MockClock
 
-from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import HsmUnavailable
 from isoswitch.hsm.port import AnyCommand, Hsm
 from isoswitch.journal.chain import decode_record
 from isoswitch.simulators.auditor import Verdict, audit, view_store
-from isoswitch.simulators.beliefs import BeliefState
+from isoswitch.simulators.beliefs import Belief, BeliefState
+from isoswitch.simulators.bookings import Booking
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.determinism import deterministic
 from isoswitch.simulators.rules import (
@@ -34,6 +40,8 @@ from isoswitch.simulators.rules import (
 from isoswitch.simulators.terminal import Request, Terminal
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.simulators.world import World
+from isoswitch.store.port import StoredTransaction
+from isoswitch.switch.numbers import find_transaction_id
 
 STORM_S = 240.0
 SETTLE_S = 1200.0
@@ -41,6 +49,13 @@ REQUESTS_PER_TERMINAL = 25
 REVERSAL_CHANCE = 0.2
 BALANCE_CHANCE = 0.1
 LATE_S = 12.0
+CANCEL_CHANCE = 0.15
+DEATH_CHANCE = 0.01
+# DE 39 of an approval, by issuer.
+APPROVALS: Mapping[str, str] = {"north": "00", "south": "000"}
+ALARMS = frozenset(
+    {"dispatch_failed", "connection_failed", "late_approval_without_reversal"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +64,32 @@ class Report:
 
     seed: int
     verdict: Verdict
+    violations: tuple[str, ...]
     counts: Mapping[str, int]
     digest: str
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was wrong at any time, and nothing is under way."""
+        return self.verdict.is_settled and not self.violations
 
 
 def simulate(seed: int) -> Report:
     """Tell the story of a seed; the same seed always gives the same report."""
-    with deterministic(seed):
-        return trio.run(_tell, seed, clock=MockClock(autojump_threshold=0))
+    witness = Witness()
+    before = structlog.get_config()
+    structlog.configure(processors=[witness.hear])
+    try:
+        with deterministic(seed):
+            return trio.run(
+                _tell,
+                seed,
+                witness,
+                clock=MockClock(autojump_threshold=0),
+                instruments=[witness],
+            )
+    finally:
+        structlog.configure(**before)
 
 
 async def settle(world: World, *, limit_s: float = SETTLE_S) -> Verdict:
@@ -74,6 +107,63 @@ async def settle(world: World, *, limit_s: float = SETTLE_S) -> Verdict:
         await trio.sleep(1.0)
 
 
+class Witness(trio.abc.Instrument):
+    """Watches every step of a story for what must never be true.
+
+    ``violations`` are told in words; what the switch itself calls a fault of its own
+    counts as one.
+    """
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+        self._world: World | None = None
+        self._seen: Counter[str] = Counter()
+
+    def watch(self, world: World) -> None:
+        """Begin to watch a world."""
+        self._world = world
+
+    def hear(
+        self, _: object, __: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """Take a log line; nothing of it is printed."""
+        if event.get("event") in ALARMS:
+            self.violations.append(f"the switch raised the alarm {event['event']}")
+        raise structlog.DropEvent
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Check what became visible in this step."""
+        del task
+        if self._world is None:
+            return
+        for name, issuer in self._world.issuers.items():
+            entries = issuer.bookings.entries
+            for booking in entries[self._seen[name] :]:
+                self._check_intent(name, booking)
+            self._seen[name] = len(entries)
+        for name, terminal in self._world.terminals.items():
+            heard = [b for b in terminal.beliefs if b.state is BeliefState.APPROVED]
+            for belief in heard[self._seen[name] :]:
+                self._check_approval(belief)
+            self._seen[name] = max(self._seen[name], len(heard))
+
+    def _check_intent(self, issuer: str, booking: Booking) -> None:
+        row = self._row(booking.rrn)
+        if row is None:
+            self.violations.append(
+                f"{issuer} saw {booking.rrn} before its intent was durable"
+            )
+
+    def _check_approval(self, belief: Belief) -> None:
+        row = self._row(belief.rrn)
+        if row is None or not row.outcome:
+            self.violations.append(f"{belief} heard an approval that was not durable")
+
+    def _row(self, rrn: str) -> StoredTransaction | None:
+        assert self._world is not None, "only a watched world is asked"
+        return self._world.disk.transactions.get(find_transaction_id(rrn) or "")
+
+
 @dataclass(slots=True, eq=False)
 class Storm:
     """A world, what may go wrong in it, and how often it did."""
@@ -86,7 +176,7 @@ class Storm:
     async def blow(self) -> None:
         """Let drawn faults strike until the storm is over."""
         enabled = [name for name in STRIKES if self.random.random() < 0.5]
-        mean_s = 5.0 + 40.0 * self.random.random()
+        mean_s = 1.0 + 40.0 * self.random.random() ** 2
         end = trio.current_time() + STORM_S
         while enabled and trio.current_time() < end:
             await trio.sleep(self.random.expovariate(1 / mean_s))
@@ -132,7 +222,7 @@ class Storm:
     async def spoil_issuer(self) -> None:
         """Let one issuer answer some requests badly for a while."""
         name = self.random.choice(list(self.world.issuers))
-        self.world.issuers[name].set_rules(self._bad_habits())
+        self.world.issuers[name].set_rules(self._bad_habits(name))
         await trio.sleep(self.random.uniform(5.0, 60.0))
         self.world.issuers[name].set_rules(standing_rules(late_s=LATE_S))
 
@@ -144,14 +234,22 @@ class Storm:
         self.world.weather.latency_s = 0.0
         self.world.weather.chop_chance = 0.0
 
-    def _bad_habits(self) -> tuple[Rule, ...]:
+    def _bad_habits(self, issuer: str) -> tuple[Rule, ...]:
         """Draw rules for every kind of message, reversals included."""
+        no = ResponseCode.DO_NOT_HONOUR
+        yes = APPROVALS[issuer]
         reactions = {
             "loses requests": Reaction(books=False),
+            # Somebody on the way turns a decline into an approval.
+            "is tampered with": Reaction(
+                code=no, fields={39: yes}, fault=Fault.WRONG_MAC
+            ),
+            "answers for another": Reaction(code=no, fields={39: yes, 11: "999999"}),
+            "confuses amounts": Reaction(code=no, fields={39: yes, 4: "000000000001"}),
             "is slow": Reaction(delay=Uniform(low_s=0.0, high_s=LATE_S)),
             **{fault.value: Reaction(fault=fault) for fault in Fault},
         }
-        names = self.random.sample(sorted(reactions), 3)
+        names = self.random.sample(sorted(reactions), 4)
         return tuple(
             Rule(name=name, then=reactions[name], chance=self.random.uniform(0.05, 0.5))
             for name in names
@@ -185,7 +283,7 @@ class MoodyHsm:
         return await self._hsm.run(*commands)
 
 
-async def _tell(seed: int) -> Report:
+async def _tell(seed: int, witness: Witness) -> Report:
     # Chance decides the story; it guards nothing.
     random = Random(seed)  # noqa: S311
     moody: list[MoodyHsm] = []
@@ -194,7 +292,7 @@ async def _tell(seed: int) -> Report:
         moody.append(MoodyHsm(hsm))
         return moody[0]
 
-    slowest_s = random.choice([0.0, 0.001, 0.05])
+    slowest_s = random.choice([0.0, 0.001, 0.05, 0.5])
     world = World(
         seed=seed,
         late_s=LATE_S,
@@ -202,6 +300,7 @@ async def _tell(seed: int) -> Report:
         wrap_hsm=wrap,
     )
     storm = Storm(world, random, moody[0])
+    witness.watch(world)
     async with trio.open_nursery() as nursery:
         await nursery.start(world.run)
         async with trio.open_nursery() as busy:
@@ -209,7 +308,7 @@ async def _tell(seed: int) -> Report:
             for terminal in world.terminals.values():
                 busy.start_soon(_shop, terminal, random, storm.counts)
         verdict = await settle(world)
-        report = _report(seed, world, verdict, storm.counts)
+        report = _report(seed, world, verdict, storm.counts, witness)
         nursery.cancel_scope.cancel()
     return report
 
@@ -228,23 +327,54 @@ async def _shop(terminal: Terminal, random: Random, counts: Counter[str]) -> Non
             request = terminal.build(kind, card, amount, pin=card.pin)
             undo = random.random() < REVERSAL_CHANCE
 
-            nursery.start_soon(_pay, terminal, request, undo, counts)
+            nursery.start_soon(_pay, terminal, request, undo, random, counts)
 
 
 async def _pay(
     terminal: Terminal,
     request: Request,
     undo: bool,
+    random: Random,
     counts: Counter[str],
 ) -> None:
-    belief = await terminal.pay(request)
+    belief = await _pay_or_cancel(terminal, request, random)
+    if belief is None:
+        return
     is_paid = belief.state is BeliefState.APPROVED and belief.amount is not None
     if undo and is_paid:
         await terminal.reverse(belief)
     counts[belief.state.value] += 1
 
 
-def _report(seed: int, world: World, verdict: Verdict, counts: Counter[str]) -> Report:
+async def _pay_or_cancel(
+    terminal: Terminal, request: Request, random: Random
+) -> Belief | None:
+    """Pay; some customers change their mind, and some terminals die for good."""
+    patience_s = math.inf
+    chance = random.random()
+    if chance < CANCEL_CHANCE:
+        patience_s = random.expovariate(2.0)
+    with trio.move_on_after(patience_s):
+        return await terminal.pay(request)
+    belief = next(b for b in terminal.beliefs if b.stan == request.transaction.stan)
+    if chance < DEATH_CHANCE:
+        # Nobody will ever ask what became of it.
+        terminal.beliefs.remove(belief)
+        return None
+    if random.random() < 0.5:
+        terminal.hang_up()
+    if belief.amount is not None and belief.state is not BeliefState.REVERSED:
+        await terminal.reverse(belief)
+    return belief
+
+
+def _report(
+    seed: int,
+    world: World,
+    verdict: Verdict,
+    counts: Counter[str],
+    witness: Witness,
+) -> Report:
     digest = hashlib.sha256(world.disk.links[-1].hash)
     for issuer in world.issuers.values():
         for booking in issuer.bookings.entries:
@@ -252,5 +382,9 @@ def _report(seed: int, world: World, verdict: Verdict, counts: Counter[str]) -> 
     for link in world.disk.links:
         counts[f"record {decode_record(link.encoded).kind}"] += 1
     return Report(
-        seed=seed, verdict=verdict, counts=dict(counts), digest=digest.hexdigest()
+        seed=seed,
+        verdict=verdict,
+        violations=tuple(witness.violations),
+        counts=dict(counts),
+        digest=digest.hexdigest(),
     )

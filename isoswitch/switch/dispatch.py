@@ -180,6 +180,9 @@ async def decide(services: Services, job: Job) -> Outcome | None:
     decline = check_terminal(job)
     if decline is None:
         decline = await _authenticate_request(services, job)
+    if decline is not None and job.txn.kind is Kind.REVERSAL:
+        # A refused reversal must not stand in the way of its repeat.
+        job.dedup_key += f"|{job.id}"
     running = services.jobs.find(job.dedup_key)
     if running is not None:
         return await _join(services, job, running)
@@ -234,7 +237,8 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
 async def _own(services: Services, job: Job, decline: Outcome | None) -> Outcome:
     if decline is not None:
         return await services.recorder.refuse(job, decline)
-    if len(services.jobs) > services.settings.in_flight_max:
+    is_overload = len(services.jobs) > services.settings.in_flight_max
+    if is_overload and job.txn.kind is not Kind.REVERSAL:
         return await services.recorder.refuse(job, OVERLOAD)
     flow = FLOWS.get(job.txn.kind)
     if flow is None:

@@ -86,6 +86,24 @@ async def test_an_answer_that_cannot_be_verified_is_reversed_when_crypto_returns
     assert await world_kinds(world, RecordKind.DELIVERED) == 1
 
 
+async def test_a_reversal_refused_for_want_of_crypto_is_taken_when_repeated(
+    flaky: tuple[World, FlakyHsm],
+) -> None:
+    world, hsm = flaky
+    terminal = world.terminals["TERM0001"]
+    card = get_card("visa-ok")
+    belief = await terminal.purchase(card, 1250, pin=card.pin)
+    hsm.away_for = frozenset({"store/pan-hash"})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.reverse, belief)
+        await trio.sleep(5)
+        hsm.away_for = frozenset()
+    assert belief.state is BeliefState.REVERSED
+    assert belief.reversal_sends > 1
+    await trio.sleep(10)
+    assert await world_kinds(world, RecordKind.DELIVERED) == 1
+
+
 async def test_what_cannot_be_recorded_is_not_answered(world: World) -> None:
     """Silence, then the repeat is served when the store is back (money rule 12)."""
     assert world.store is not None
