@@ -134,7 +134,7 @@ def _hostile(codec: Codec, raw: bytes) -> Contestants:
         return cold.decode(raw)
 
     return {
-        name: lambda attack=attack: _refused(codec, attack)  # type: ignore[misc]
+        name: lambda attack=attack: _refused(codec, attack)
         for name, attack in attacks.items()
     } | {"hostile: unknown bitmap": decode_rare}
 

@@ -245,7 +245,7 @@ def main(orders: Orders) -> Result:
         p999_ms=percentile_ms(0.999),
         wrong=generator.wrong_count + verify_samples(keyring, generator.samples),
         unanswered=generator.unanswered_count,
-        next_stan=orders.first_stan + count,
+        next_stan=orders.first_stan + count // len(TERMINALS) + 1,
     )
 
 

@@ -121,13 +121,13 @@ class Purchase:
 
 
 def purchases(keyring: Keyring, *, first_stan: int, count: int) -> Iterator[Purchase]:
-    """Make purchases with distinct trace numbers, one terminal after the other."""
+    """Make purchases in turn of the terminals; each terminal counts its trace numbers."""
     now = datetime.now(UTC).replace(microsecond=0)
     templates = [_template(keyring, name, now) for name in TERMINALS]
     for number in range(count):
-        terminal = number % len(TERMINALS)
+        turn, terminal = divmod(number, len(TERMINALS))
         head, tail, make_mac = templates[terminal]
-        stan = b"%06d" % (first_stan + number)
+        stan = b"%06d" % (first_stan + turn)
         covered = head + stan + tail
         raw = covered + make_mac(covered).hex().upper().encode()
         yield Purchase(terminal, stan, len(raw).to_bytes(2) + raw)

@@ -352,10 +352,9 @@ class Switch:
         return covered + make_mac(covered).hex().upper().encode()
 
 
-async def main(config: Path) -> None:
+async def main(config: Path, port: int) -> None:
     """Connect to the issuer and serve terminals until killed."""
     loaded = load_network(config)
-    port = int(sys.argv[2])
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -409,4 +408,4 @@ def _set_all(events: list[trio.Event]) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, Path(sys.argv[1]))
+    trio.run(main, Path(sys.argv[1]), int(sys.argv[2]))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 PATIENCE_S = 30.0
 _PR_SET_PDEATHSIG = 1
@@ -59,11 +60,11 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _start(arguments: tuple[str, ...], said: object) -> subprocess.Popen[bytes]:
+def _start(arguments: tuple[str, ...], said: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", *arguments],
         stdin=subprocess.DEVNULL,
-        stdout=said,  # type: ignore[arg-type]
+        stdout=said,
         stderr=subprocess.STDOUT,
         preexec_fn=_die_with_parent,  # noqa: PLW1509 (one thread)
     )
