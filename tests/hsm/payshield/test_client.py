@@ -15,12 +15,14 @@ from trio.testing import MockClock, memory_stream_pair
 from isoswitch.codecs.canonical.errors import (
     HsmError,
     HsmUnavailable,
+    KeyRefused,
     MacMismatch,
     VerificationFailed,
 )
 from isoswitch.codecs.framing import get_framing
 from isoswitch.hsm.keys import State
 from isoswitch.hsm.payshield.client import PayshieldHsm, open_payshield
+from isoswitch.hsm.payshield.commands import HostCommand
 from isoswitch.hsm.payshield.layouts import KeyKind
 from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.payshield.wire import FRAME_BYTES_MAX
@@ -431,3 +433,101 @@ async def test_an_aes_key_goes_with_the_whole_card_number() -> None:
     assert len(block) == 16
     assert f"{PAN};".encode() in site.asked[0][1]
     assert AES_KEY.reveal().hex().upper().encode() not in site.asked[0][1]
+
+
+async def test_older_firmware_refuses_what_it_does_not_know() -> None:
+    unit = PayshieldUnit("legacy")
+    async with connected(
+        lambda request: framed(unit.answer(request)), profile="legacy"
+    ) as (hsm, site):
+        for command in (
+            GenerateMac(key="s/zak", data=b"", length=4),
+            msgspec.structs.replace(TRANSLATION, target_format=3),
+        ):
+            with pytest.raises(KeyRefused):
+                await hsm.run(command)
+    assert site.asked == []
+
+
+async def test_a_pin_block_never_goes_to_a_terminal() -> None:
+    keys = [*unit_keys(), unit_key(plan("k/tpk", "P0", "E"), KeyKind.TPK, TDES_KEY)]
+    async with trio.open_nursery() as nursery:
+        site = Site({FIRST: honest}, nursery)
+        settings = PayshieldSettings(units=(FIRST,))
+        async with open_payshield(settings, keys, connect=site.connect) as hsm:
+            with pytest.raises(KeyRefused, match="zones only"):
+                await hsm.run(msgspec.structs.replace(TRANSLATION, target="k/tpk"))
+        nursery.cancel_scope.cancel()
+
+
+def test_a_host_command_prints_its_letters_only() -> None:
+    assert repr(HostCommand("CA", {"pan": PAN})) == "HostCommand(CA)"
+
+
+async def test_a_header_in_flight_is_not_used_again() -> None:
+    """There are ten thousand of them."""
+    answer = honest(b"0000NC")[6:]
+    held: list[bytes] = []
+
+    def holds_the_first(request: bytes) -> bytes:
+        if request[4:6] == b"M6" and not held:
+            held.append(request)
+            return b""
+        if request[4:6] == b"M6":
+            return b"".join(map(honest, (request, *held)))
+        return framed(request[:4] + answer)
+
+    async with connected(holds_the_first, deadline_s=120.0) as (hsm, site):
+        macs: list[bytes] = []
+
+        async def run() -> None:
+            macs.extend(await hsm.run(MAC))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(10_000):
+                await hsm.ask("NC", {})
+            nursery.start_soon(run)
+        assert macs == [MAC_VALUE] * 2
+        assert site.connects == 1
+
+
+class Resetting(trio.abc.Stream):
+    """A connection that the other end resets at the first byte, or the first read."""
+
+    def __init__(self, *, at_write: bool) -> None:
+        self._at_write = at_write
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._at_write:
+            raise trio.BrokenResourceError
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._at_write:
+            await trio.sleep_forever()
+        raise trio.BrokenResourceError
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("at_write", [True, False])
+async def test_a_reset_connection_is_replaced(
+    at_write: bool, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        site = Site({FIRST: honest}, nursery)
+        resets = [Resetting(at_write=at_write)]
+
+        async def connect(unit: tuple[str, int]) -> trio.abc.Stream:
+            return resets.pop() if resets else await site.connect(unit)
+
+        settings = PayshieldSettings(units=(FIRST,), connections_per_unit=1)
+        async with open_payshield(settings, unit_keys(), connect=connect) as hsm:
+            assert await hsm.run(MAC) == [MAC_VALUE]
+        nursery.cancel_scope.cancel()
