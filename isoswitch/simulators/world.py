@@ -101,8 +101,7 @@ class World:
         folder = Path(tempfile.mkdtemp(prefix="isoswitch-world-"))
         weakref.finalize(self, shutil.rmtree, folder)
         self.keys_file = folder / "keys.json"
-        self.crypto = self._make_crypto()
-        self.hsm = wrap_hsm(LocalHsm(self.crypto))
+        self.hsm = wrap_hsm(LocalHsm(self._make_crypto()))
         self._cut: set[str] = set()
         self.nursery: trio.Nursery | None = None
         self._switch_scope = trio.CancelScope()
@@ -195,7 +194,7 @@ class World:
 
     def _make_crypto(self) -> CryptoService:
         engine = SoftwareEngine()
-        vault = Vault.of_value(engine, KeyValue(self.random.randbytes(32)))
+        self.vault = vault = Vault.of_value(engine, KeyValue(self.random.randbytes(32)))
         values = {
             _plan(name, self.keyring): self.keyring.get_key(name).value
             for name in self.keyring.clear_values()

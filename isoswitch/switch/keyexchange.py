@@ -99,7 +99,7 @@ class _Lane:
         """Say why a key change is due now; empty when none is."""
         profile, link = self.profile, self.link
         now = trio.current_time()
-        if now < self.retry_at or not link.is_up:
+        if now < self.retry_at or not link.is_up or self.lock.locked():
             return ""
         if self.to_offer:
             return "an offer was not answered"
