@@ -7,7 +7,7 @@ charset, by one pattern that stops at the first wrong byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from types import MappingProxyType
 
@@ -93,14 +93,28 @@ def class_of(admitted: ByteSet) -> bytes:
     """
     if len(admitted) == 256:
         return b"."
-    spans: list[list[int]] = []
-    for octet in sorted(admitted):
-        if spans and octet == spans[-1][-1] + 1:
-            spans[-1][1:] = [octet]
-        else:
-            spans.append([octet])
-    members = [b"-".join(re.escape(bytes([end])) for end in span) for span in spans]
+    members = [
+        b"-".join(re.escape(bytes([end])) for end in sorted({first, past - 1}))
+        for first, past in spans_of(sorted(admitted))
+    ]
     return b"[" + b"".join(members) + b"]"
+
+
+def spans_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Give the runs of numbers that follow each other, each with one past its last.
+
+    Examples
+    --------
+    >>> spans_of([1, 2, 3, 7, 4])
+    [(1, 4), (7, 8), (4, 5)]
+    """
+    spans: list[tuple[int, int]] = []
+    for number in numbers:
+        if spans and spans[-1][1] == number:
+            spans[-1] = spans[-1][0], number + 1
+        else:
+            spans.append((number, number + 1))
+    return spans
 
 
 def packed_set(*, left: str = "", right: str = "", letters: bool = False) -> ByteSet:

@@ -67,7 +67,7 @@ class Message:
     def __getitem__(self, de: int) -> Value:
         arrangement = self._arrangement
         mark, start, last, end = arrangement.places[de]
-        marks = self._measured()
+        marks = self._marks or self._measured()
         read = arrangement.compiled.reads[de]
         return read(self.raw, marks[mark] + start, marks[last] + end)
 
@@ -81,7 +81,7 @@ class Message:
 
     def values(self) -> dict[int, Value]:
         """All fields and their values."""
-        return self._arrangement.values(self.raw, self._measured())
+        return self._arrangement.values(self.raw, self._marks or self._measured())
 
     def offset(self, de: int) -> int:
         """Where the data of a field starts in ``raw``, after its length prefix."""
@@ -102,7 +102,8 @@ class Message:
             A value does not fit, or a field is not in the layout.
         """
         if mti is None:
-            arrangement, marks = self._arrangement, self._measured()
+            arrangement = self._arrangement
+            marks = self._marks or self._measured()
             try:
                 spliced = arrangement.splice(self.raw, marks, changes)
             except FALLBACKS:
@@ -160,14 +161,12 @@ class Message:
 
     def _span(self, de: int) -> tuple[int, int]:
         mark, start, last, end = self._arrangement.places[de]
-        marks = self._measured()
+        marks = self._marks or self._measured()
         return marks[mark] + start, marks[last] + end
 
     def _measured(self) -> Marks:
-        """Where the fields stand; found out when asked, and then kept."""
-        marks = self._marks
-        if marks is None:
-            marks = self._marks = self._arrangement.measure(self.raw)
+        """Where the fields stand; found out when first asked."""
+        marks = self._marks = self._arrangement.measure(self.raw)
         return marks
 
     def _put(self, de: int, value: Value | None) -> bytes | None:

@@ -312,18 +312,22 @@ def _put_text(group: Sequence[FieldCodec], mask: int, table: bytes) -> Put:
     if len(group) == 1:
         return _put_one_text(first)
     values_of = _values_of(group)
-    sizes = tuple(field.spec.max for field in group)
+    template = "".join(f"%{field.spec.max}s" for field in group)
+    size = sum(field.spec.max for field in group)
     is_digits = _are_digits(group)
     to_charset = FROM_VIEW.get(first.charset)
     number = int.from_bytes
 
     def put(values: Values) -> bytes:
         parts = values_of(values)
-        data = "".join(parts).encode("latin-1")
+        text = template % parts
+        # None is too long, for the template fills up; none is too short, for joined
+        # alone they are as long.
+        if not len(text) == size == len("".join(parts)):
+            raise Refused
+        data = text.encode("latin-1")
         if to_charset is not None:
             data = data.translate(to_charset)
-        if tuple(map(len, parts)) != sizes:
-            raise Refused
         if is_digits:
             if not data.isdigit():
                 raise Refused

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from itertools import accumulate, groupby
+from functools import partial, reduce
+from itertools import groupby
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from isoswitch.codecs.iso8583.arrangement import Arrangement, Marks
 from isoswitch.codecs.iso8583.charsets import TO_VIEW, decode_text
-from isoswitch.codecs.iso8583.classes import class_of
+from isoswitch.codecs.iso8583.classes import class_of, spans_of
 from isoswitch.codecs.iso8583.fields import (
     FieldCodec,
     PackedField,
@@ -100,7 +100,7 @@ class Shape(Arrangement):
         """The values of all fields of a message of this shape."""
         values = self._blank.copy()
         for numbers, cut, view in self._cuts:
-            values.update(zip(numbers, cut(view(raw)), strict=True))
+            values.update(zip(numbers, cut(view(raw))))  # noqa: B905
         for field, _, start, end in self._singles:
             values[field.de] = field.read(raw, start, end)
         return values
@@ -112,27 +112,22 @@ class Shape(Arrangement):
         return b"".join(cut(raw + put(changes)))
 
     def _learn_splice(self, numbers: tuple[int, ...]) -> tuple[Put, Cut]:
-        """How to encode these fields at once, and what to cut out of message and data.
+        """How to encode these fields at once, and how to cut them into the message.
 
-        The data stand behind the message, in the order of their encoding.
+        The data are put behind the message, in the order of their encoding; what is
+        cut out of both are the bytes that follow each other there.
         """
         stands = [self._stands[de] for de in numbers]
         stands.sort(key=lambda stand: storage_of(stand.field))
         if any(stand.field.lengths for stand in stands):
             raise Refused
         puts = puts_of([stand.field for stand in stands], self.compiled.classes)
-        sizes = [stand.end - stand.start for stand in stands]
-        origins = accumulate(sizes, initial=self._size)
-        slices: list[slice] = []
-        at = 0
-        for start, end, origin in sorted(
-            (stand.start, stand.end, origin)
-            for stand, origin in zip(stands, origins, strict=False)
-        ):
-            slices += slice(at, start), slice(origin, origin + end - start)
-            at = end
-        slices.append(slice(at, self._size))
-        learnt = _put_all(puts), itemgetter(*slices)
+        sources = list(range(self._size))
+        at = self._size
+        for _, _, start, end in stands:
+            sources[start:end] = range(at, at := at + end - start)
+        cut = itemgetter(*(slice(first, end) for first, end in spans_of(sources)))
+        learnt = reduce(_put_both, puts), cut
         if len(self._splices) < SPLICES_MAX:
             self._splices[numbers] = learnt
         return learnt
@@ -148,14 +143,18 @@ def _stand(field: FieldCodec, raw: bytes, marks: Marks, place: Place) -> _Stand:
 
 
 def _pattern(raw: bytes, stands: Sequence[_Stand]) -> re.Pattern[bytes]:
-    parts, at = [], 0
-    for field, positions, start, end in stands:
-        parts.append(re.escape(raw[at:start]))
-        for admitted, run in groupby(field.byte_sets(positions) or ()):
-            any_byte = b"." if admitted is None else class_of(admitted)
-            parts.append(b"%b{%d}" % (any_byte, len(list(run))))
-        at = end
-    return re.compile(b"".join(parts), re.DOTALL)
+    """What every message of a shape matches: a class or its own value for each byte."""
+    octets: list[bytes] = []
+    for field, positions, start, _ in stands:
+        octets += (re.escape(bytes([octet])) for octet in raw[len(octets) : start])
+        octets += (
+            b"." if admitted is None else class_of(admitted)
+            for admitted in field.byte_sets(positions) or ()
+        )
+    runs = [(octet, len(list(run))) for octet, run in groupby(octets)]
+    # A run over several fields is matched as fast as one field.
+    pattern = [octet if n == 1 else b"%b{%d}" % (octet, n) for octet, n in runs]
+    return re.compile(b"".join(pattern), re.DOTALL)
 
 
 def _readings(
@@ -192,7 +191,5 @@ def _slice_of(stand: _Stand) -> slice:
     return slice(2 * start + odd * field.left, 2 * end - odd * (not field.left))
 
 
-def _put_all(puts: Sequence[Put]) -> Put:
-    if len(puts) == 1:
-        return puts[0]
-    return lambda values: b"".join([put(values) for put in puts])
+def _put_both(first: Put, second: Put) -> Put:
+    return lambda values: first(values) + second(values)
