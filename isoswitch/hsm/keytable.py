@@ -91,6 +91,7 @@ class KeyTable:
         self._mac_keys: dict[tuple[str, Purpose], tuple[MacKey, ...]] = {}
         self._pin_keys: dict[tuple[str, Purpose, int], tuple[PinKey, ...]] = {}
         self._objects: dict[tuple[str, Purpose], tuple[Key, ...]] = {}
+        self._terminals: dict[str, tuple[TerminalKeys, ...]] = {}
         self._pending: dict[Handle, int] = {}
         self._stale_at = math.inf
         self.engine = vault.engine
@@ -193,7 +194,7 @@ class KeyTable:
             for key in self._get(name, purpose)
         ]
 
-    def get_terminal_keys(self, name: str) -> list[TerminalKeys]:
+    def get_terminal_keys(self, name: str) -> tuple[TerminalKeys, ...]:
         """Give what derives the keys of transactions, of each version to try.
 
         Raises
@@ -201,8 +202,14 @@ class KeyTable:
         KeyRefused
             No such key, or not a base derivation key.
         """
-        keys = self._get(name, Purpose.DERIVE_TRANSACTION_KEYS)
-        return [key.terminals for key in keys if key.terminals is not None]
+        if self._now() >= self._stale_at:
+            self._forget_choices()
+        terminals = self._terminals.get(name)
+        if terminals is None:
+            keys = self._get(name, Purpose.DERIVE_TRANSACTION_KEYS)
+            terminals = tuple(key.terminals for key in keys if key.terminals)
+            self._terminals[name] = terminals
+        return terminals
 
     def get_records(self, name: str, purpose: Purpose) -> list[KeyRecord]:
         """Give the records of the keys to use or to try, the active one first.
@@ -242,6 +249,7 @@ class KeyTable:
         self._mac_keys.clear()
         self._pin_keys.clear()
         self._objects.clear()
+        self._terminals.clear()
         self._pending = {
             held.handle: key.record.plan.version
             for key in self._loaded()

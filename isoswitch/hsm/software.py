@@ -147,6 +147,8 @@ class _SoftKey:
         raise KeyRefused(_WRONG_KIND)
 
 
+# What the functions above build everything from.
+_SINGLE_BLOCKS = ECB()  # noqa: S305
 _WRONG_KIND = "the key is of another algorithm"
 
 
@@ -162,15 +164,8 @@ class _BlockKey(_SoftKey):
         self._size = cipher.block_size // 8
         self._cipher = cipher
         self._chain = bytes(self._size)
-
-    @cached_property
-    def _encryptor(self) -> CipherContext:
-        # Single blocks are what the functions above build everything from.
-        return Cipher(self._cipher, ECB()).encryptor()  # noqa: S305
-
-    @cached_property
-    def _decryptor(self) -> CipherContext:
-        return Cipher(self._cipher, ECB()).decryptor()  # noqa: S305
+        self._encryptor: CipherContext | None = None
+        self._decryptor: CipherContext | None = None
 
     @cached_property
     def _chainer(self) -> CipherContext:
@@ -182,8 +177,13 @@ class _BlockKey(_SoftKey):
 
     def ecb(self, data: bytes, *, decrypt: bool) -> bytes:
         self._check_blocks(data)
-        context = self._decryptor if decrypt else self._encryptor
-        return context.update(data)
+        if decrypt:
+            if self._decryptor is None:
+                self._decryptor = Cipher(self._cipher, _SINGLE_BLOCKS).decryptor()
+            return self._decryptor.update(data)
+        if self._encryptor is None:
+            self._encryptor = Cipher(self._cipher, _SINGLE_BLOCKS).encryptor()
+        return self._encryptor.update(data)
 
     def cbc(self, data: bytes, iv: bytes, *, decrypt: bool) -> bytes:
         self._check_blocks(data)
@@ -191,7 +191,7 @@ class _BlockKey(_SoftKey):
             msg = "the initial vector is not one block"
             raise HsmError(msg)
         if decrypt:
-            return xor(self._decryptor.update(data), (iv + data)[: len(data)])
+            return xor(self.ecb(data, decrypt=True), (iv + data)[: len(data)])
         first = xor(xor(data[: self._size], iv), self._chain)
         chained = self._chainer.update(first + data[self._size :])
         self._chain = chained[-self._size :]

@@ -14,7 +14,6 @@ one terminal, never the base key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -33,13 +32,22 @@ PATHS_MAX = 20_000
 
 
 class TdesPurpose(Enum):
-    """What a working key is for; each is a variant of the transaction key."""
+    """What a working key is for; each is a variant of the transaction key.
 
-    PIN = "PIN encryption"
-    MAC_REQUEST = "MAC of the request, or both ways"
-    MAC_RESPONSE = "MAC of the response"
-    DATA_REQUEST = "data of the request, or both ways"
-    DATA_RESPONSE = "data of the response"
+    ``mask`` is what the variant adds to either half. A data key is encrypted under
+    itself, so that it leads to no other key.
+    """
+
+    PIN = "PIN encryption", 0x00000000000000FF
+    MAC_REQUEST = "MAC of the request, or both ways", 0x000000000000FF00
+    MAC_RESPONSE = "MAC of the response", 0x00000000FF000000
+    DATA_REQUEST = "data of the request, or both ways", 0x0000000000FF0000
+    DATA_RESPONSE = "data of the response", 0x000000FF00000000
+
+    def __init__(self, description: str, mask: int) -> None:
+        self.description = description
+        self.mask = mask << 64 | mask
+        self.is_data = description.startswith("data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,44 +143,39 @@ def initial_key(base: BaseKey, terminal: bytes) -> KeyValue:
 
 def working_key(transaction: KeyValue, purpose: TdesPurpose) -> KeyValue:
     """Make the working key of a purpose from a transaction key."""
-    value = xor(transaction.reveal(), _MASKS[purpose] * 2)
-    if purpose in _DATA:
-        # A data key is encrypted under itself, so that it leads to no other key.
+    value = (int.from_bytes(transaction.reveal()) ^ purpose.mask).to_bytes(16)
+    if purpose.is_data:
         value = _encrypt(value, value)
     return KeyValue(value)
 
 
 _COUNTER = 0x1FFFFF
+# X9.24-1, A.2, encrypts single blocks.
+_SINGLE_BLOCKS = ECB()  # noqa: S305
 _VARIANT = bytes.fromhex("C0C0C0C000000000") * 2
-_MASKS: Mapping[TdesPurpose, bytes] = {
-    TdesPurpose.PIN: bytes.fromhex("00000000000000FF"),
-    TdesPurpose.MAC_REQUEST: bytes.fromhex("000000000000FF00"),
-    TdesPurpose.MAC_RESPONSE: bytes.fromhex("00000000FF000000"),
-    TdesPurpose.DATA_REQUEST: bytes.fromhex("0000000000FF0000"),
-    TdesPurpose.DATA_RESPONSE: bytes.fromhex("000000FF00000000"),
-}
-_DATA = frozenset({TdesPurpose.DATA_REQUEST, TdesPurpose.DATA_RESPONSE})
+_HALF_VARIANT = int.from_bytes(_VARIANT[:8])
 
 
 def _next_key(key: KeyValue, register: int) -> KeyValue:
     """Derive one key from another (X9.24-1, A.2, non-reversible key generation)."""
-    serial = register.to_bytes(8)
     value = key.reveal()
-    right = _half(value, serial)
-    left = _half(xor(value, _VARIANT), serial)
-    return KeyValue(left + right)
+    left, right = value[:8], int.from_bytes(value[8:])
+    # The variant differs in the same bits of either half.
+    variant = (int.from_bytes(left) ^ _HALF_VARIANT).to_bytes(8)
+    return KeyValue(
+        _half(variant, right ^ _HALF_VARIANT, register) + _half(left, right, register)
+    )
 
 
-def _half(value: bytes, serial: bytes) -> bytes:
-    left, right = value[:8], value[8:]
-    return xor(_encrypt(left, xor(serial, right)), right)
+def _half(left: bytes, right: int, register: int) -> bytes:
+    """Numbers are added without carry several times faster than bytes."""
+    encrypted = _encrypt(left, (register ^ right).to_bytes(8))
+    return (int.from_bytes(encrypted) ^ right).to_bytes(8)
 
 
 def _encrypt(key: bytes, data: bytes) -> bytes:
     """Encrypt blocks; under a key of eight bytes with single DES."""
-    cipher = TripleDES((key * 3)[:24])
-    # X9.24-1, A.2, encrypts single blocks.
-    return Cipher(cipher, ECB()).encryptor().update(data)  # noqa: S305
+    return Cipher(TripleDES((key * 3)[:24]), _SINGLE_BLOCKS).encryptor().update(data)
 
 
 def _forget(key: KeyValue) -> None:
