@@ -34,6 +34,8 @@ from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
 from isoswitch.hsm.port import ListKeys
 from isoswitch.hsm.settings import HsmdSettings
 from isoswitch.hsm.token import open_engine, open_vault
+from isoswitch.switch.control import Order, control_path, send_order
+from isoswitch.switch.keyexchange import CHANGED
 
 _RELOAD_TIMEOUT_S = 30.0
 _POLL_S = 0.05
@@ -210,6 +212,33 @@ def rewrap(config: Path | None, operator: str, *, components: int, yes: bool) ->
     number = store.rewrap(open_vault(engines[0], label), storage_key=label)
     stdout().print(f"{number} keys are protected by {label}")
     reload_keys(settings)
+
+
+def exchange(config: Path | None, endpoint: str, operator: str) -> None:
+    """Have the running switch change the working keys of a link, and print them.
+
+    Raises
+    ------
+    ConfigError
+        No switch runs, or the endpoint has no profile for key changes.
+    Failure
+        The endpoint did not take a key.
+    """
+    loaded = load_network(config)
+    path = control_path(loaded.file(loaded.network.store.path))
+    order = Order(endpoint=endpoint, operator=operator or getpass.getuser())
+    changes = trio.run(send_order, path, order)
+    table = plain_table("key", "version", "check", "result")
+    for change in changes:
+        table.add_row(
+            change.key, str(change.version), change.check_value, change.result
+        )
+    stdout().print(table)
+    if any(change.result != CHANGED for change in changes):
+        raise Failure(
+            f"{endpoint} did not take every key; the old ones stay in use",
+            fix="an offer without an answer is repeated by itself; else ask them",
+        )
 
 
 def reload_keys(settings: HsmdSettings) -> None:

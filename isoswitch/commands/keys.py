@@ -141,6 +141,20 @@ def rotate(
 
 
 @app.command()
+def exchange(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint, such as north.")],
+    config: Config = None,
+    operator: Operator = "",
+    yes: Yes = False,
+) -> None:
+    """Have the running switch send an endpoint new working keys, and use them."""
+    from isoswitch.commands import key_changes
+
+    key_changes.confirm(f"change the working keys of {endpoint}", yes=yes)
+    key_changes.exchange(config, endpoint, operator)
+
+
+@app.command()
 def activate(
     name: Name,
     version: Version,

@@ -116,10 +116,15 @@ def _shared_plans(loaded: LoadedNetwork) -> Iterator[KeyPlan]:
         yield _pin_plan(terminal.tpk, Mode.DECRYPT)
         if terminal.tak is not None:
             yield _mac_plan(terminal.tak, "x9.19")
+        if terminal.tmk is not None:
+            yield _protection_plan(terminal.tmk, is_legacy=terminal.legacy_keys)
     for name, issuer in network.simulators.issuers.items():
         endpoint = network.endpoints[name]
         yield _pin_plan(endpoint.zpk, Mode.ENCRYPT)
         yield _mac_plan(endpoint.zak, issuer.mac)
+        profile = endpoint.key_exchange
+        if profile is not None:
+            yield _protection_plan(profile.under, is_legacy=profile.legacy)
 
 
 def _pin_plan(name: str, mode: Mode) -> KeyPlan:
@@ -133,6 +138,15 @@ def _mac_plan(name: str, mac: str) -> KeyPlan:
         usage=Usage.MAC_ALGORITHM_3 if retail else Usage.CMAC,
         mode=Mode.GENERATE_AND_VERIFY,
         algorithm=Algorithm.TDES if retail else Algorithm.AES,
+    )
+
+
+def _protection_plan(name: str, *, is_legacy: bool) -> KeyPlan:
+    return KeyPlan(
+        name=name,
+        usage=Usage.KEY_ENCRYPTION if is_legacy else Usage.KEY_BLOCK_PROTECTION,
+        mode=Mode.BOTH,
+        algorithm=Algorithm.TDES if is_legacy else Algorithm.AES,
     )
 
 

@@ -64,6 +64,16 @@ def _terminals_have_merchants_and_listeners(network: Network) -> Iterator[Proble
             )
 
 
+def _terminals_that_get_keys_use_them(network: Network) -> Iterator[Problem]:
+    for name, terminal in network.terminals.items():
+        if terminal.tmk is not None and terminal.tak is None:
+            yield Problem(
+                location=("terminals", name, "tmk"),
+                what=f"terminal {name} gets working keys and has no MAC key",
+                fix="name its tak: the first MAC confirms that it has the keys",
+            )
+
+
 def _wire_formats_exist(network: Network) -> Iterator[Problem]:
     tables: Mapping[str, Mapping[str, Listener | Endpoint]] = {
         "listeners": network.listeners,
@@ -179,6 +189,7 @@ def _known(
 CHECKS: tuple[Check, ...] = (
     _routes_lead_to_endpoints,
     _terminals_have_merchants_and_listeners,
+    _terminals_that_get_keys_use_them,
     _wire_formats_exist,
     _timers_nest,
     _ports_differ,

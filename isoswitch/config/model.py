@@ -123,6 +123,22 @@ class Listener(Table):
     idle_timeout_s: Seconds | None = None
 
 
+class KeyExchange(Table):
+    """How the working keys of a link change; 0 switches a trigger off.
+
+    ``under`` protects them: a key block protection key, or with ``legacy`` a key
+    encryption key for partners that know no key blocks.
+    """
+
+    under: KeyName
+    legacy: bool = False
+    age_s: Annotated[float, Field(ge=0)] = 0.0
+    uses_max: Annotated[int, Field(ge=0)] = 0
+    mac_failures_max: Annotated[int, Field(ge=0)] = 0
+    overlap_s: Seconds = 300.0
+    retry_s: Seconds = 30.0
+
+
 class Endpoint(Table):
     """A counterparty that authorises: address, dialect, keys, limits, timers."""
 
@@ -149,6 +165,7 @@ class Endpoint(Table):
     saf_retry_max_s: Seconds | None = None
     saf_refusals_max: Count | None = None
     saf_window: Count | None = None
+    key_exchange: KeyExchange | None = None
 
 
 class Merchant(Table):
@@ -162,13 +179,17 @@ class Terminal(Table):
     """A registered terminal (DE 41).
 
     ``listener`` is where it connects. ``tls`` is its side of mutual TLS: the switch
-    pins the public key of its certificate, the simulated terminal presents it.
+    pins the public key of its certificate, the simulated terminal presents it. Under
+    ``tmk`` each sign-in brings new working keys, in key blocks unless ``legacy_keys``.
     """
 
     merchant: MerchantId
     listener: Name
     tpk: KeyName
     tak: KeyName | None = None
+    tmk: KeyName | None = None
+    legacy_keys: bool = False
+    key_overlap_s: Seconds = 300.0
     currency: NumericCode | None = None
     tls: Tls | None = None
 

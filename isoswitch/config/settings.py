@@ -13,6 +13,7 @@ from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
 from isoswitch.routing.table import BinRow
 from isoswitch.switch.settings import (
     EndpointSettings,
+    KeyExchangeSettings,
     ListenerSettings,
     MerchantSettings,
     SwitchSettings,
@@ -111,8 +112,12 @@ def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettin
         "host": endpoint.host,
         "acquirer_id": network.switch.acquirer_id,
         "request_timeout_s": network.timers.issuer_s,
-        **endpoint.model_dump(exclude_unset=True),
+        **endpoint.model_dump(exclude_unset=True, exclude={"key_exchange"}),
     }
+    if endpoint.key_exchange is not None:
+        profile = endpoint.key_exchange.model_dump()
+        is_legacy = profile.pop("legacy")
+        given["key_exchange"] = KeyExchangeSettings(**profile, is_legacy=is_legacy)
     for key in ("match_fields", "echo_fields"):
         if key in given:
             given[key] = tuple(given[key])
@@ -128,6 +133,9 @@ def _terminal(loaded: LoadedNetwork, name: str, terminal: Terminal) -> TerminalS
         merchant_id=terminal.merchant,
         tpk=terminal.tpk,
         tak=terminal.tak or "",
+        tmk=terminal.tmk or "",
+        is_legacy=terminal.legacy_keys,
+        key_overlap_s=terminal.key_overlap_s,
         currency=terminal.currency or loaded.network.switch.currency,
         certificate_pin=pin,
     )

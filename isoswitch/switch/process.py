@@ -14,6 +14,7 @@ import trio
 from isoswitch.hsm.client import open_hsm
 from isoswitch.routing.table import BinRow, RoutingTable
 from isoswitch.store.sqlite import open_sqlite_store
+from isoswitch.switch.control import control_path, serve_control
 from isoswitch.switch.logs import configure_logs
 from isoswitch.switch.ports import SystemClock
 from isoswitch.switch.server import Switch
@@ -61,6 +62,7 @@ async def run_switch(
         )
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             await nursery.start(switch.run)
+            await nursery.start(serve_control, switch, control_path(store_path))
             # What is loaded stays; collecting it again and again costs 26 ms for each
             # 100,000 terminals.
             gc.collect()
