@@ -6,6 +6,7 @@ import secrets
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 
@@ -18,7 +19,7 @@ from isoswitch.config.model import Simulators
 from isoswitch.config.settings import tls_files
 from isoswitch.simulators.cards import CARDS, TestCard, cards_of
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
-from isoswitch.simulators.keyring import Keyring, read_keyring
+from isoswitch.simulators.keyring import Keyring, read_keyring, update_keyring
 from isoswitch.simulators.rules import Rule
 from isoswitch.simulators.terminal import Connect, Terminal, TerminalProfile
 from isoswitch.simulators.triggers import standing_rules
@@ -144,6 +145,7 @@ def make_issuer(
             *standing_rules(late_s=wait_s + LATE_BY_S),
         ),
         log_path=log_path,
+        on_new_key=partial(update_keyring, loaded.file(simulators_of(loaded).keyring)),
     )
 
 

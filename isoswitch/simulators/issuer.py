@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -36,7 +37,7 @@ from isoswitch.simulators.bookings import Bookings
 from isoswitch.simulators.cards import TestCard
 from isoswitch.simulators.issuer_crypto import decrypt_pin, generate_mac, verify_mac
 from isoswitch.simulators.issuer_keys import IssuerKeys
-from isoswitch.simulators.keyring import Keyring
+from isoswitch.simulators.keyring import Keyring, SharedKey
 from isoswitch.simulators.rules import NORMAL, Fault, Reaction, Rule, RuleBook
 from isoswitch.simulators.wire import Wire
 from isoswitch.simulators.working_keys import WorkingKeys
@@ -70,7 +71,7 @@ class Issuer:
     """One issuer with its accounts, books and rules; serves many connections.
 
     ``bookings`` is what an auditor reads; ``counts`` tells what came that was not a
-    proper request.
+    proper request; ``on_new_key`` is told name and key when a new one comes into use.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Issuer:
         random: Random,
         rules: Iterable[Rule] = (),
         log_path: Path | None = None,
+        on_new_key: Callable[[str, SharedKey], None] = lambda _name, _key: None,
     ) -> None:
         self.profile = profile
         self.bookings = Bookings(log_path)
@@ -90,8 +92,10 @@ class Issuer:
         self.counts: Counter[str] = Counter()
         self.wires: list[Wire] = []
         self._signed_on: set[Wire] = set()
-        self._zpk = WorkingKeys(keyring.get_key(profile.zpk))
-        self._zak = WorkingKeys(keyring.get_key(profile.zak))
+        self._zpk, self._zak = (
+            WorkingKeys(keyring.get_key(name), on_use=partial(on_new_key, name))
+            for name in (profile.zpk, profile.zak)
+        )
         self._keys = IssuerKeys(
             {KeyPurpose.PIN: self._zpk, KeyPurpose.MAC: self._zak},
             kek=keyring.get_key(profile.kek) if profile.kek else None,

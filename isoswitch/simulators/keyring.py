@@ -12,6 +12,7 @@ A triple DES key makes retail MACs (X9.19), an AES key makes CMACs.
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,6 +102,28 @@ def write_keyring(path: Path, values: Mapping[str, str]) -> None:
     Keyring(values)
     path.touch(mode=0o600)
     path.write_text(json.dumps(dict(values), indent=2) + "\n", encoding="utf-8")
+
+
+def update_keyring(path: Path, name: str, key: SharedKey) -> None:
+    """Replace one key in a file that several simulators share.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read.
+    """
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        read_keyring(path)
+        values: dict[str, str] = json.loads(path.read_bytes())
+        partial = path.with_suffix(".partial")
+        write_keyring(partial, {**values, name: _format_key(key)})
+        partial.replace(path)
+
+
+def _format_key(key: SharedKey) -> str:
+    prefix = "" if key.cipher is Algorithm.TDES else f"{key.cipher}:"
+    return prefix + key.value.reveal().hex().upper()
 
 
 def _parse_key(name: str, text: object) -> SharedKey:

@@ -35,11 +35,15 @@ class WorkingKeys:
     """The versions of one key: the one in use, and others that are accepted.
 
     Without a limit in time: a simulated end forgets an old key when two more came.
+    ``on_use`` is told of each key that comes into use, so that it outlives a restart.
     """
 
-    def __init__(self, key: SharedKey) -> None:
+    def __init__(
+        self, key: SharedKey, *, on_use: Callable[[SharedKey], None] = lambda _: None
+    ) -> None:
         self.active = key
         self._others: tuple[SharedKey, ...] = ()
+        self._on_use = on_use
 
     def __iter__(self) -> Iterator[SharedKey]:
         yield self.active
@@ -54,6 +58,7 @@ class WorkingKeys:
         if key != self.active:
             self._others = (self.active, *(each for each in self if each != key))[:2]
             self.active = key
+            self._on_use(key)
 
     def drop(self, key: SharedKey) -> None:
         """Accept a key no longer."""

@@ -8,7 +8,12 @@ import pytest
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.hsm.engine import Algorithm
-from isoswitch.simulators.keyring import Keyring, read_keyring, write_keyring
+from isoswitch.simulators.keyring import (
+    Keyring,
+    read_keyring,
+    update_keyring,
+    write_keyring,
+)
 
 KEY = "0123456789ABCDEFFEDCBA9876543210"
 
@@ -20,6 +25,17 @@ def test_keys_survive_their_file(tmp_path: Path) -> None:
     assert ring.get_key("a").cipher is Algorithm.TDES
     assert ring.get_key("b").cipher is Algorithm.AES
     assert ring.clear_values()["b"] == bytes.fromhex(KEY)
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_key_is_replaced_beside_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    write_keyring(path, {"a": KEY, "b": f"aes:{KEY}"})
+    other = Keyring({"new": f"aes:{KEY[::-1]}"}).get_key("new")
+    update_keyring(path, "b", other)
+    ring = read_keyring(path)
+    assert ring.get_key("b") == other
+    assert ring.clear_values()["a"] == bytes.fromhex(KEY)
     assert path.stat().st_mode & 0o077 == 0
 
 
