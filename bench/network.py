@@ -121,7 +121,7 @@ class Purchase:
 
 
 def purchases(keyring: Keyring, *, first_stan: int, count: int) -> Iterator[Purchase]:
-    """Make purchases in turn of the terminals; each terminal counts its trace numbers."""
+    """Make purchases of all terminals in turn; each counts its own trace numbers."""
     now = datetime.now(UTC).replace(microsecond=0)
     templates = [_template(keyring, name, now) for name in TERMINALS]
     for number in range(count):
