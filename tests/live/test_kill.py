@@ -68,7 +68,7 @@ CARDS = ("visa-ok", "mc-ok", "mc-partial", "visa-insufficient", "mc-lost")
 
 
 class Stage(StrEnum):
-    """How far switch and issuer have come with a payment."""
+    """How far switch and issuer have come with a payment; none is gone back to."""
 
     UNRECORDED = "received, nothing written down"
     LOST = "sending, the issuer booked nothing"
@@ -78,6 +78,9 @@ class Stage(StrEnum):
     OWED = "reversal owed, not sent yet"
     FORWARDED = "reversal sent, not acknowledged"
     DELIVERED = "reversal delivered"
+
+
+ORDER = tuple(Stage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,35 +282,36 @@ async def strike(
     siege: Siege, stage: Stage, terminal: Terminal, card_name: str
 ) -> None:
     """Bring a payment to a stage, kill the switch there, and start it again."""
-    network, setting = siege.network, SETTINGS[stage]
     # No other payment has this amount, so that the rules meet the aimed one alone.
     amount_minor = AIMED_MINOR + len(siege.recoveries_s)
-    for issuer in network.issuers.values():
-        rules = (*setting.rules(amount_minor), *standing_rules(late_s=LATE_S))
-        issuer.set_rules(rules)
-    with crypto_stopped(network) if setting.stops_crypto else nullcontext():
-        with trio.fail_after(REST_S):
-            # A link may still be coming back after the kill before: aim again then.
-            while not await reaches(siege, stage, terminal, card_name, amount_minor):
-                pass
-        await siege.kill()
+    for issuer in siege.network.issuers.values():
+        rules = SETTINGS[stage].rules(amount_minor)
+        issuer.set_rules([*rules, *standing_rules(late_s=LATE_S)])
+    with trio.fail_after(REST_S):
+        # A link may still be coming back after the kill before: aim again then.
+        while not await hits(siege, stage, terminal, card_name, amount_minor):
+            pass
     await siege.restart()
     siege.aimed[stage] += 1
 
 
-async def reaches(
+async def hits(
     siege: Siege, stage: Stage, terminal: Terminal, card_name: str, amount_minor: int
 ) -> bool:
-    """Start a payment and tell whether it comes to the stage; else it is over."""
+    """Start a payment and kill the switch at a stage; whether it came to that."""
     network, setting = siege.network, SETTINGS[stage]
-    belief = await siege.pay(terminal, card_name, amount_minor)
-    if setting.hangs_up:
-        terminal.hang_up()
-    if setting.stops_crypto:
-        await wait_until(lambda: is_received(network, belief), "line in the log")
-    while (found := find_stage(network, belief)) not in {stage, Stage.HEARD}:
-        await trio.sleep(LOOK_S)
-    return found is stage
+    with crypto_stopped(network) if setting.stops_crypto else nullcontext():
+        belief = await siege.pay(terminal, card_name, amount_minor)
+        if setting.hangs_up:
+            terminal.hang_up()
+        if setting.stops_crypto:
+            await wait_until(lambda: is_received(network, belief), "line in the log")
+        while (found := find_stage(network, belief)) is not stage:
+            if found is Stage.HEARD or ORDER.index(found) > ORDER.index(stage):
+                return False
+            await trio.sleep(LOOK_S)
+        await siege.kill()
+        return True
 
 
 async def dies_before(siege: Siege, call: str, number: int, terminal: Terminal) -> bool:
