@@ -35,6 +35,11 @@ class Arrangement:
     ) -> None:
         self.compiled = compiled
         self.order = order
+        map_field = compiled.map_field
+        self.has_map = map_field is not None and map_field in order
+        if self.has_map:
+            # A third bitmap that stands in a field is no value.
+            numbers = [de for de in numbers if de != 65]
         self.numbers = tuple(numbers)
 
     @property

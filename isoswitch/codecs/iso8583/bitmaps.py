@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.iso8583.charsets import from_view, to_view
-from isoswitch.codecs.iso8583.classes import bytes_of, pattern_of
+from isoswitch.codecs.iso8583.classes import bytes_of, first_outside
 from isoswitch.codecs.iso8583.spec import Spec
 
 _MAP_NAMES = ("p", "1", "65")
@@ -24,7 +24,7 @@ _NUMBERS = tuple(
     tuple(tuple(8 * index + bit + 1 for bit in bits) for bits in _BITS)
     for index in range(24)
 )
-_HEX = pattern_of(bytes_of("hex", "ascii"))
+_HEX = bytes_of("hex", "ascii")
 
 
 class Bitmaps:
@@ -98,11 +98,10 @@ class Bitmaps:
         if not self._hex:
             return part
         digits = to_view(part, self._charset)
-        good = _HEX.match(digits)
-        assert good is not None
-        if good.end() < self.width:
+        bad = first_outside(_HEX, digits, 0, self.width)
+        if bad < self.width:
             reason = "not a hexadecimal character"
-            raise DecodeError(reason, field=name, offset=pos + good.end())
+            raise DecodeError(reason, field=name, offset=pos + bad)
         return bytes.fromhex(digits.decode("ascii"))
 
     def write(self, numbers: Sequence[int]) -> bytes:

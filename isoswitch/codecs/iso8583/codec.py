@@ -56,6 +56,9 @@ class Codec(CompiledSpec):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
+        self._with_map = dict(self.fields)
+        if self.map_field is not None:
+            self._with_map[65] = self.map_field
         # Type indicator and first bitmap: enough to guess the shape by.
         self._guess_end = self.mti_end + self.bitmaps.width
         self.forget()
@@ -106,7 +109,7 @@ class Codec(CompiledSpec):
                 if de not in self.fields:
                     break
                 try:
-                    _, pos = self.fields[de].check(raw, pos)
+                    pos = self.fields[de].check(raw, pos)
                 except DecodeError:
                     break
                 order.append(self.fields[de])
@@ -146,17 +149,19 @@ class Codec(CompiledSpec):
         )
 
     def _decode_fused(self, raw: bytes, guess: tuple[bytes, int]) -> Message:
-        fused, marks = None, []
         try:
             pos = self.bitmaps.end(raw, self.mti_end)
-            fused = self._by_head.known[raw[:pos]]
-            marks = [pos]
+        except IndexError:
+            return self._decode_precisely(raw)
+        fused = self._by_head.known.get(raw[:pos])
+        if fused is None:
+            return self._decode_precisely(raw)
+        marks = [pos]
+        try:
             for step in fused.steps:
                 pos = step(raw, pos, marks)
         except FALLBACKS:
             pos = -1
-        if fused is None:
-            return self._decode_precisely(raw)
         if pos != len(raw):
             raise self._explain(raw, fused, marks)
         if fused.has_shapes and self._shapes.is_due(guess):
@@ -173,36 +178,32 @@ class Codec(CompiledSpec):
             parts[de] = field.put(fields[de])
         arrangement, raw = assemble(self, mti, parts)
         numbers = tuple(fields)
-        if self.map_field not in arrangement.order and self._by_numbers.is_due(numbers):
+        if not arrangement.has_map and self._by_numbers.is_due(numbers):
             bitmap = self.bitmaps.write(arrangement.numbers)
             self._by_numbers.learn(numbers, (Fused(arrangement), bitmap))
         return Message(arrangement, raw)
 
     def _decode_precisely(self, raw: bytes) -> Message:
-        start = self.mti_end
         if not self.has_mti(raw):
             raise self._mti_error(raw)
-        numbers, pos = self.bitmaps.read(raw, start)
-        head = raw[:pos]
+        numbers, pos = self.bitmaps.read(raw, self.mti_end)
+        head, fields = raw[:pos], self._with_map
         order: list[FieldCodec] = []
         for de in numbers:
-            field = (
-                self.map_field if de == 65 and self.map_field else self.fields.get(de)
-            )
+            field = fields.get(de)
             if field is None:
                 reason = "field is not in this layout"
                 raise DecodeError(reason, field=str(de), offset=pos)
-            begin, pos = field.check(raw, pos)
+            end = field.check(raw, pos)
             order.append(field)
             if field is self.map_field:
                 # The list grows while it is read: the third map names what follows.
-                numbers += numbers_of(self.bitmaps.read_map(raw, begin, 2), 129)
+                numbers += numbers_of(self.bitmaps.read_map(raw, pos, 2), 129)
+            pos = end
         if pos < len(raw):
             raise DecodeError("bytes follow the last field", field="end", offset=pos)
-        if self.map_field in order:
-            numbers.remove(65)
         arrangement = Arrangement(self, order, numbers)
-        if self.map_field not in order and self._by_head.is_due(head):
+        if not arrangement.has_map and self._by_head.is_due(head):
             self._by_head.learn(head, Fused(arrangement))
         return Message(arrangement, raw)
 
@@ -212,7 +213,7 @@ class Codec(CompiledSpec):
         ends = [place for place, field in enumerate(fused.order, 1) if field.lengths]
         pos = good[-1]
         for field in fused.order[[0, *ends][len(good) - 1] :]:
-            _, pos = field.check(raw, pos)
+            pos = field.check(raw, pos)
         assert pos < len(raw)
         return DecodeError("bytes follow the last field", field="end", offset=pos)
 

@@ -15,10 +15,7 @@ or raises with the first wrong byte, ``read`` gives the value of checked bytes, 
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.iso8583.charsets import (
@@ -30,20 +27,13 @@ from isoswitch.codecs.iso8583.classes import (
     WRONG,
     ByteSet,
     bytes_of,
+    first_outside,
     packed_set,
-    pattern_of,
 )
 from isoswitch.codecs.iso8583.lengths import MALFORMED, Lengths, lengths_of
 from isoswitch.codecs.iso8583.spec import FieldSpec, wire_bytes
 
 Value = str | bytes
-
-Accepts = Callable[[bytes], object]
-"""A quick and exact test of the bytes of a field, empty ones apart."""
-
-_ASCII_TESTS: Mapping[str, Accepts] = MappingProxyType(
-    {"n": bytes.isdigit, "text": bytes.isascii}
-)
 
 
 class FieldCodec(ABC):
@@ -56,10 +46,11 @@ class FieldCodec(ABC):
         self.prefix = spec.length_bytes
         self.lengths = lengths_of(spec) if spec.length else None
         self.fixed_size = 0 if spec.length else wire_bytes(spec, spec.max)
-        self.accepts: Accepts | None = None
+        # What each byte may be, where that is all there is to say.
+        self.admitted: ByteSet | None = None
 
-    def check(self, raw: bytes, pos: int) -> tuple[int, int]:
-        """Give the start of the data and its end; raise at the first wrong byte."""
+    def check(self, raw: bytes, pos: int) -> int:
+        """Give the end of the field at ``pos``; raise at the first wrong byte."""
         start = pos
         size = self.fixed_size
         if self.lengths is not None:
@@ -72,12 +63,13 @@ class FieldCodec(ABC):
         if end > len(raw):
             reason = "message ends inside the field"
             raise DecodeError(reason, field=self.path, offset=start)
-        if self.accepts is not None and self.accepts(raw[start:end]):
-            return start, end
-        bad = self.first_bad(raw, start, end)
+        if self.admitted is None:
+            bad = self.first_bad(raw, start, end)
+        else:
+            bad = end - len(raw[start:end].lstrip(self.admitted))
         if bad != end:
             raise DecodeError(WRONG[self.spec.cls], field=self.path, offset=bad)
-        return start, end
+        return end
 
     def size(self, positions: int) -> int:
         """The bytes that so many positions take."""
@@ -115,9 +107,10 @@ class FieldCodec(ABC):
         None altogether where one byte alone says nothing.
         """
 
-    @abstractmethod
     def first_bad(self, raw: bytes, start: int, end: int) -> int:
         """The place of the first wrong byte, or ``end``."""
+        assert self.admitted is not None
+        return first_outside(self.admitted, raw, start, end)
 
     @abstractmethod
     def read(self, raw: bytes, start: int, end: int) -> Value:
@@ -143,15 +136,9 @@ class TextField(FieldCodec):
         super().__init__(spec)
         self.charset = spec.encoding
         self.admitted = bytes_of(spec.cls, spec.encoding)
-        self.pattern = pattern_of(self.admitted)
-        tests = _ASCII_TESTS if self.charset == "ascii" else {}
-        self.accepts = tests.get(spec.cls, self.pattern.fullmatch)
 
     def byte_sets(self, positions: int) -> list[ByteSet | None]:
         return [self.admitted] * positions
-
-    def first_bad(self, raw: bytes, start: int, end: int) -> int:
-        return _match_end(self.pattern, raw, start, end)
 
     def read(self, raw: bytes, start: int, end: int) -> str:
         return decode_text(raw[start:end], self.charset)
@@ -168,19 +155,18 @@ class SignedTextField(TextField):
 
     def __init__(self, spec: FieldSpec) -> None:
         super().__init__(spec)
+        self.admitted = None
         self.sign = bytes_of("sign", spec.encoding)
-        self.admitted = bytes_of("n", spec.encoding)
-        self.pattern = pattern_of(self.admitted)
-        self.accepts = None
+        self.digits = bytes_of("n", spec.encoding)
 
     def byte_sets(self, positions: int) -> list[ByteSet | None]:
-        digits: list[ByteSet | None] = [self.admitted] * (positions - 1)
+        digits: list[ByteSet | None] = [self.digits] * (positions - 1)
         return [self.sign, *digits]
 
     def first_bad(self, raw: bytes, start: int, end: int) -> int:
         if start < end and raw[start] not in self.sign:
             return start
-        return _match_end(self.pattern, raw, min(start + 1, end), end)
+        return first_outside(self.digits, raw, min(start + 1, end), end)
 
 
 class WideTextField(FieldCodec):
@@ -219,7 +205,7 @@ class WideTextField(FieldCodec):
         if self.spec.cls in {"ans", "text"}:
             return self.spec.cls == "text" or text.isprintable()
         admitted = bytes_of(self.spec.cls, "ascii")
-        return text.isascii() and admitted.issuperset(text.encode())
+        return text.isascii() and not text.encode().lstrip(admitted)
 
 
 class PackedField(FieldCodec):
@@ -232,30 +218,29 @@ class PackedField(FieldCodec):
         self.counts_bytes = spec.length > 0 and spec.length_unit == "bytes"
         # In a track the letters stand for the separators of its code set.
         letters = spec.cls == "z"
-        self.digits = frozenset("0123456789" + "abcdef" * letters)
-        self.admitted = packed_set(letters=letters)
+        self.digits = "0123456789" + "abcdef" * letters
+        self.packed = packed_set(letters=letters)
         side = {"left" if self.left else "right": self.filler}
         self.padded = packed_set(letters=letters, **side)
-        self.pattern = pattern_of(self.admitted)
         if not spec.length and spec.max % 2 == 0:
-            self.accepts = self.pattern.fullmatch
+            self.admitted = self.packed
 
     def byte_sets(self, positions: int) -> list[ByteSet | None] | None:
         if self.counts_bytes:
             return None
-        sets: list[ByteSet | None] = [self.admitted] * (positions // 2)
+        sets: list[ByteSet | None] = [self.packed] * (positions // 2)
         if positions % 2:
             sets.insert(0 if self.left else len(sets), self.padded)
         return sets
 
     def first_bad(self, raw: bytes, start: int, end: int) -> int:
         if not self._is_odd(raw, start, end):
-            return _match_end(self.pattern, raw, start, end)
+            return first_outside(self.packed, raw, start, end)
         if self.left:
             if raw[start] not in self.padded:
                 return start
-            return _match_end(self.pattern, raw, start + 1, end)
-        bad = _match_end(self.pattern, raw, start, end - 1)
+            return first_outside(self.packed, raw, start + 1, end)
+        bad = first_outside(self.packed, raw, start, end - 1)
         return end if bad == end - 1 and raw[bad] in self.padded else bad
 
     def read(self, raw: bytes, start: int, end: int) -> str:
@@ -268,7 +253,7 @@ class PackedField(FieldCodec):
         digits = _text(value).lower()
         if self.spec.cls == "z":
             digits = digits.replace("=", "d")
-        if not self.digits.issuperset(digits):
+        if digits.strip(self.digits):
             raise ValueError
         positions = len(digits)
         if positions % 2:
@@ -343,14 +328,9 @@ class HexField(FieldCodec):
         super().__init__(spec)
         self.charset = charset
         self.admitted = bytes_of("hex", charset)
-        self.pattern = pattern_of(self.admitted)
-        self.accepts = self.pattern.fullmatch
 
     def byte_sets(self, positions: int) -> list[ByteSet | None]:
         return [self.admitted] * (2 * positions)
-
-    def first_bad(self, raw: bytes, start: int, end: int) -> int:
-        return _match_end(self.pattern, raw, start, end)
 
     def read(self, raw: bytes, start: int, end: int) -> bytes:
         return bytes.fromhex(decode_text(raw[start:end], self.charset))
@@ -379,11 +359,6 @@ def compile_field(spec: FieldSpec, charset: str) -> FieldCodec:
     if spec.encoding not in SINGLE_BYTE:
         return WideTextField(spec)
     return SignedTextField(spec) if spec.cls == "x+n" else TextField(spec)
-
-
-def _match_end(pattern: re.Pattern[bytes], raw: bytes, start: int, end: int) -> int:
-    found = pattern.match(raw, start, end)
-    return found.end() if found else start
 
 
 def _text(value: Value) -> str:

@@ -67,7 +67,7 @@ FALLBACKS = (
 
 _SETS_MAX = 8
 _PREFIXES_LISTED_MAX = 999
-_NO_BYTE: ByteSet = frozenset()
+_NO_BYTE: ByteSet = b""
 
 
 class ByteClasses:
@@ -190,13 +190,6 @@ def storage_of(field: FieldCodec) -> tuple[str, str | int]:
     return "single", field.de
 
 
-def _quick(field: TextField) -> Callable[[bytes], object]:
-    """A cheaper test that most values of the class pass."""
-    if field.charset == "ascii" and field.spec.cls in {"an", "ans"}:
-        return bytes.isalnum
-    return field.accepts or field.pattern.fullmatch
-
-
 class _Tail:
     """The fixed fields of a segment: their bytes, and how to check these."""
 
@@ -236,14 +229,14 @@ def _fixed_step(tail: _Tail) -> Step:
 def _plain_step(head: FieldCodec, tail: _Tail) -> Step:
     assert head.lengths is not None
     prefix, sizes = head.prefix, head.lengths
-    accepts = head.accepts
+    admitted = head.admitted
     size, is_digits, mask, table = tail.size, tail.is_digits, tail.mask, tail.table
     number = int.from_bytes
 
     def step(raw: bytes, pos: int, marks: list[int]) -> int:
         start = pos + prefix
         pos = start + sizes[raw[pos:start]]
-        if accepts and start != pos and not accepts(raw[start:pos]):
+        if admitted is not None and raw[start:pos].lstrip(admitted):
             raise Refused
         marks.append(pos)
         end = pos + size
@@ -291,7 +284,7 @@ def _precise_step(field: FieldCodec) -> Step:
     check, is_variable = field.check, field.lengths is not None
 
     def step(raw: bytes, pos: int, marks: list[int]) -> int:
-        end = check(raw, pos)[1]
+        end = check(raw, pos)
         if is_variable:
             marks.append(end)
         return end
@@ -341,15 +334,14 @@ def _put_text(group: Sequence[FieldCodec], mask: int, table: bytes) -> Put:
 def _put_one_text(field: TextField) -> Put:
     if isinstance(field, SignedTextField):
         return _put_precise(field)
-    de, size, quick = field.de, field.spec.max, _quick(field)
-    accepts = field.accepts or field.pattern.fullmatch
+    de, size, admitted = field.de, field.spec.max, field.admitted
     to_charset = FROM_VIEW.get(field.charset)
 
     def put(values: Values) -> bytes:
         data: bytes = values[de].encode("latin-1")
         if to_charset is not None:
             data = data.translate(to_charset)
-        if len(data) == size and (quick(data) or accepts(data)):
+        if len(data) == size and not data.lstrip(admitted):
             return data
         raise Refused
 
@@ -359,7 +351,7 @@ def _put_one_text(field: TextField) -> Put:
 def _put_variable_text(field: TextField) -> Put:
     assert field.lengths is not None
     de, size = field.de, field.spec.max
-    accepts = field.accepts or field.pattern.fullmatch
+    admitted = field.admitted
     write = _writer(field)
     to_charset = FROM_VIEW.get(field.charset)
 
@@ -367,7 +359,7 @@ def _put_variable_text(field: TextField) -> Put:
         data: bytes = values[de].encode("latin-1")
         if to_charset is not None:
             data = data.translate(to_charset)
-        if len(data) <= size and (accepts(data) or not data):
+        if len(data) <= size and not data.lstrip(admitted):
             return write(len(data)) + data
         raise Refused
 
