@@ -26,6 +26,7 @@ from isoswitch.config.settings import hsmd_settings
 from isoswitch.hsm.client import open_hsm
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.components import Component, form_key
+from isoswitch.hsm.functions.ibm3624 import Ibm3624Rule
 from isoswitch.hsm.hardening import harden_process
 from isoswitch.hsm.keychange import KeyStore
 from isoswitch.hsm.keyfile import read_storage_key
@@ -52,7 +53,8 @@ def list_keys(config: Path | None, *, as_json: bool) -> None:
     records = _store(settings, _open_engine(settings), ()).list_keys()
     if as_json:
         for record in records:
-            print_json({**_listing(record), **msgspec.to_builtins(record.plan)})
+            plan = msgspec.to_builtins(record.plan)
+            print_json({**_listing(record), **plan, "public": record.public})
         return
     table = plain_table("name", "version", "state", "usage", "mode", "cipher", "check")
     for record in records:
@@ -89,6 +91,7 @@ def plan_key(
     *,
     length: int,
     is_exportable: bool,
+    pin_rule: Ibm3624Rule | None = None,
 ) -> KeyPlan:
     """Give the plan that an operator typed.
 
@@ -107,11 +110,36 @@ def plan_key(
             algorithm=Algorithm(algorithm),
             length=length,
             is_exportable=is_exportable,
+            pin_rule=pin_rule,
         )
     except ValueError as fault:
         raise Failure(
             f"key {name}: {fault}",
             fix="`isoswitch keys generate --help` lists the codes",
+            exit_code=USAGE,
+        ) from None
+
+
+def read_pin_rule(text: str) -> Ibm3624Rule | None:
+    """Read the rule of a PIN offset key, such as ``0123456789012345:0:16:F``.
+
+    Raises
+    ------
+    Failure
+        It is not four parts.
+    ConfigError
+        The table is not one, or gives too few different digits.
+    """
+    if not text:
+        return None
+    table, *others = text.split(":")
+    try:
+        start, length, pad = others
+        return Ibm3624Rule(table=table, start=int(start), length=int(length), pad=pad)
+    except ValueError:
+        raise Failure(
+            "the rule of a PIN offset key is not table:start:length:filler",
+            fix="for example 0123456789012345:0:16:F",
             exit_code=USAGE,
         ) from None
 

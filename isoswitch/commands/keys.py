@@ -12,16 +12,25 @@ app = typer.Typer(
     name="keys", help="List and change the stored keys.", no_args_is_help=True
 )
 
+USAGES = "TR-31 usage: B0 C0 D0 E0 E2 E4 K0 K1 M1 M3 M6 M7 P0 S0 V1 V2, 10 UnionPay."
+
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Operator = Annotated[
     str, typer.Option(help="Who does it; else the user.", show_default=False)
 ]
 Name = Annotated[str, typer.Argument(help="The key's name, such as north/zpk.")]
 Version = Annotated[int, typer.Argument(help="The key's version.", min=1)]
-Usage = Annotated[str, typer.Option(help="TR-31 usage: P0 M1 M3 M6 M7 K0 K1 D0.")]
-Mode = Annotated[str, typer.Option(help="TR-31 mode: B C D E G V.")]
-Algorithm = Annotated[str, typer.Option(help="tdes, aes or hmac.")]
-Length = Annotated[int, typer.Option(help="Bytes: 16, 24 or 32.")]
+Usage = Annotated[str, typer.Option(help=USAGES)]
+Mode = Annotated[str, typer.Option(help="TR-31 mode: B C D E G S V X.")]
+Algorithm = Annotated[str, typer.Option(help="tdes, aes, hmac, ec or rsa.")]
+Length = Annotated[int, typer.Option(help="Bytes: 16, 24 or 32; of RSA 256 or more.")]
+PinRule = Annotated[
+    str,
+    typer.Option(
+        help="Of a V1 key: decimalisation table:start:length:filler.",
+        show_default=False,
+    ),
+]
 Exportable = Annotated[
     bool, typer.Option("--exportable", help="May leave in a key block.")
 ]
@@ -52,6 +61,7 @@ def generate(
     algorithm: Algorithm = "aes",
     length: Length = 16,
     exportable: Exportable = False,
+    pin_rule: PinRule = "",
     config: Config = None,
     operator: Operator = "",
     yes: Yes = False,
@@ -60,7 +70,13 @@ def generate(
     from isoswitch.commands import key_changes
 
     plan = key_changes.plan_key(
-        name, usage, mode, algorithm, length=length, is_exportable=exportable
+        name,
+        usage,
+        mode,
+        algorithm,
+        length=length,
+        is_exportable=exportable,
+        pin_rule=key_changes.read_pin_rule(pin_rule),
     )
     with key_changes.changing(config, operator) as store:
         key_changes.confirm(f"generate {plan.describe()}", yes=yes)
@@ -76,13 +92,20 @@ def form(
     length: Length = 16,
     components: Annotated[int, typer.Option(min=2, max=3)] = 2,
     exportable: Exportable = False,
+    pin_rule: PinRule = "",
     config: Config = None,
 ) -> None:
     """Form a key from components that different people enter, one after the other."""
     from isoswitch.commands import key_changes
 
     plan = key_changes.plan_key(
-        name, usage, mode, algorithm, length=length, is_exportable=exportable
+        name,
+        usage,
+        mode,
+        algorithm,
+        length=length,
+        is_exportable=exportable,
+        pin_rule=key_changes.read_pin_rule(pin_rule),
     )
     value, holders = key_changes.ask_components(plan.algorithm, components)
     with key_changes.changing(config, *holders) as store:
@@ -95,6 +118,7 @@ def import_block(
     under: Under,
     block: Annotated[str, typer.Argument(help="The key block, or - for a line.")] = "-",
     exportable: Exportable = False,
+    pin_rule: PinRule = "",
     config: Config = None,
     operator: Operator = "",
     yes: Yes = False,
@@ -103,11 +127,16 @@ def import_block(
     from isoswitch.commands import key_changes
 
     text = key_changes.read_block(block)
+    rule = key_changes.read_pin_rule(pin_rule)
     with key_changes.changing(config, operator) as store:
         key_changes.confirm(f"import key {name} under {under}", yes=yes)
         key_changes.say(
             store.import_block(
-                name, text, protection_key=under, is_exportable=exportable
+                name,
+                text,
+                protection_key=under,
+                is_exportable=exportable,
+                pin_rule=rule,
             )
         )
 

@@ -24,6 +24,7 @@ from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.audit import Entry, append_entry, read_entries
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions import tr31
+from isoswitch.hsm.functions.ibm3624 import Ibm3624Rule
 from isoswitch.hsm.functions.key import MAC
 from isoswitch.hsm.functions.tr31 import Header, ProtectionKey
 from isoswitch.hsm.keyfile import KeyFile, locked, read_key_file, write_key_file
@@ -48,7 +49,7 @@ _BOTH_SIDES = {
     Mode.VERIFY: Mode.GENERATE_AND_VERIFY,
 }
 # The object of a key that holds its whole value.
-_WHOLE = (Role.ENCRYPT, Role.DECRYPT, Role.MAC)
+_WHOLE = (Role.ENCRYPT, Role.DECRYPT, Role.MAC, Role.DERIVE, Role.MASTER)
 
 
 class KeyStore:
@@ -206,7 +207,13 @@ class KeyStore:
         return removed
 
     def import_block(
-        self, name: str, block: str, *, protection_key: str, is_exportable: bool = False
+        self,
+        name: str,
+        block: str,
+        *,
+        protection_key: str,
+        is_exportable: bool = False,
+        pin_rule: Ibm3624Rule | None = None,
     ) -> KeyRecord:
         """Store the key of a TR-31 block; usage, algorithm and mode are the block's.
 
@@ -226,6 +233,7 @@ class KeyStore:
                 algorithm=_ALGORITHMS[header.algorithm],
                 length=len(value.reveal()),
                 is_exportable=is_exportable and header.exportability != "N",
+                pin_rule=pin_rule,
             )
         except (ValueError, KeyError):
             codes = f"{header.usage} {header.algorithm} {header.mode}"

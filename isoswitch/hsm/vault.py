@@ -129,7 +129,9 @@ class Vault:
         KeyRefused
             The block is damaged, or was wrapped under another header or storage key.
         """
-        if self._unwrapper is None:
+        # SoftHSM wraps a private key in an encoding of its own, whose length does not
+        # suit key wrap.
+        if self._unwrapper is None or algorithm in {Algorithm.EC, Algorithm.RSA}:
             return target.wrap(self.reveal(wrapped, header), header)
         return self._unwrapper.rewrap(
             self._storage_key.handle,

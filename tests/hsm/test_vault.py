@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 
 from isoswitch.codecs.canonical.errors import KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
-from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.engine import Algorithm, Use
 from isoswitch.hsm.functions.key import ENCRYPT, Key
+from isoswitch.hsm.functions.signature import verify_signature
+from isoswitch.hsm.keys import Role, uses_of
+from isoswitch.hsm.keytable import form_record, random_value
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
-from tests.hsm.softhsm import AES_KEY, TDES_KEY
+from tests.hsm.softhsm import AES_KEY, TDES_KEY, plan
 
 
 @pytest.mark.parametrize(
@@ -107,3 +110,22 @@ def test_a_rewrapped_key_opens_under_the_new_storage_key_only(
         old.unwrap(rewrapped, b"header", Algorithm.TDES, ENCRYPT)
     with pytest.raises(KeyRefused):
         old.rewrap(rewrapped, b"header", Algorithm.TDES, new)
+
+
+@pytest.mark.parametrize("algorithm", [("ec", 32), ("rsa", 256)], ids=["EC", "RSA"])
+def test_a_signature_key_moves_to_another_storage_key(
+    vault: Vault, algorithm: tuple[str, int]
+) -> None:
+    key = plan("own/sign", "S0", "S", *algorithm)
+    record = form_record(vault, key, random_value(key), created="")
+    value = KeyValue(bytes(range(64, 96)))
+    handle = vault.engine.create(value, Algorithm.AES, frozenset({Use.DERIVE}))
+    target = Vault(vault.engine, handle, unwrapper=vault._unwrapper)
+    block = bytes.fromhex(record.blocks[Role.SIGN])
+    header = key.header(Role.SIGN)
+    moved = vault.rewrap(block, header, key.algorithm, target)
+    assert moved != block
+    with target.unwrap(moved, header, key.algorithm, uses_of(Role.SIGN)) as loaded:
+        verify_signature(bytes.fromhex(record.public), b"data", loaded.sign(b"data"))
+    with pytest.raises(KeyRefused):
+        vault.unwrap(moved, header, key.algorithm, uses_of(Role.SIGN))

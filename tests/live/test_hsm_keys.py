@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 import isoswitch.config
 from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.commands.hsm import app as hsm_app
 from isoswitch.commands.key_changes import settings_of
 from isoswitch.commands.keys import app
 from isoswitch.hsm.provision import provision
@@ -163,3 +164,70 @@ def test_a_running_process_gets_new_keys_and_a_new_storage_key(
     with hsmd(settings):
         assert "has loaded" in keys("reload").stdout
     assert "no crypto process" in keys("reload").stdout
+
+
+def test_every_kind_of_key_can_be_generated_and_exported(keys: Keys) -> None:
+    keys(
+        "generate", "a/kbpk", "--usage", "K1", "--mode", "B", "--length", "32", "--yes"
+    )
+    for usage, mode in [("B0", "X"), ("C0", "V"), ("E0", "X"), ("E2", "X")]:
+        name = f"a/{usage}"
+        options = ["--algorithm", "tdes", "--exportable", "--yes"]
+        keys("generate", name, "--usage", usage, "--mode", mode, *options)
+        block = keys("export", name, "--under", "a/kbpk", "--yes").stdout.strip()
+        assert block[5:7] == usage
+        keys("import", f"{name}/again", block, "--under", "a/kbpk", "--yes")
+    keys(
+        "generate",
+        "a/sign",
+        "--usage",
+        "S0",
+        "--mode",
+        "S",
+        "--algorithm",
+        "ec",
+        "--length",
+        "32",
+        "--yes",
+    )
+    rows = map(json.loads, keys("list", "--json").stdout.splitlines())
+    found = {row["name"]: row for row in rows}
+    assert found["a/sign"]["public"].startswith("3059301306072a8648ce3d0201")
+    assert found["a/B0/again"]["kcv"] == found["a/B0"]["kcv"]
+
+
+def test_a_pin_offset_key_has_its_rule(keys: Keys) -> None:
+    generate = (
+        "generate",
+        "i/pvk",
+        "--usage",
+        "V1",
+        "--mode",
+        "V",
+        "--algorithm",
+        "tdes",
+        "--yes",
+    )
+    for wrong in ("0123456789012345", "0123456789012345:a:16:F", "0:0:16:F"):
+        with pytest.raises(IsoswitchError):
+            keys(*generate, "--pin-rule", wrong)
+    keys(*generate, "--pin-rule", "9876543210123456:4:12:0")
+    rows = map(json.loads, keys("list", "--json").stdout.splitlines())
+    rule = {row["name"]: row["pin_rule"] for row in rows}["i/pvk"]
+    assert rule == {"table": "9876543210123456", "start": 4, "length": 12, "pad": "0"}
+
+
+def test_the_tokens_test_themselves(config: Path) -> None:
+    arguments = ["selftest", "--config", str(config)]
+    said = CliRunner().invoke(hsm_app, arguments)
+    assert said.exit_code == 0
+    assert "178 of 178 published vectors" in said.stdout
+    assert "the clear PIN" in said.stdout
+    done = CliRunner().invoke(hsm_app, [*arguments, "--json"])
+    assert done.exit_code == 0
+    report = json.loads(done.stdout)
+    assert report["ok"]
+    assert sum(report["passed"].values()) == 178
+    places = {row["function"]: row["place"] for row in report["functions"]}
+    assert places["PIN translation"] == "memory"
+    assert places["AES DUKPT"] == "token"

@@ -25,7 +25,8 @@ class Ibm3624Rule:
     Raises
     ------
     ConfigError
-        The table is not 16 decimal digits that differ enough, or pad no nibble.
+        The table is not 16 decimal digits that differ enough, pad no nibble, or the
+        validation data no part of a PAN.
     """
 
     table: str
@@ -43,6 +44,9 @@ class Ibm3624Rule:
             raise ConfigError(msg)
         if len(self.pad) != 1 or self.pad not in _NIBBLES:
             msg = "validation data is padded with one hexadecimal digit"
+            raise ConfigError(msg)
+        if self.start < 0 or not 4 <= self.length <= 16:
+            msg = "validation data is 4 to 16 digits of the PAN"
             raise ConfigError(msg)
 
 

@@ -247,3 +247,9 @@ def test_a_wrong_pin_or_offset_does_not_verify(
 def test_a_table_that_gives_the_pin_away_is_refused(table: str, pad: str) -> None:
     with pytest.raises(ConfigError):
         Ibm3624Rule(table=table, pad=pad)
+
+
+@pytest.mark.parametrize(("start", "length"), [(-1, 16), (0, 3), (0, 17)])
+def test_validation_data_is_a_part_of_the_pan(start: int, length: int) -> None:
+    with pytest.raises(ConfigError):
+        Ibm3624Rule(table=TABLE, start=start, length=length)
