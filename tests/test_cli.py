@@ -18,6 +18,7 @@ HEAVY = (
 COMMANDS = (
     *("setup", "up", "demo", "check", "doctor", "pay", "trigger", "show", "tail"),
     *("verify", "serve", "hsmd", "simulate", "explain", "qr", "keys"),
+    *("decode", "encode", "diff", "dialect"),
 )
 
 
@@ -86,6 +87,20 @@ def test_a_misspelt_command_is_wrong_usage_with_a_suggestion(tmp_path: Path) -> 
             "a PIN has 4 to 12 digits",
             "",
             id="short PIN",
+        ),
+        pytest.param(
+            ["decode", "nowhere.pcap"],
+            2,
+            "nowhere.pcap is neither a file nor hexadecimal nor a message",
+            "give hexadecimal, a file",
+            id="nothing to decode",
+        ),
+        pytest.param(
+            ["encode", '{"mti": "0800", "fields": {"11": "1"}}'],
+            1,
+            "field 11: has 1 positions, not 6",
+            "`isoswitch dialect show NAME`",
+            id="a field that does not fit",
         ),
         pytest.param(
             ["trigger", "earthquake"],

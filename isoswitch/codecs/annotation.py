@@ -7,7 +7,7 @@ theirs says, and a part that nobody knows is not shown where its field is hidden
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.composites.model import Element, Layout
@@ -39,8 +39,17 @@ class Part:
     meaning: str
 
 
-def annotate(message: Message, *, unsafe: bool = False) -> list[Part]:
+def annotate(
+    message: Message, *, unsafe: bool = False, is_doubtful: bool = False
+) -> list[Part]:
     """Give the type indicator and every field, each before the parts inside it.
+
+    Parameters
+    ----------
+    unsafe
+        Show values in clear; for a developer's own terminal only.
+    is_doubtful
+        The layout may be another one: bytes are hidden, for any may be a secret.
 
     Examples
     --------
@@ -56,7 +65,12 @@ def annotate(message: Message, *, unsafe: bool = False) -> list[Part]:
     """
     parts = [_mti_part(message)]
     for de in message:
-        parts.append(_field_part(message, de, unsafe=unsafe))
+        part = _field_part(message, de, unsafe=unsafe)
+        if is_doubtful and not unsafe and isinstance(message[de], bytes):
+            value = mask_value(message[de], "hide")
+            parts.append(replace(part, value=value, meaning=""))
+            continue
+        parts.append(part)
         parts += _inner_parts(message, de, unsafe=unsafe)
     return parts
 

@@ -187,6 +187,7 @@ def detect(
     framing: str | None = None,
     header: str | None = None,
     dialect: Codec | str | None = None,
+    may_skip: bool = True,
 ) -> Detection:
     """Find out how the sender of some bytes speaks.
 
@@ -199,6 +200,8 @@ def detect(
         of a conversation are two streams.
     framing, header, dialect
         What is known already; ``""`` is none.
+    may_skip
+        Whether some bytes of no known kind may stand before a message.
 
     Raises
     ------
@@ -226,7 +229,7 @@ def detect(
         for may_be_cut in (False, True)
     )
     attempts = [(whole, headers), (begun, headers)]
-    if header is None:
+    if header is None and may_skip:
         attempts.append((begun, skips))
     for cuts, names in attempts:
         found = [

@@ -7,7 +7,7 @@ server; both sides of it speak alike, whoever began.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.captures import Capture, Stretch, is_capture, read_capture
@@ -69,19 +69,19 @@ def find_conversations(
 
 def _read(data: bytes, known: Known) -> Conversation:
     """Read typed or piped bytes as the first thing that makes sense."""
-    first_fault: Undetected | None = None
-    for streams in interpretations(data):
-        try:
-            found = _detect(streams, known)
-        except Undetected as fault:
-            first_fault = first_fault or fault
-            continue
-        profile = found.best.profile
-        heard = [each for stream in streams for each in _typed(profile, stream)]
-        return Conversation(heard=tuple(heard), detection=found)
-    return Conversation(
-        heard=(), detection=None, fault=first_fault or Undetected(near=())
-    )
+    faults = []
+    for may_skip in (False, True):
+        for streams in interpretations(data):
+            try:
+                found = _detect(streams, known, may_skip=may_skip)
+            except Undetected as fault:
+                faults.append(fault)
+                continue
+            profile = found.best.profile
+            heard = [each for stream in streams for each in _typed(profile, stream)]
+            return Conversation(heard=tuple(heard), detection=found)
+    nearest = next((each for each in faults if each.near), Undetected(near=()))
+    return Conversation(heard=(), detection=None, fault=nearest)
 
 
 def _overhear(stretches: Sequence[Stretch], known: Known) -> Conversation:
@@ -100,9 +100,15 @@ def _overhear(stretches: Sequence[Stretch], known: Known) -> Conversation:
     return Conversation(heard=tuple(heard), detection=found)
 
 
-def _detect(streams: Sequence[bytes], known: Known) -> Detection:
+def _detect(
+    streams: Sequence[bytes], known: Known, *, may_skip: bool = True
+) -> Detection:
     return detect(
-        streams, framing=known.framing, header=known.header, dialect=known.dialect
+        streams,
+        framing=known.framing,
+        header=known.header,
+        dialect=known.dialect,
+        may_skip=may_skip,
     )
 
 
@@ -123,31 +129,18 @@ def _frames(profile: Profile, stretch: Stretch) -> Iterator[Heard]:
     """Cut a stretch into payloads, from where the first of them can be read."""
     first = _first_chunk(profile, stretch) if stretch.begins_late else 0
     decoder = _decoder(profile)
+    place = Heard(source=stretch.source, destination=stretch.destination)
     for chunk in stretch.chunks[first:]:
-        place = Heard(
-            packet=chunk.packet,
-            time_s=chunk.time_s,
-            source=stretch.source,
-            destination=stretch.destination,
-        )
+        place = replace(place, packet=chunk.packet, time_s=chunk.time_s)
         try:
             payloads = decoder.feed(chunk.octets)
         except DecodeError as fault:
-            yield _with(place, fault=f"the stream is lost here: {fault.reason}")
+            yield replace(place, fault=f"the stream is lost here: {fault.reason}")
             return
         for payload in filter(None, payloads):
-            yield _with(place, payload=payload)
-
-
-def _with(place: Heard, *, payload: bytes = b"", fault: str = "") -> Heard:
-    return Heard(
-        payload=payload,
-        fault=fault,
-        packet=place.packet,
-        time_s=place.time_s,
-        source=place.source,
-        destination=place.destination,
-    )
+            yield replace(place, payload=payload)
+    if decoder.has_partial:
+        yield replace(place, fault="the recording ends inside a frame")
 
 
 def _first_chunk(profile: Profile, stretch: Stretch) -> int:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from isoswitch.codecs.annotation import Part, annotate, clear_value
 from isoswitch.codecs.canonical.errors import DecodeError
-from isoswitch.codecs.detection import Detection, NearMiss, Profile, Reading, Undetected
+from isoswitch.codecs.detection import Detection, Profile, Reading, Undetected
 from isoswitch.codecs.headers import HEADERS, split
 from isoswitch.codecs.iso8583.masking import mask_value
 from isoswitch.codecs.iso8583.message import Message
@@ -60,28 +58,26 @@ def _show(conversation: Conversation, output: Output) -> int:
     if conversation.detection is None:
         assert conversation.fault is not None
         return _show_failure(conversation.fault, output)
+    detection, heard = conversation.detection, conversation.heard
     if not output.as_json:
-        _print_detection(conversation.detection)
-    profile = conversation.detection.best.profile
-    start_s = conversation.heard[0].time_s if conversation.heard else 0.0
+        _print_detection(detection)
     exit_code = OK
-    for number, heard in enumerate(conversation.heard, start=1):
+    for number, each in enumerate(heard, start=1):
+        if not output.as_json and len(heard) > 1:
+            stdout().print(_place(number, each, heard[0].time_s))
         try:
-            if heard.fault:
-                raise DecodeError(heard.fault)
-            reading = profile.read(heard.payload)
+            if each.fault:
+                raise DecodeError(each.fault)
+            reading = detection.best.profile.read(each.payload)
         except DecodeError as fault:
             exit_code = FAILED
-            _show_broken(conversation.detection, heard, fault, output)
+            _show_broken(detection, each, fault, output)
             continue
         if output.as_json:
-            facts = _detection_json(conversation.detection) | _place_json(heard)
-            print_json(facts | _reading_json(profile, reading, output))
-            continue
-        console = stdout()
-        if len(conversation.heard) > 1:
-            console.print(_place(number, heard, start_s))
-        _print_reading(console, profile, reading, output)
+            facts = _detection_json(detection) | _place_json(each)
+            print_json(facts | _reading_json(detection.best.profile, reading, output))
+        else:
+            _print_reading(stdout(), detection.best.profile, reading, output)
     return exit_code
 
 
@@ -100,8 +96,11 @@ def _show_failure(fault: Undetected, output: Output) -> int:
             }
         )
         return FAILED
-    if fault.near:
-        _print_near(stdout(), fault.near[0], output)
+    for near in fault.near[:1]:
+        console = stdout()
+        name = Text.assemble((str(near.profile), "bold"), "  reads the beginning only")
+        console.print(name)
+        _print_beginning(console, near.profile, near.header, near.message, output)
     for each in fault.near[1:]:
         stderr().print(f"also {each.profile}: {each.fault}", style="dim", markup=False)
     return say_failure(failure_of(fault))
@@ -122,8 +121,7 @@ def _show_broken(
     except DecodeError:
         pass
     else:
-        reading = Reading(header=header, message=message)
-        _print_reading(console, profile, reading, output)
+        _print_beginning(console, profile, header, message, output)
     console.print(Text.assemble(("✗ ", "red"), str(fault)))
 
 
@@ -155,21 +153,37 @@ def _print_detection(detection: Detection) -> None:
 def _print_reading(
     console: Console, profile: Profile, reading: Reading, output: Output
 ) -> None:
-    if reading.header:
-        header = _shown_header(profile.header, reading.header, output)
-        console.print(Text.assemble(("header ", "dim"), header))
-    console.print(Padding(_table(annotate(reading.message, unsafe=output.unsafe)), 0))
+    _print_parts(console, profile, reading, output, is_doubtful=False)
     if output.with_bytes:
-        for line in _lines(reading.message, output):
+        for line in hex_lines(reading.message, unsafe=output.unsafe):
             console.print(line, style="dim", markup=False)
 
 
-def _print_near(console: Console, near: NearMiss, output: Output) -> None:
-    console.print(
-        Text.assemble((str(near.profile), "bold"), "  reads the beginning only")
-    )
-    reading = Reading(header=near.header, message=near.message)
-    _print_reading(console, near.profile, reading, output)
+def _print_beginning(
+    console: Console,
+    profile: Profile,
+    header: bytes,
+    message: Message,
+    output: Output,
+) -> None:
+    """Show what was read of a message; where its secrets stand is not certain."""
+    reading = Reading(header=header, message=message)
+    _print_parts(console, profile, reading, output, is_doubtful=True)
+
+
+def _print_parts(
+    console: Console,
+    profile: Profile,
+    reading: Reading,
+    output: Output,
+    *,
+    is_doubtful: bool,
+) -> None:
+    if reading.header:
+        header = _shown_header(profile.header, reading.header, output)
+        console.print(Text.assemble(("header ", "dim"), header))
+    parts = annotate(reading.message, unsafe=output.unsafe, is_doubtful=is_doubtful)
+    console.print(_table(parts))
 
 
 def _table(parts: list[Part]) -> Table:
@@ -189,10 +203,6 @@ def _table(parts: list[Part]) -> Table:
 
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{MIDDLE DOT}" for c in text)
-
-
-def _lines(message: Message, output: Output) -> Iterator[str]:
-    return hex_lines(message, unsafe=output.unsafe)
 
 
 def _shown_header(kind: str, header: bytes, output: Output) -> str:

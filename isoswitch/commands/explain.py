@@ -2,6 +2,7 @@
 
 explain DE 22 051                 a field, by edition
 explain DE 60 2200072700060 --dialect cup-pos
+explain MTI 0421                a message type, digit by digit
 explain TVR 8000048000            a chip value, by its short name or tag
 explain 9F6E 23880000 --aid A0000000031010
 explain TLV 9F2701809505...       chip data, object by object
@@ -18,11 +19,11 @@ import typer
 
 def explain(
     what: Annotated[
-        str, typer.Argument(help="DE, TLV, SERVICE, TRACK2, TVR, 9F6E ...")
+        str, typer.Argument(help="DE, MTI, TLV, SERVICE, TRACK2, TVR, 9F6E ...")
     ],
     words: Annotated[list[str], typer.Argument(help="The field number and the value.")],
     edition: Annotated[str, typer.Option(help="1987, 1993 or 2003, for DE.")] = "1987",
-    dialect: Annotated[str, typer.Option(help="Whose private fields, for DE.")] = "",
+    dialect: Annotated[str, typer.Option(help="Whose fields and codes, for DE.")] = "",
     aid: Annotated[str, typer.Option(help="The card application, for its tags.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     unsafe: Annotated[

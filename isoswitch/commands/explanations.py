@@ -15,9 +15,19 @@ from isoswitch.codecs.emv.contactless import find_scheme, find_tag
 from isoswitch.codecs.emv.de55 import decode_de55
 from isoswitch.codecs.emv.describe import SHORT_NAMES, describe_tlv, show_value
 from isoswitch.codecs.emv.tracks import decode_track2, explain_service_code
+from isoswitch.codecs.iso8583.masking import mask_value
 from isoswitch.commands import console
 
 Row = tuple[str, str]
+
+_EDITIONS: Mapping[str, str] = {
+    "1987": "iso87-ascii",
+    "1993": "iso93-ascii",
+    "2003": "iso2003-ascii",
+}
+"""The dialect that shows the fields of each edition."""
+
+_UNIONPAY = frozenset({"cup-pos", "cups-interchange"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +64,42 @@ def _explain_de(question: Question) -> list[Row]:
         return _explain_tlv(value, number, question)
     layout = find_layout(question.dialect, de)
     if layout is None:
-        # Only this kind needs the field tables.
-        from isoswitch.codecs.explain import explain_field
-
-        return explain_field(de, value, question.edition)
+        return _explain_codes(de, value, question)
     composite = _cut(layout, value, number)
     return [
         (f"{number}.{path}", f"{name}: {shown}" if shown else name)
         for path, name, shown in composite.describe(unsafe=question.unsafe)
     ]
+
+
+def _explain_codes(de: int, value: str, question: Question) -> list[Row]:
+    """Name a field, and give the meaning of its codes where it has any."""
+    # Only this kind needs the field tables.
+    from isoswitch.codecs.explain import explain_field
+    from isoswitch.commands.dialects import find_codec
+
+    if question.edition not in _EDITIONS:
+        known = ", ".join(_EDITIONS)
+        raise _usage(f"no edition {question.edition[:20]!r}", f"one of {known}")
+    spec = find_codec(question.dialect or _EDITIONS[question.edition]).spec
+    field = spec.fields.get(de)
+    if field is None:
+        fix = f"`isoswitch dialect show {spec.name}` shows the fields there are"
+        raise _usage(f"{spec.name} has no field {de}", fix)
+    is_unionpay = question.dialect in _UNIONPAY
+    edition = "unionpay" if is_unionpay else spec.edition
+    shown = value if question.unsafe else mask_value(value, field.masking)
+    codes = explain_field(de, value, edition) if shown == value else []
+    return [(str(de), f"{field.name}, {field.format}: {shown}"), *codes]
+
+
+def _explain_mti(question: Question) -> list[Row]:
+    from isoswitch.codecs.explain import explain_mti
+
+    (mti,) = question.words if len(question.words) == 1 else ("",)
+    if len(mti) != 4 or not (mti.isascii() and mti.isdecimal()):
+        raise _usage("a message type has four digits", "explain MTI 0421")
+    return explain_mti(mti)
 
 
 def _cut(layout: Layout, value: str, path: str) -> Composite:
@@ -116,7 +153,9 @@ def _explain_tag(question: Question) -> list[Row]:
     known = find_tag(tag, scheme)
     if known is None:
         short = ", ".join(SHORT_NAMES)
-        raise _usage(f"no tag {name}", f"DE, TLV, SERVICE, TRACK2, a tag, or {short}")
+        raise _usage(
+            f"no tag {name}", f"DE, MTI, TLV, SERVICE, TRACK2, a tag, or {short}"
+        )
     value = _octets("".join(question.words))
     shown = show_value(tag, value, unsafe=question.unsafe)
     return [(tag, f"{known.name}: {shown}"), *explain_value(tag, value, scheme)]
@@ -135,6 +174,7 @@ def _usage(what: str, fix: str) -> console.Failure:
 
 _KINDS: Mapping[str, Callable[[Question], list[Row]]] = {
     "DE": _explain_de,
+    "MTI": _explain_mti,
     "SERVICE": _explain_service_code,
     "TLV": _explain_tlv_words,
     "TRACK2": _explain_track2,

@@ -46,6 +46,33 @@ def test_a_field_is_explained_by_its_edition() -> None:
     assert any("chip" in meaning.lower() for _, meaning in rows("DE", "22", "051"))
 
 
+def test_a_field_is_named_and_its_codes_are_those_of_the_dialect() -> None:
+    assert rows("DE", "39", "A0", "--dialect", "cup-pos") == [
+        ("39", "Response code, an 2: A0"),
+        ("A0", "MAC check failed: sign in again -> cryptographic_error"),
+    ]
+    assert rows("DE", "39", "A0")[1] == ("A0", "not assigned")
+    assert rows("DE", "39", "116", "--edition", "1993")[1][1].startswith("not suff")
+    assert rows("DE", "41", "TERM0001") == [
+        ("41", "Card acceptor terminal identification, ans 8: TERM0001")
+    ]
+
+
+def test_a_card_number_is_named_and_masked() -> None:
+    words = ("DE", "2", "4761739001010010")
+    assert rows(*words) == [
+        ("2", "Primary account number (PAN), n..19: 476173******0010")
+    ]
+    assert rows(*words, "--unsafe")[0][1].endswith("4761739001010010")
+    assert (
+        "*" in rows("DE", "90", "0200000001081617093647617390010100100000000000")[0][1]
+    )
+
+
+def test_a_message_type_is_explained_digit_by_digit() -> None:
+    assert rows("MTI", "0421")[3] == ("1 origin", "acquirer repeat")
+
+
 def test_a_tag_is_explained_by_its_application() -> None:
     visa = rows("9F6E", "23880000", "--aid", "A0000000031010")
     assert visa[1] == ("device", "consumer mobile phone")
@@ -94,6 +121,10 @@ def test_a_stripe_is_explained_masked() -> None:
         (["NOTHING", "00"], "no tag NOTHING"),
         (["TVR", "XY"], "not hexadecimal"),
         (["9F6E", "00", "--aid", "X"], "not hexadecimal"),
+        (["MTI", "042"], "four digits"),
+        (["DE", "999", "1"], "iso87-ascii has no field 999"),
+        (["DE", "22", "051", "--edition", "1999"], "no edition '1999'"),
+        (["DE", "22", "051", "--dialect", "cupp"], "no dialect is called 'cupp'"),
         (["SERVICE", "20"], "three digits"),
         (["SERVICE", "2", "01"], "three digits"),
         (["SERVICE", "2O1"], "three digits"),

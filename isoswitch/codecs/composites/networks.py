@@ -29,7 +29,7 @@ UNIONPAY_53 = Positional(
         "1": Part(name="PIN format (1 without PAN, 2 with PAN)", size=1),
         "2": Part(name="PIN encryption (0 DES, 6 double-length 3DES)", size=1),
         "3": Part(name="track encryption (0 clear, 1 encrypted)", size=1),
-        "4": Part(name="reserved", size=13),
+        "4": Part(name="reserved", size=13, masking="hide"),
     }
 )
 
