@@ -11,6 +11,7 @@ report: the same seed tells the same story.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -78,7 +79,10 @@ def simulate(seed: int) -> Report:
     """Tell the story of a seed; the same seed always gives the same report."""
     witness = Witness()
     before = structlog.get_config()
-    structlog.configure(processors=[witness.hear])
+    structlog.configure(
+        processors=[witness.hear],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+    )
     try:
         with deterministic(seed):
             return trio.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from inspect import iscoroutinefunction
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from isoswitch.simulators.world import World
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Run every test of this folder on the virtual clock."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        is_ours = Path(__file__).parent in item.path.parents
+        if is_ours and iscoroutinefunction(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.trio(run=run_virtual), append=False)
 
 

@@ -11,9 +11,18 @@ import pytest
 import trio
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.errors import HsmUnavailable
+from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.key_change import KeyPurpose
 from isoswitch.hsm.keychange import KeyStore
-from isoswitch.hsm.port import ActivateKey, AnyCommand, Hsm, ListKeys
+from isoswitch.hsm.port import (
+    ActivateKey,
+    AnyCommand,
+    Hsm,
+    ImportKey,
+    ListKeys,
+    OfferKey,
+)
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
@@ -22,7 +31,7 @@ from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.terminal import Terminal, TerminalProfile
 from isoswitch.simulators.world import KEKS, MERCHANT, World
 from isoswitch.switch.keyexchange import Change
-from isoswitch.switch.keyjournal import KeyEvent
+from isoswitch.switch.keyjournal import KeyEvent, note_key
 from isoswitch.switch.settings import (
     KeyExchangeSettings,
     ListenerSettings,
@@ -324,14 +333,17 @@ async def test_keys_change_after_wrong_macs(watching: World) -> None:
 
 
 class DyingHsm:
-    """A crypto service at whose next command of a kind the switch dies."""
+    """A crypto service that fails at a kind of command, or the switch dies at it."""
 
     def __init__(self, inner: Hsm) -> None:
         self._inner = inner
         self.deadly: type[AnyCommand] | None = None
+        self.broken: type[AnyCommand] | None = None
         self.kill: Callable[[], None] = lambda: None
 
     async def run(self, *commands: AnyCommand) -> list[bytes]:
+        if self.broken is not None and isinstance(commands[0], self.broken):
+            raise HsmUnavailable("out of order")
         if self.deadly is not None and isinstance(commands[0], self.deadly):
             self.deadly = None
             self.kill()
@@ -339,15 +351,114 @@ class DyingHsm:
         return await self._inner.run(*commands)
 
 
-async def test_a_switch_that_dies_before_it_uses_a_key_does_so_afterwards(
-    nursery: trio.Nursery,
-) -> None:
+def dying_hsm() -> tuple[list[DyingHsm], Callable[[Hsm], Hsm]]:
+    """Give what wraps the crypto service of a world, and where it will be found."""
     dying: list[DyingHsm] = []
 
     def wrap(hsm: Hsm) -> Hsm:
         dying.append(DyingHsm(hsm))
         return dying[0]
 
+    return dying, wrap
+
+
+async def test_while_the_crypto_service_is_away_no_key_changes(
+    nursery: trio.Nursery,
+) -> None:
+    dying, wrap = dying_hsm()
+    async with audited(
+        nursery, World(change=with_key_exchange(uses_max=1), wrap_hsm=wrap)
+    ) as world:
+        dying[0].broken = ImportKey
+        code = await world.issuers["south"].change_key(KeyPurpose.MAC)
+        assert code is ResponseCode.SYSTEM_MALFUNCTION
+        dying[0].broken = OfferKey
+        assert await pay(world, "north") is BeliefState.APPROVED
+        outcome = await world.terminals["TERM0001"].sign_in()
+        assert outcome is not None
+        assert outcome.code is ResponseCode.SYSTEM_MALFUNCTION
+        await trio.sleep(10)
+        assert await versions(world, "north/zak") == {1: "active"}
+        dying[0].broken = None
+        await trio.sleep(60)
+        assert 2 in await versions(world, "north/zak")
+
+
+async def test_a_key_that_cannot_be_used_yet_is_used_later(
+    nursery: trio.Nursery,
+) -> None:
+    dying, wrap = dying_hsm()
+    async with audited(
+        nursery, World(change=with_key_exchange(), wrap_hsm=wrap)
+    ) as world:
+        dying[0].broken = ActivateKey
+        issuer = world.issuers["north"]
+        assert await issuer.change_key(KeyPurpose.MAC) is ResponseCode.APPROVED
+        assert await versions(world, "north/zak") == {1: "active", 2: "pending"}
+        assert await pay(world, "north") is BeliefState.APPROVED
+        dying[0].broken = None
+        await trio.sleep(30)
+        assert await versions(world, "north/zak") == {1: "retired", 2: "active"}
+
+
+async def test_of_two_offers_that_cross_neither_is_lost(world: World) -> None:
+    issuer = world.issuers["north"]
+    slow = Reaction(delay=Fixed(delay_s=0.5))
+    issuer.set_rules([Rule(name="slow", then=slow, when=KEY_CHANGE)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(order, world, "north")
+        await trio.sleep(0.2)
+        code = await issuer.change_key(KeyPurpose.MAC)
+        assert code is ResponseCode.SYSTEM_MALFUNCTION
+    assert await versions(world, "north/zak") == {1: "retired", 2: "active"}
+    assert await issuer.change_key(KeyPurpose.MAC) is ResponseCode.APPROVED
+    assert await pay(world, "north") is BeliefState.APPROVED
+
+
+async def test_a_key_change_without_a_key_is_a_format_error(world: World) -> None:
+    assert world.switch is not None
+    message = world.switch.links["north"].dialect.network_request(
+        Kind.KEY_CHANGE, stan="000077", transmitted_at=world.now()
+    )
+    world.issuers["north"].wires[0].send_nowait(message.raw)
+    await trio.sleep(1)
+    assert world.store is not None
+    reasons = [
+        each.record.body["reason"]
+        for each in await world.store.records()
+        if each.record.kind is RecordKind.LINK
+    ]
+    assert reasons == ["field 53, offset 0: missing"]
+
+
+async def test_a_key_that_was_removed_meanwhile_is_given_up(world: World) -> None:
+    """An operator may remove what both sides agreed on; nothing else stops."""
+    store = KeyStore(world.keys_file, world.vault, operators=("ann",))
+    assert world.store is not None
+    assert world.switch is not None
+    assert world.switch.services is not None
+    await note_key(world.switch.services, "north/zak", KeyEvent.ACCEPTED, version=7)
+    world.crash_switch()
+    await world.start_switch()
+    await trio.sleep(5)
+    assert (await events(world, "north/zak"))[-1] == KeyEvent.REFUSED
+    assert store.list_keys()
+    assert await pay(world, "north") is BeliefState.APPROVED
+
+
+async def test_a_terminal_whose_key_is_gone_is_told_so(world: World) -> None:
+    store = KeyStore(world.keys_file, world.vault, operators=("ann",))
+    store.retire("TERM0001/tmk", 1)
+    outcome = await world.terminals["TERM0001"].sign_in()
+    assert outcome is not None
+    assert outcome.code is ResponseCode.SECURITY_VIOLATION
+    assert await pay(world, "north") is BeliefState.APPROVED
+
+
+async def test_a_switch_that_dies_before_it_uses_a_key_does_so_afterwards(
+    nursery: trio.Nursery,
+) -> None:
+    dying, wrap = dying_hsm()
     async with audited(
         nursery, World(change=with_key_exchange(), wrap_hsm=wrap)
     ) as world:
@@ -480,11 +591,17 @@ async def test_a_unionpay_terminal_gets_its_keys_in_de_62(
         profile, keyring=world.keyring, connect=connect, clock=world, first_stan=700
     )
     await nursery.start(terminal.run)
-    request = terminal.build_network(Kind.SIGN_ON)
-    asked = request.message.replace({60: f"00000007{code}"})
-    outcome = await terminal.sign_in(replace(request, message=asked))
-    assert outcome is not None
-    assert outcome.is_approved
+
+    async def sign_in(code: str) -> Outcome:
+        request = terminal.build_network(Kind.SIGN_ON)
+        asked = request.message.replace({60: f"00000007{code}"})
+        outcome = await terminal.sign_in(replace(request, message=asked))
+        assert outcome is not None
+        return outcome
+
+    with_track_key = await sign_in("004")
+    assert with_track_key.code is ResponseCode.INVALID_TRANSACTION
+    assert (await sign_in(code)).is_approved
     assert await versions(world, "TERM0002/tpk") == {1: "active", 2: "pending"}
     card = get_card("visa-ok")
     belief = await terminal.purchase(card, 1250, pin=card.pin)
