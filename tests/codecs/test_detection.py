@@ -153,6 +153,13 @@ def test_evidence_and_doubts_are_told() -> None:
     assert odd.bits > good.bits + 10
 
 
+def test_a_masked_card_number_speaks_neither_way() -> None:
+    """Senders of samples put stars into DE 35 and 2; the check digit is gone then."""
+    build = get_codec("iso87-ascii").build
+    masked = surprise_of(build("0100", {39: "**"}))
+    assert (masked.evidence, masked.doubts) == ((), ())
+
+
 def test_chip_data_speaks_for_a_layout() -> None:
     build = get_codec("iso87-bcd").build
     chip = surprise_of(build("0100", {55: bytes.fromhex("9F27018095050000000000")}))
