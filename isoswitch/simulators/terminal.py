@@ -27,6 +27,7 @@ from isoswitch.codecs.canonical.codes import (
     Function,
     Kind,
     PinEntry,
+    ResponseCode,
     ReversalReason,
 )
 from isoswitch.codecs.canonical.errors import DecodeError, MacMismatch
@@ -53,6 +54,7 @@ from isoswitch.switch.ports import Clock
 Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
 STAN_MAX = 999_999
+ACKNOWLEDGEMENTS = frozenset({ResponseCode.APPROVED, ResponseCode.ORIGINAL_NOT_FOUND})
 NETWORK_CLASS = "8"
 TPDU = bytes.fromhex("6000010002")
 """Identifier, destination NII 0001, source 0002."""
@@ -209,8 +211,12 @@ class Terminal:
         reversal = self.build_reversal(self._requests[belief.stan], reason=reason)
         while True:
             belief.reversal_sends += 1
-            if await self._ask_once(reversal, self.profile.reversal_retry_s):
+            answer = await self._ask_once(reversal, self.profile.reversal_retry_s)
+            if answer is not None and answer.outcome.code in ACKNOWLEDGEMENTS:
                 break
+            if answer is not None:
+                # Refused for now: asking again at once would not help.
+                await trio.sleep(self.profile.reversal_retry_s)
             reversal = self.as_repeat(reversal)
         belief.state = BeliefState.REVERSED
 
