@@ -154,9 +154,9 @@ def test_evidence_and_doubts_are_told() -> None:
 
 
 def test_a_masked_card_number_speaks_neither_way() -> None:
-    """Senders of samples put stars into DE 35 and 2; the check digit is gone then."""
-    build = get_codec("iso87-ascii").build
-    masked = surprise_of(build("0100", {39: "**"}))
+    """Senders of samples put stars into DE 2 where it may hold text."""
+    build = get_codec("amex-gcag-like").build
+    masked = surprise_of(build("1100", {2: "370012*****2345"}))
     assert (masked.evidence, masked.doubts) == ((), ())
 
 
