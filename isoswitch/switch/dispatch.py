@@ -106,19 +106,13 @@ async def _dispatch(services: Services, arrival: Arrival) -> None:
         await _answer_network(services, arrival, txn, terminal)
         return
     job = open_job(services, arrival, txn, terminal)
-    log.info("leg", transaction=job.id, direction="in", **_leg_facts(arrival, txn))
+    _log_leg(job, arrival.message, direction="in")
     decided = await decide(services, job)
     if decided is None:
         log.warning("not_answered", transaction=job.id, reason="no outcome to repeat")
         return
-    await answer(services, arrival, job, decided)
-    log.info(
-        "leg",
-        transaction=job.id,
-        direction="out",
-        code=decided.code,
-        **_leg_facts(arrival, txn),
-    )
+    response = await answer(services, arrival, job, decided)
+    _log_leg(job, response, direction="out")
 
 
 async def _answer_network(
@@ -200,12 +194,13 @@ async def decide(services: Services, job: Job) -> Outcome | None:
 
 async def answer(
     services: Services, arrival: Arrival, job: Job, outcome: Outcome
-) -> None:
-    """Send the answer, authenticated where the terminal expects it."""
+) -> Message:
+    """Send the answer, authenticated where the terminal expects it, and give it."""
     response = job.response(outcome)
     if job.tak:
         response = await authenticate(services.hsm, job.dialect, response, job.tak)
     arrival.send(response)
+    return response
 
 
 async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
@@ -308,10 +303,14 @@ async def _refuse_malformed(
     arrival.send(response)
 
 
-def _leg_facts(arrival: Arrival, txn: Transaction) -> dict[str, str]:
-    return {
-        "endpoint": arrival.listener,
-        "mti": arrival.message.mti,
-        "stan": txn.stan,
-        "terminal": txn.terminal_id,
-    }
+def _log_leg(job: Job, message: Message, *, direction: str) -> None:
+    log.info(
+        "leg",
+        transaction=job.id,
+        direction=direction,
+        endpoint=job.listener,
+        mti=message.mti,
+        stan=job.txn.stan,
+        terminal=job.txn.terminal_id,
+        code=message.get(39, ""),
+    )
