@@ -18,7 +18,7 @@ from functools import cache
 from isoswitch.codecs import headers
 from isoswitch.codecs.canonical.errors import DecodeError, PeerError
 from isoswitch.codecs.framing import FRAMINGS, get_framing
-from isoswitch.codecs.iso8583.codec import SIGHTINGS_TO_FUSE, Codec
+from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.codecs.iso8583.specs import get_codec, get_spec, spec_names
 from tests.fuzz.clock import CLOCK
 
@@ -37,14 +37,16 @@ def fuzz_iso8583(data: bytes) -> None:
 
 
 def fuzz_lanes(data: bytes) -> None:
-    """A codec that has seen the layout often says what a new one says."""
+    """A codec that was taught by a message says what a new one says."""
     if not data:
         return
     name = NAMES[data[0] % len(NAMES)]
     taught, new = get_codec(name), _untaught(name)
     new.forget()
     verdict = _verdict(new, data[1:])
-    for _ in range(SIGHTINGS_TO_FUSE + 1):
+    assert _verdict(taught, data[1:]) == verdict, name
+    if len(verdict) == 2:
+        taught.teach(data[1:])
         assert _verdict(taught, data[1:]) == verdict, name
 
 
@@ -85,7 +87,8 @@ def _untaught(name: str) -> Codec:
     return Codec(get_spec(name))
 
 
-def _verdict(codec: Codec, raw: bytes) -> object:
+def _verdict(codec: Codec, raw: bytes) -> tuple[object, ...]:
+    """Type and values of a message, or the place of the error and its reason."""
     try:
         message = codec.decode(raw)
     except DecodeError as exc:

@@ -80,8 +80,8 @@ class Bitmaps:
                 octets += self.read_map(raw, pos, 2)
                 pos += self.width
         numbers: list[int] = []
-        for by_octet, octet in zip(_NUMBERS, octets, strict=False):
-            numbers += by_octet[octet]
+        for index, octet in enumerate(octets):
+            numbers += _NUMBERS[index][octet]
         if octets[0] >= 0x80:
             del numbers[0]
         if self._third == "after-second" and 65 in numbers:

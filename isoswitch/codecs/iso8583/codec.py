@@ -31,10 +31,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 ARRANGEMENTS_MAX = 512
-SHAPES_MAX = 1024
+SHAPES_MAX = 512
 SIGHTINGS_MAX = 2048
-SIGHTINGS_TO_FUSE = 3
-SIGHTINGS_TO_SHAPE = 100
+SIGHTINGS_TO_FUSE = 50
+SIGHTINGS_TO_SHAPE = 200
 
 _DIGITS = frozenset("0123456789")
 
@@ -136,6 +136,25 @@ class Codec(CompiledSpec):
                 return Message(fused, self.write_mti(mti) + bitmap + b"".join(body))
         return self._build_precisely(mti, fields)
 
+    def teach(self, raw: bytes) -> None:
+        """Learn from a good message at once what its kind teaches by coming often.
+
+        Raises
+        ------
+        DecodeError
+            The message is not good.
+        """
+        arrangement, head = self._arrange(raw)
+        if arrangement.has_map:
+            return
+        fused = Fused(arrangement)
+        bitmap = self.bitmaps.write(fused.numbers)
+        self._by_head.learn(head, fused)
+        self._by_numbers.learn(fused.numbers, (fused, bitmap))
+        if fused.has_shapes:
+            shape = Shape(fused, raw, fused.measure(raw))
+            self._shapes.learn((raw[: self._guess_end], len(raw)), shape)
+
     def forget(self) -> None:
         """Drop all that traffic has taught; it comes back by itself."""
         self._shapes: _Taught[tuple[bytes, int], Shape] = _Taught(
@@ -184,10 +203,17 @@ class Codec(CompiledSpec):
         return Message(arrangement, raw)
 
     def _decode_precisely(self, raw: bytes) -> Message:
+        arrangement, head = self._arrange(raw)
+        if not arrangement.has_map and self._by_head.is_due(head):
+            self._by_head.learn(head, Fused(arrangement))
+        return Message(arrangement, raw)
+
+    def _arrange(self, raw: bytes) -> tuple[Arrangement, bytes]:
+        """Check a message field by field; give its arrangement and its head."""
         if not self.has_mti(raw):
             raise self._mti_error(raw)
         numbers, pos = self.bitmaps.read(raw, self.mti_end)
-        head, fields = raw[:pos], self._with_map
+        head, fields, map_field = raw[:pos], self._with_map, self.map_field
         order: list[FieldCodec] = []
         for de in numbers:
             field = fields.get(de)
@@ -196,16 +222,13 @@ class Codec(CompiledSpec):
                 raise DecodeError(reason, field=str(de), offset=pos)
             end = field.check(raw, pos)
             order.append(field)
-            if field is self.map_field:
+            if field is map_field:
                 # The list grows while it is read: the third map names what follows.
                 numbers += numbers_of(self.bitmaps.read_map(raw, pos, 2), 129)
             pos = end
         if pos < len(raw):
             raise DecodeError("bytes follow the last field", field="end", offset=pos)
-        arrangement = Arrangement(self, order, numbers)
-        if not arrangement.has_map and self._by_head.is_due(head):
-            self._by_head.learn(head, Fused(arrangement))
-        return Message(arrangement, raw)
+        return Arrangement(self, order, numbers), head
 
     def _explain(self, raw: bytes, fused: Fused, marks: list[int]) -> DecodeError:
         """Say why the fast lane has refused a message, from where it was good."""

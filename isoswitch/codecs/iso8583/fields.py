@@ -63,17 +63,17 @@ class FieldCodec(ABC):
         if end > len(raw):
             reason = "message ends inside the field"
             raise DecodeError(reason, field=self.path, offset=start)
-        if self.admitted is None:
-            bad = self.first_bad(raw, start, end)
-        else:
-            bad = end - len(raw[start:end].lstrip(self.admitted))
+        admitted = self.admitted
+        if admitted is not None and not raw[start:end].lstrip(admitted):
+            return end
+        bad = self.first_bad(raw, start, end)
         if bad != end:
             raise DecodeError(WRONG[self.spec.cls], field=self.path, offset=bad)
         return end
 
     def size(self, positions: int) -> int:
-        """The bytes that so many positions take."""
-        return wire_bytes(self.spec, positions)
+        """The bytes that so many positions of a variable field take."""
+        return positions
 
     def put(self, value: Value) -> bytes:
         """Give the bytes of a value, its length prefix included.
@@ -225,6 +225,9 @@ class PackedField(FieldCodec):
         if not spec.length and spec.max % 2 == 0:
             self.admitted = self.packed
 
+    def size(self, positions: int) -> int:
+        return (positions + 1) // 2
+
     def byte_sets(self, positions: int) -> list[ByteSet | None] | None:
         if self.counts_bytes:
             return None
@@ -328,6 +331,9 @@ class HexField(FieldCodec):
         super().__init__(spec)
         self.charset = charset
         self.admitted = bytes_of("hex", charset)
+
+    def size(self, positions: int) -> int:
+        return 2 * positions
 
     def byte_sets(self, positions: int) -> list[ByteSet | None]:
         return [self.admitted] * (2 * positions)

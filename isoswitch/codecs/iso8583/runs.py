@@ -125,7 +125,7 @@ def places_of(fields: Sequence[FieldCodec]) -> dict[int, Place]:
     mark = offset = 0
     for field in fields:
         if field.lengths is None:
-            end = offset + field.size(field.spec.max)
+            end = offset + field.fixed_size
             places[field.de] = (mark, offset, mark, end)
             offset = end
         else:
@@ -194,7 +194,7 @@ class _Tail:
     """The fixed fields of a segment: their bytes, and how to check these."""
 
     def __init__(self, fields: Sequence[FieldCodec], mask: int, table: bytes) -> None:
-        self.size = sum(field.size(field.spec.max) for field in fields)
+        self.size = sum(field.fixed_size for field in fields)
         self.is_digits = _are_digits(fields)
         self.mask = 0 if self.is_digits else mask
         self.table = table
@@ -449,11 +449,11 @@ def _put_hex(field: HexField) -> Put:
 
 
 def _writer(field: FieldCodec) -> Callable[[int], bytes]:
-    """Length prefixes by number of positions, from a list where it is short."""
+    """Length prefixes by number of positions, from a list where there are few."""
     assert field.lengths is not None
     if field.spec.max > _PREFIXES_LISTED_MAX or field.spec.length_unit == "bytes":
         return field.lengths.write
-    return [field.lengths.write(size) for size in range(field.spec.max + 1)].__getitem__
+    return list(field.lengths).__getitem__
 
 
 def _put_each(group: Sequence[FieldCodec]) -> Put:

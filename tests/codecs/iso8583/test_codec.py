@@ -30,13 +30,6 @@ def verdict(codec: Codec, raw: bytes) -> object:
     return message.mti, message.values(), [message.offset(de) for de in message]
 
 
-def warm(codec: Codec, raw: bytes) -> Codec:
-    """The codec after it has fused the layout of a message."""
-    for _ in range(codec_module.SIGHTINGS_TO_FUSE):
-        codec.decode(raw)
-    return codec
-
-
 @pytest.mark.parametrize("name", spec_names())
 def test_what_is_built_is_read_back(name: str) -> None:
     codec = get_codec(name)
@@ -45,12 +38,15 @@ def test_what_is_built_is_read_back(name: str) -> None:
     @given(messages(codec.spec))
     def round_trip(drawn: tuple[str, dict[int, str | bytes]]) -> None:
         mti, values = drawn
-        for _ in range(4):
+        values = dict(sorted(values.items()))
+        for _ in range(2):
             built = codec.build(mti, values)
             read = codec.decode(built.raw)
-            assert (read.mti, read.values()) == (mti, dict(sorted(values.items())))
+            assert (read.mti, read.values()) == (mti, values)
+            assert list(read.values()) == list(values)
             assert built == read
             assert all(read[de] == values[de] for de in values)
+            codec.teach(built.raw)
 
     round_trip()
 
@@ -68,15 +64,19 @@ def test_random_bytes_are_read_or_refused(name: str) -> None:
     decode()
 
 
+@pytest.mark.parametrize("size", ["of one length", "of another length"])
 @pytest.mark.parametrize("name", ["iso87-ascii-raw", "iso87-bcd", "visa-vip-like"])
-def test_both_lanes_have_one_verdict(name: str) -> None:
+def test_all_lanes_have_one_verdict(name: str, size: str) -> None:
     values = dict(PURCHASE)
     if name == "iso87-ascii-raw":
         values[35] = str(values[35]).replace("D", "=")
     if name == "visa-vip-like":
         values[22] = "0510"
     raw = get_codec(name).build("0200", values).raw
-    fused = warm(compile_spec(get_spec(name)), raw)
+    taught = compile_spec(get_spec(name))
+    taught.teach(raw)
+    if size == "of another length":
+        raw = taught.decode(raw).replace({2: "4111111111111111111"}).raw
     precise = compile_spec(get_spec(name))
 
     @settings(QUICK, max_examples=300)
@@ -88,7 +88,7 @@ def test_both_lanes_have_one_verdict(name: str) -> None:
     def mutate(place: int, inserted: bytes, removed: int) -> None:
         mutant = raw[:place] + inserted + raw[place + removed :]
         precise.forget()
-        assert verdict(fused, mutant) == verdict(precise, mutant)
+        assert verdict(taught, mutant) == verdict(precise, mutant)
 
     mutate()
 
@@ -99,7 +99,8 @@ def test_every_cut_is_refused_in_the_fast_lane_too(name: str) -> None:
     if name != "iso87-bcd":
         values[35] = str(values[35]).replace("D", "=")
     raw = get_codec(name).build("0200", values).raw
-    codec = warm(compile_spec(get_spec(name)), raw)
+    codec = compile_spec(get_spec(name))
+    codec.teach(raw)
     for size in range(len(raw)):
         with pytest.raises(DecodeError):
             codec.decode(raw[:size])
@@ -161,8 +162,8 @@ def test_a_value_that_does_not_fit_is_refused(
         values[35] = "4761739001010010=3112"
     if name == "iso87-ascii":
         values[55] = "9F2701"
-    for _ in range(codec_module.SIGHTINGS_TO_FUSE):
-        codec.build("0200", values)
+    values = dict(sorted(values.items()))
+    codec.teach(codec.build("0200", values).raw)
     for mapping in (fields, values | fields):
         with pytest.raises(EncodeError) as refused:
             codec.build("0200", mapping)
@@ -183,17 +184,43 @@ def test_a_field_outside_the_layout_is_refused_at_its_place() -> None:
     assert (refused.value.field, refused.value.offset) == ("4", 26)
 
 
-def test_layouts_are_kept_in_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec_module, "ARRANGEMENTS_MAX", 4)
-    monkeypatch.setattr(codec_module, "SIGHTINGS_MAX", 4)
+def test_traffic_teaches_in_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("ARRANGEMENTS_MAX", "SHAPES_MAX", "SIGHTINGS_MAX"):
+        monkeypatch.setattr(codec_module, limit, 4)
     codec = compile_spec(get_spec("iso87-ascii"))
+    often = codec_module.SIGHTINGS_TO_FUSE + codec_module.SIGHTINGS_TO_SHAPE
     for de in (3, 4, 7, 11, 12, 13, 14, 15, 16, 17):
         value = "0" * codec.spec.fields[de].max
-        for _ in range(codec_module.SIGHTINGS_TO_FUSE):
-            codec.decode(codec.build("0200", {de: value}).raw)
+        for _ in range(often):
+            message = codec.decode(codec.build("0200", {de: value}).raw)
+            assert message.values() == {de: value}
         codec.decode(codec.build("0200", {de: value, 18: "5999"}).raw)
-    assert len(codec._by_head.known) == 4
-    assert len(codec._by_head._sightings) <= 4
+    for taught in (codec._by_head, codec._by_numbers, codec._shapes):
+        assert len(taught.known) == 4
+        assert len(taught._sightings) <= 4
+
+
+def test_a_good_message_teaches_nothing_at_first() -> None:
+    codec = compile_spec(get_spec("iso87-ascii"))
+    raw = codec.build("0200", {2: "4111111111111111", 3: "000000"}).raw
+    for _ in range(codec_module.SIGHTINGS_TO_FUSE - 1):
+        codec.decode(raw)
+    assert not codec._by_head.known
+
+
+def test_two_splits_of_one_length_are_both_read() -> None:
+    codec = compile_spec(get_spec("iso87-ascii"))
+    one = {2: "4111111111111", 32: "123456"}
+    other = {2: "4111111111111111", 32: "123"}
+    codec.teach(codec.build("0200", one).raw)
+    for values in (one, other) * codec_module.SIGHTINGS_TO_SHAPE:
+        assert codec.decode(codec.build("0200", values).raw).values() == values
+
+
+def test_only_a_good_message_teaches() -> None:
+    codec = compile_spec(get_spec("iso87-ascii"))
+    with pytest.raises(DecodeError):
+        codec.teach(codec.build("0200", {3: "000000"}).raw[:-1])
 
 
 @pytest.mark.parametrize("alias", sorted(ALIASES))
@@ -279,8 +306,9 @@ def test_an_odd_digit_is_filled_up_as_the_layout_says(
     codec = compile_spec(pad_layout(**settings))
     message = codec.build("0200", {23: "071"})
     assert message.raw[12:].hex() == wire
-    for _ in range(4):
-        assert codec.decode(message.raw)[23] == "071"
+    assert codec.decode(message.raw)[23] == "071"
+    codec.teach(message.raw)
+    assert codec.decode(message.raw)[23] == "071"
     with pytest.raises(DecodeError, match="field 23"):
         codec.decode(message.raw[:12] + bytes.fromhex("5715"))
 
@@ -321,11 +349,12 @@ def test_encoding_length_and_unit_are_independent(
     field = field_spec(48, "Any", fmt, **settings)  # type: ignore[arg-type]
     spec = Spec(name="any", edition="1987", fields={48: field}, bitmap="raw")
     codec = compile_spec(spec)
-    for _ in range(4):
+    for _ in range(2):
         message = codec.build("0200", {48: value})
         assert message.raw[12:].hex() == wire
         assert codec.decode(message.raw)[48] == value
         assert codec.decode(message.raw).values() == {48: value}
+        codec.teach(message.raw)
 
 
 def one_field(fmt: str, **settings: str) -> Codec:
@@ -419,21 +448,23 @@ def test_more_byte_sets_than_bits_make_no_difference() -> None:
     spec = Spec(name="many", edition="1987", fields=fields, bitmap="raw")
     codec = compile_spec(spec)
     values: dict[int, str | bytes] = dict.fromkeys(fields, "123") | {13: "abc"}
-    for _ in range(5):
+    for _ in range(2):
         message = codec.decode(codec.build("0200", values).raw)
         assert message.values() == values
         with pytest.raises(DecodeError, match="field 13"):
             codec.decode(message.raw[:-1] + b"1")
         with pytest.raises(EncodeError, match="field 12"):
             codec.build("0200", values | {12: "12é"})
+        codec.teach(message.raw)
 
 
 def test_a_third_map_of_the_default_engine_is_found_in_the_fast_lane() -> None:
     codec = compile_spec(get_spec("visa-vip-like"))
     for values in ({70: "301"}, {70: "301", 130: b"x"}):
         built = codec.build("0800", values)  # type: ignore[arg-type]
-        for _ in range(5):
-            assert codec.decode(built.raw).values() == values
+        assert codec.decode(built.raw).values() == values
+        codec.teach(built.raw)
+        assert codec.decode(built.raw).values() == values
         with pytest.raises(DecodeError):
             codec.decode(built.raw[:11])
 
@@ -486,7 +517,7 @@ def test_what_the_fast_lane_cannot_put_is_refused_precisely() -> None:
     codec = compile_spec(get_spec("iso87-bcd"))
     values = dict(PURCHASE)
     raw = codec.build("0200", values).raw
-    warm(codec, raw)
+    codec.teach(raw)
     place = codec.decode(raw).offset(2)
     with pytest.raises(DecodeError) as refused:
         codec.decode(raw[:place] + b"\x4a" + raw[place + 1 :])

@@ -16,15 +16,17 @@ from tests.codecs.iso8583.samples import PURCHASE, field_values
 CODEC = get_codec("iso87-bcd")
 
 
-@pytest.fixture(params=["just built", "first sighting", "fused"])
+@pytest.fixture(params=["just built", "first sighting", "fused", "of a known shape"])
 def message(request: pytest.FixtureRequest) -> Message:
-    """The same message in the three states it can be in."""
+    """The same message in the states it can be in."""
     codec = compile_spec(get_spec("iso87-bcd"))
     built = codec.build("0200", PURCHASE)
     if request.param == "just built":
         return built
-    for _ in range(4 if request.param == "fused" else 0):
-        codec.decode(built.raw)
+    if request.param == "of a known shape":
+        codec.teach(built.raw)
+    if request.param == "fused":
+        codec.teach(built.replace({2: "4111111111111111111"}).raw)
     return codec.decode(built.raw)
 
 
