@@ -34,7 +34,9 @@ verify_app = typer.Typer(
     help="Prove what was written down.", no_args_is_help=True, name="verify"
 )
 simulate_app = typer.Typer(
-    help="Run one of the other ends by itself.", no_args_is_help=True, name="simulate"
+    help="Run the other ends by themselves, or a whole network under faults.",
+    no_args_is_help=True,
+    name="simulate",
 )
 
 NETWORK = "The network"
@@ -245,6 +247,19 @@ def simulate_trickle(config: Config = None) -> None:
     from isoswitch.commands import simulate
 
     simulate.trickle(config)
+
+
+@simulate_app.command("storms")
+def simulate_storms(
+    *,
+    first: Annotated[int, typer.Option(help="The first seed.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 20,
+    json: Json = False,
+) -> None:
+    """Run the whole network in one process under drawn faults, and audit it."""
+    from isoswitch.commands.storms import storms
+
+    raise typer.Exit(storms(first=first, count=count, as_json=json))
 
 
 app.add_typer(verify_app, rich_help_panel=LOOK)
