@@ -249,6 +249,30 @@ def detect(
     )
 
 
+def cut_stream(framing: str, stream: bytes) -> tuple[list[bytes], DecodeError | None]:
+    """Give the payloads of a stream without keep-alives, and what is wrong after them.
+
+    Examples
+    --------
+    >>> payloads, fault = cut_stream("ascii4", b"00040800" b"!!!!")
+    >>> payloads, str(fault)
+    ([b'0800'], 'field frame, offset 8: length prefix is malformed')
+    """
+    decoder = get_framing(framing).decoder(FRAME_BYTES_MAX)
+    fault = None
+    try:
+        found = decoder.feed(stream)
+    except DecodeError as refused:
+        fault = refused
+        decoder = get_framing(framing).decoder(FRAME_BYTES_MAX)
+        # Up to there the stream is good.
+        found = decoder.feed(stream[: refused.offset])
+    if fault is None and decoder.has_partial:
+        reason = "the input ends inside a frame"
+        fault = DecodeError(reason, field="frame", offset=len(stream))
+    return [payload for payload in found if payload], fault
+
+
 def _samples(
     streams: Sequence[bytes], framing: str, *, may_be_cut: bool
 ) -> list[bytes]:
@@ -260,16 +284,10 @@ def _samples(
         return list(streams[:SAMPLES_MAX])
     by_stream: list[list[bytes]] = []
     for stream in streams:
-        decoder = get_framing(framing).decoder(FRAME_BYTES_MAX)
-        try:
-            payloads = decoder.feed(stream)
-        except DecodeError:
-            if may_be_cut:
-                continue
+        payloads, fault = cut_stream(framing, stream)
+        if fault is not None and not may_be_cut:
             return []
-        if decoder.has_partial and not may_be_cut:
-            return []
-        by_stream.append([payload for payload in payloads if payload][:SAMPLES_MAX])
+        by_stream.append(payloads[:SAMPLES_MAX])
     turns = (payload for turn in zip_longest(*by_stream) for payload in turn if payload)
     return list(islice(turns, SAMPLES_MAX))
 

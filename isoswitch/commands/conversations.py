@@ -11,7 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.captures import Capture, Stretch, is_capture, read_capture
-from isoswitch.codecs.detection import Detection, Profile, Undetected, detect
+from isoswitch.codecs.detection import (
+    Detection,
+    Profile,
+    Undetected,
+    cut_stream,
+    detect,
+)
 from isoswitch.codecs.framing import FRAME_BYTES_MAX, FrameDecoder, get_framing
 from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.commands.console import Failure
@@ -114,15 +120,13 @@ def _detect(
 
 def _typed(profile: Profile, stream: bytes) -> Iterator[Heard]:
     """Cut what was typed or piped into payloads."""
-    decoder = _decoder(profile)
-    try:
-        payloads = decoder.feed(stream)
-    except DecodeError as fault:
-        yield Heard(fault=f"no frame: {fault.reason}")
+    if not profile.framing:
+        yield Heard(payload=stream)
         return
-    yield from (Heard(payload=payload) for payload in payloads if payload)
-    if decoder.has_partial:
-        yield Heard(fault="the input ends inside a frame")
+    payloads, fault = cut_stream(profile.framing, stream)
+    yield from (Heard(payload=payload) for payload in payloads)
+    if fault is not None:
+        yield Heard(fault=str(fault))
 
 
 def _frames(profile: Profile, stretch: Stretch) -> Iterator[Heard]:

@@ -94,16 +94,16 @@ def interpretations(data: bytes) -> Iterator[list[bytes]]:
         dumps = [pattern.fullmatch(line) for line in lines]
         if len(lines) > 1 and all(dumps):
             yield [b"".join(_octets(dump[1]) or b"" for dump in dumps if dump)]
+    apart = [_octets(line) or b"" for line in lines]
     joined = _octets("".join(lines))
-    if joined is not None:
-        yield [joined]
-    apart = [_octets(line) for line in lines]
-    if len(lines) > 1:
-        good = [each for each in apart if each]
-        if len(good) == len(lines):
-            yield good
-        if all(line[:4].isdecimal() for line in lines):
-            yield [line.encode() for line in lines]
+    ways = [[joined]] if joined is not None else []
+    if len(lines) > 1 and all(apart):
+        # Hexadecimal that was broken into lines fills all of them but the last.
+        is_broken = len({len(line) for line in lines[:-1]}) == 1
+        ways.insert(len(ways) if is_broken else 0, apart)
+    yield from ways
+    if len(lines) > 1 and all(line[:4].isdecimal() for line in lines):
+        yield [line.encode() for line in lines]
     if lines and lines[0][:1].isdigit():
         yield [data.rstrip(b"\r\n")]
 

@@ -171,6 +171,51 @@ def test_packets_without_framing_are_messages(tmp_path: Path) -> None:
     assert [each["mti"] for each in lines(str(file))] == ["0200"]
 
 
+def test_a_recording_of_something_else_is_called_so(tmp_path: Path) -> None:
+    file = tmp_path / "capture.pcap"
+    segments = [Segment(sequence=0, flags=SYN), Segment(payload=b"GET / HTTP/1.1")]
+    file.write_bytes(pcap([ipv4(each) for each in segments]))
+    result = invoke("decode", str(file))
+    assert result.exit_code == 1
+    assert "nothing in it looks like" in result.stderr
+
+
+def test_a_stream_that_goes_wrong_is_lost_from_there(tmp_path: Path) -> None:
+    framing = get_framing("ascii4")
+    good = framing.encode(request().raw)
+    segments = [
+        Segment(sequence=0, flags=SYN),
+        Segment(payload=good),
+        Segment(payload=b"!!!!" + good, sequence=1 + len(good)),
+        Segment(sequence=0, flags=SYN, client_port=40001),
+        Segment(payload=good, client_port=40001),
+    ]
+    file = tmp_path / "capture.pcap"
+    file.write_bytes(pcap([ipv4(each) for each in segments]))
+    found = lines(str(file))
+    assert [each.get("mti") for each in found] == ["0200", None, "0200"]
+    assert "the stream is lost here: length prefix is malformed" in found[1]["error"]
+    output = invoke("decode", str(file)).stdout
+    assert "✗ offset 0: the stream is lost here" in output
+
+
+def test_a_file_that_ends_inside_a_frame_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "messages"
+    file.write_bytes(frame(request(1)) + frame(request(2))[:-4])
+    found = lines(str(file))
+    assert found[0]["mti"] == "0200"
+    assert "the input ends inside a frame" in found[1]["error"]
+
+
+def test_a_line_that_is_no_frame_among_others_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "messages.txt"
+    good = get_framing("ascii4").encode(request().raw).hex()
+    file.write_text(f"{good}\n{'ff' * 30}\n{good}\n")
+    found = lines(str(file))
+    assert [each.get("mti") for each in found] == ["0200", None, "0200"]
+    assert "length prefix is malformed" in found[1]["error"]
+
+
 def test_a_broken_recording_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "capture.pcap"
     file.write_bytes(pcap([])[:20])

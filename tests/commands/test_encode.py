@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from isoswitch.codecs.iso8583.specs import ALIASES, get_codec
+from tests.codecs.packets import pcap
 from tests.codecs.vectors import name_of, vectors
 from tests.commands.wire import invoke, refusal, run
 
@@ -128,3 +129,6 @@ def test_only_single_messages_are_compared(tmp_path: Path) -> None:
     file.write_text(f"{raw.hex()}\n{raw.hex()}\n")
     assert "holds 2 messages" in refusal("diff", raw.hex(), str(file)).what
     assert "looks like" in refusal("diff", raw.hex(), "00" * 30).what
+    capture = tmp_path / "capture.pcap"
+    capture.write_bytes(pcap([]))
+    assert "there is no message" in refusal("diff", raw.hex(), str(capture)).what
