@@ -19,7 +19,11 @@ from isoswitch.config.settings import (
 from isoswitch.config.source import parse_source
 from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.cards import CARDS, TestCard
-from isoswitch.switch.settings import EndpointSettings, ListenerSettings
+from isoswitch.switch.settings import (
+    EndpointSettings,
+    KeyExchangeSettings,
+    ListenerSettings,
+)
 
 PACKAGED = packaged_network().read_text(encoding="utf-8")
 WITHOUT_CERTIFICATE = "\n".join(
@@ -65,6 +69,24 @@ def test_an_endpoint_takes_its_timer_and_acquirer_from_the_network(
         zpk="south/zpk",
         zak="south/zak",
         request_timeout_s=4.0,
+    )
+
+
+def test_the_exchange_of_keys_is_what_the_file_says(tmp_path: Path) -> None:
+    text = WITHOUT_CERTIFICATE.replace(
+        'zak = "north/zak"',
+        'zak = "north/zak"\n'
+        'key_exchange = { under = "north/zmk", legacy = true, age_s = 3600 }',
+    ).replace(
+        'zak = "south/zak"',
+        'zak = "south/zak"\nkey_exchange = { under = "south/kbpk", uses_max = 10 }',
+    )
+    endpoints = switch_settings(load(text, tmp_path)).endpoints
+    assert endpoints["north"].key_exchange == KeyExchangeSettings(
+        under="north/zmk", is_legacy=True, age_s=3600
+    )
+    assert endpoints["south"].key_exchange == KeyExchangeSettings(
+        under="south/kbpk", uses_max=10
     )
 
 
