@@ -83,6 +83,12 @@ def complaint(old: str, new: str) -> str:
             id="TLS listener, terminal without certificate",
         ),
         pytest.param(
+            'tak = "terminal/term0001/tak"',
+            'tmk = "terminal/term0001/tmk"',
+            "has no MAC key",
+            id="terminal that gets keys without a MAC key",
+        ),
+        pytest.param(
             "port = 8584", "port = 8583", "ascii and bcd share port 8583", id="port"
         ),
         pytest.param(
