@@ -25,6 +25,9 @@ SECONDS = 60
 INPUT_BYTES_MAX = 4096
 TIMEOUT_S = 10
 DECODE_S_MAX = 0.005
+LIMITS_S = {"detection": 0.25}
+"""What may take longer: detection decodes in every dialect, for a person who waits."""
+
 ATTEMPTS = 5
 
 
@@ -99,14 +102,15 @@ def run(name: str, seconds: int) -> Figures:
     )
     fault = (what[-1] if what else f"exit code {done.returncode}")[:100]
     longest_s, longest_bytes = replay(name, folder)
-    if longest_s > DECODE_S_MAX:
-        fault = f"over {DECODE_S_MAX * 1000:.0f} ms"
+    limit_s = LIMITS_S.get(name, DECODE_S_MAX)
+    if longest_s > limit_s:
+        fault = f"over {limit_s * 1000:.0f} ms"
     return Figures(
         name=name,
         executions=int(count[1]) if count else 0,
         longest_s=longest_s,
         longest_bytes=longest_bytes,
-        fault=fault if done.returncode or longest_s > DECODE_S_MAX else "",
+        fault=fault if done.returncode or longest_s > limit_s else "",
     )
 
 

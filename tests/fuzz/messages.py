@@ -90,7 +90,7 @@ def _untaught(name: str) -> Codec:
 def _verdict(codec: Codec, raw: bytes) -> tuple[object, ...]:
     """Type and values of a message, or the place of the error and its reason."""
     try:
-        message = codec.decode(raw)
+        message = CLOCK.timed(codec.decode, raw)
     except DecodeError as exc:
         return exc.field, exc.offset, exc.reason
     return message.mti, message.values()

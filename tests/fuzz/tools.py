@@ -33,7 +33,7 @@ def fuzz_detection(data: bytes) -> None:
     """How unknown bytes speak, alone and as one side of a conversation."""
     for streams in ([data], [data[:40], data[40:]]):
         with suppress(Undetected):
-            found = detect(streams)
+            found = CLOCK.timed(detect, streams)
             assert found.confidence in {"sure", "likely", "unsure"}
             if not found.best.profile.framing:
                 with suppress(DecodeError):
