@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
+from struct import Struct
 
 import msgspec
 
@@ -69,6 +70,7 @@ STATUS_OF: dict[type[Exception], Status] = {
 }
 _ERROR_OF = {status: error for error, status in STATUS_OF.items()}
 
+_PREFIX = Struct(">I")
 _encoder = msgspec.msgpack.Encoder()
 _request_decoder = msgspec.msgpack.Decoder(Request)
 _reply_decoder = msgspec.msgpack.Decoder(Reply)
@@ -77,7 +79,7 @@ _reply_decoder = msgspec.msgpack.Decoder(Reply)
 def encode(message: Request | Reply) -> bytes:
     """Give the frame of a message."""
     body = _encoder.encode(message)
-    return len(body).to_bytes(PREFIX_BYTES) + body
+    return _PREFIX.pack(len(body)) + body
 
 
 def decode_request(body: bytes) -> Request:
@@ -145,15 +147,15 @@ class FrameBuffer:
         HsmError
             A frame announces more than the limit.
         """
-        data = self._rest + data
-        start = 0
-        while len(data) - start >= PREFIX_BYTES:
-            body = start + PREFIX_BYTES
-            end = body + int.from_bytes(data[start:body])
-            if end - body > self._frame_bytes_max:
+        if self._rest:
+            data = self._rest + data
+        start, stop = 0, len(data)
+        while (body := start + PREFIX_BYTES) <= stop:
+            (length,) = _PREFIX.unpack_from(data, start)
+            if length > self._frame_bytes_max:
                 raise HsmError("a frame announces more bytes than allowed")
-            if end > len(data):
+            if body + length > stop:
                 break
-            yield data[body:end]
-            start = end
+            start = body + length
+            yield data[body:start]
         self._rest = data[start:]
