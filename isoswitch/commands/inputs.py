@@ -17,11 +17,11 @@ INPUT_BYTES_MAX = 256 * 1024 * 1024
 
 # Offset, octets, and perhaps the characters: single octets as hexdump and Wireshark
 # write them, or pairs as xxd does.
-_OFFSET = r"\s*[0-9A-Fa-f]{4,8}:?\s{1,2}"
+_OFFSET = r"\s*[0-9A-Fa-f]{4,8}(?::\s{0,2}|\s{1,2})"
 _DUMP_LINES = (
     re.compile(
         _OFFSET
-        + r"((?:[0-9A-Fa-f]{2}(?: {1,2}|-))*[0-9A-Fa-f]{2})(?:(?:\s\s|\s?\|).*)?\s*"
+        + r"((?:[0-9A-Fa-f]{2}(?: {1,2}|-))*[0-9A-Fa-f]{2})(?:(?:\s\s|\s?[|\[]).*)?\s*"
     ),
     re.compile(
         _OFFSET + r"((?:[0-9A-Fa-f]{4} )*(?:[0-9A-Fa-f]{2}){1,2})(?:\s\s.*)?\s*"
@@ -104,6 +104,8 @@ def interpretations(data: bytes) -> Iterator[list[bytes]]:
     yield from ways
     if len(lines) > 1 and all(line[:4].isdecimal() for line in lines):
         yield [line.encode() for line in lines]
+    if len(lines) > 1 and lines[0][:4].isdecimal():
+        yield ["".join(lines).encode()]
     if lines and lines[0][:1].isdigit():
         yield [data.rstrip(b"\r\n")]
 

@@ -49,6 +49,7 @@ def dump(line: str, size: int, octets_per_line: int = 16) -> str:
         pytest.param(dump("{at:08x}: {octets}  {text}", 4), id="xxd"),
         pytest.param(dump("{at:04x}  {octets}   {text}", 2), id="Wireshark"),
         pytest.param(dump("{at:04X}: {octets}", 2), id="no characters"),
+        pytest.param(dump("{at:05}:{octets} [{text}]", 2, 20), id="brackets"),
     ],
 )
 def test_hexadecimal_is_read_in_any_dress(text: str) -> None:
@@ -68,6 +69,11 @@ def test_messages_in_text_stand_for_themselves() -> None:
     assert list(interpretations(b"0800822000000000000\n"))[-1] == [
         b"0800822000000000000"
     ]
+
+
+def test_a_message_in_text_may_be_broken_into_lines() -> None:
+    text = b"08002000000000000000\n00000A00TERM\n"
+    assert [b"0800200000000000000000000A00TERM"] in list(interpretations(text))
 
 
 def test_bytes_stand_for_themselves() -> None:
