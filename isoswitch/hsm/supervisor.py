@@ -15,7 +15,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from isoswitch.hsm.worker import Orders, encode_orders
 _BACKLOG = 128
 _PAUSE_MIN_S = 0.05
 _PAUSE_MAX_S = 5.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 log = structlog.get_logger()
 
@@ -121,18 +122,18 @@ class Supervisor:
                     await nursery.start(self._keep, token, listener)
                 for path in sockets:
                     _partial(path).replace(path)
-                on_ready(self._workers[0].keys_loaded)
-                await self._wait_stopped()
+                # Who is told that we are ready may want us to stop at once.
+                with trio.open_signal_receiver(*_SIGNALS) as signals:
+                    on_ready(self._workers[0].keys_loaded)
+                    await self._wait_stopped(signals)
                 nursery.cancel_scope.cancel()
 
-    async def _wait_stopped(self) -> None:
-        expected = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        with trio.open_signal_receiver(*expected) as signals:
-            async for number in signals:
-                if number != signal.SIGHUP:
-                    return
-                for worker in self._workers.values():
-                    worker.is_to_replace.set()
+    async def _wait_stopped(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            if number != signal.SIGHUP:
+                return
+            for worker in self._workers.values():
+                worker.is_to_replace.set()
 
     async def _keep(
         self,

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isoswitch.codecs.canonical.errors import HsmError, KeyRefused, VerificationFailed
+from isoswitch.codecs.canonical.errors import (
+    HsmError,
+    HsmUnavailable,
+    KeyRefused,
+    VerificationFailed,
+)
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Engine, Handle, Use
 from isoswitch.hsm.knownanswers import KnownAnswers
@@ -173,3 +178,25 @@ def test_the_token_and_the_software_agree(
             )
             engine.destroy(key)
         assert answers[0] == answers[1]
+
+
+class LyingEngine(SoftwareEngine):
+    """Computes HMACs wrongly."""
+
+    def hmac(self, handle: Handle, data: bytes) -> bytes:
+        return bytes(32)
+
+
+class BrokenEngine(SoftwareEngine):
+    """Makes no HMACs at all."""
+
+    def hmac(self, handle: Handle, data: bytes) -> bytes:
+        raise HsmError("the token refuses the command: DeviceError")
+
+
+@pytest.mark.parametrize("engine_kind", [LyingEngine, BrokenEngine])
+def test_a_wrong_answer_makes_an_engine_unavailable(
+    engine_kind: type[SoftwareEngine],
+) -> None:
+    with pytest.raises(HsmUnavailable, match="HMAC-SHA-256"):
+        KnownAnswers(engine_kind()).check_health()

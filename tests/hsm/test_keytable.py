@@ -10,6 +10,7 @@ from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.components import has_odd_parity
 from isoswitch.hsm.functions.mac import generate
+from isoswitch.hsm.functions.pin import PinFormat
 from isoswitch.hsm.keys import KeyRecord, Purpose, Role, State
 from isoswitch.hsm.keytable import KeyTable, form_record, random_value
 from isoswitch.hsm.software import SoftwareEngine
@@ -127,3 +128,39 @@ def test_the_algorithm_of_a_record_is_that_of_its_objects() -> None:
     table = KeyTable(VAULT, [formed])
     (key,) = table.get_mac_keys("s", Purpose.VERIFY_MAC)
     assert key.key.algorithm is Algorithm.AES
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "ksn"),
+    [
+        ("tdes", bytes.fromhex("FFFF9876543210E00003")),
+        ("aes", bytes.fromhex("123456789012345600000003")),
+    ],
+)
+def test_a_destroyed_table_leaves_no_key_of_a_terminal(
+    algorithm: str, ksn: bytes
+) -> None:
+    engine = SoftwareEngine()
+    vault = Vault.of_value(engine, AES_KEY)
+    base = form_record(vault, plan("bdk", "B0", "X", algorithm), AES_KEY, created="")
+    before = len(engine._keys)
+    table = KeyTable(vault, [base])
+    (terminals,) = table.get_terminal_keys("bdk")
+    assert table.get_terminal_keys("bdk") == (terminals,)
+    pin_format = PinFormat.ISO_4 if algorithm == "aes" else PinFormat.ISO_0
+    terminals.derive_pin_key(ksn, pin_format).key.destroy()
+    table.destroy()
+    assert len(engine._keys) == before
+
+
+def test_a_base_key_stops_serving_when_its_time_is_over() -> None:
+    now = 1000.0
+    base = form_record(VAULT, plan("bdk", "B0", "X"), TDES_KEY, created="")
+    retired = msgspec.structs.replace(
+        base, state=State.RETIRED, accepted_until=now + 60
+    )
+    table = KeyTable(VAULT, [retired], now=lambda: now)
+    assert len(table.get_terminal_keys("bdk")) == 1
+    now += 60
+    with pytest.raises(KeyRefused):
+        table.get_terminal_keys("bdk")
