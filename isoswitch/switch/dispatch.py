@@ -196,8 +196,8 @@ async def answer(
     services: Services, arrival: Arrival, job: Job, outcome: Outcome
 ) -> Message:
     """Send the answer, authenticated where the terminal expects it, and give it."""
-    response = job.response(outcome)
-    if job.tak:
+    response = job.find_signed(outcome) or job.response(outcome)
+    if job.tak and job.find_signed(outcome) is None:
         response = await authenticate(services.hsm, job.dialect, response, job.tak)
     arrival.send(response)
     return response

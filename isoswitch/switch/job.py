@@ -46,6 +46,7 @@ class Job:
     outcome: Outcome | None = None
     _ended: trio.Event = field(default_factory=trio.Event)
     _answer: tuple[Outcome, str, Message] | None = None
+    _signed: tuple[Outcome, Message] | None = None
 
     @property
     def id(self) -> str:
@@ -78,6 +79,16 @@ class Job:
             )
             self._answer = outcome, self.txn.rrn, message
         return self._answer[2]
+
+    def keep_signed(self, outcome: Outcome, answer: Message) -> None:
+        """Keep the answer to this outcome, authenticated already."""
+        self._signed = outcome, answer
+
+    def find_signed(self, outcome: Outcome) -> Message | None:
+        """Find the answer that was authenticated for just this outcome."""
+        if self._signed is not None and self._signed[0] is outcome:
+            return self._signed[1]
+        return None
 
     def end(self, outcome: Outcome | None) -> None:
         """Wake whoever waits for the outcome; None when it could not be recorded."""

@@ -91,6 +91,9 @@ async def read_answer(
 ) -> Outcome:
     """Give the outcome that an answer carries, once its MAC is verified.
 
+    The answer to the terminal is authenticated in the same round trip: if the issuer's
+    does not verify, neither is made.
+
     Raises
     ------
     MacMismatch, HsmUnavailable
@@ -98,37 +101,38 @@ async def read_answer(
     DecodeError
         The answer makes no sense.
     """
-    await verify_answer(services.hsm, link, answer)
-    return link.dialect.to_outcome(answer, job.txn)
+    outcome = link.dialect.to_outcome(answer, job.txn)
+    if not job.tak:
+        await verify_answer(services.hsm, link, answer)
+        return outcome
+    response = job.response(outcome)
+    mac = await verify_answer(
+        services.hsm, link, answer, mac_command(job.dialect, response, job.tak)
+    )
+    job.keep_signed(outcome, with_mac(job.dialect, response, mac))
+    return outcome
 
 
-async def verify_answer(hsm: Hsm, link: Link, answer: Message) -> None:
-    """Verify the MAC of an answer; the link counts those in a row that fail.
+async def verify_answer(
+    hsm: Hsm, link: Link, answer: Message, *then: AnyCommand
+) -> bytes:
+    """Verify the MAC of an answer, run what follows, and give the last result.
+
+    The link counts the answers in a row that fail.
 
     Raises
     ------
     MacMismatch
-        The MAC is absent or wrong.
+        The MAC is absent or wrong; what follows was not run.
     """
     try:
-        await verify_message(hsm, link.dialect, answer, link.settings.zak)
+        command = verify_command(link.dialect, answer, link.settings.zak)
+        results = await hsm.run(command, *then)
     except MacMismatch:
         link.mac_failures += 1
         raise
     link.mac_failures = 0
-
-
-async def verify_message(
-    hsm: Hsm, dialect: Dialect, message: Message, key: str
-) -> None:
-    """Verify the MAC that a message must carry.
-
-    Raises
-    ------
-    MacMismatch
-        The MAC is absent or wrong.
-    """
-    await hsm.run(verify_command(dialect, message, key))
+    return results[-1]
 
 
 def verify_command(dialect: Dialect, message: Message, key: str) -> VerifyMac:
@@ -164,6 +168,11 @@ async def authenticate(
 ) -> Message:
     """Fill in the MAC of a message that was built with a place for it."""
     (mac,) = await hsm.run(mac_command(dialect, message, key))
+    return with_mac(dialect, message, mac)
+
+
+def with_mac(dialect: Dialect, message: Message, mac: bytes) -> Message:
+    """Put a MAC into the place that a message has for it."""
     return _complete(dialect, message, mac=mac, block=None)
 
 
