@@ -100,6 +100,10 @@ def test_any_value_gets_an_explanation_or_none(
         assert words
 
 
+def test_flags_that_are_not_hexadecimal_explain_nothing() -> None:
+    assert explain_field(22, "not flags", "2003") == []
+
+
 def test_an_unknown_edition_explains_nothing() -> None:
     assert explain_field(39, "00", "2050") == []
     assert explained_fields("2050") == ()

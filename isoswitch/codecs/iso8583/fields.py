@@ -188,7 +188,8 @@ class WideTextField(FieldCodec):
             is_good = text.encode(self.charset) == data and self._has_class(text)
         except UnicodeDecodeError as exc:
             return start + exc.start
-        except UnicodeEncodeError:
+        except UnicodeError:
+            # Some charsets do not say where.
             is_good = False
         return end if is_good else start
 

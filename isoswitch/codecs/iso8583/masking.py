@@ -15,6 +15,8 @@ from isoswitch.codecs.iso8583.charsets import decode_text
 from isoswitch.codecs.iso8583.spec import Masking
 
 _PAN_DIGITS_MIN, _PAN_DIGITS_MAX = 13, 19
+SCANNED_LENGTH_MIN = _PAN_DIGITS_MIN
+"""Texts shorter than this can hide no card number."""
 _RUN_DIGITS_MAX = 64
 _DIGIT_RUN = re.compile(r"\d(?:[ \-.]?\d){12,}")
 # What such a run looks like at first sight, found many times as fast.

@@ -14,7 +14,7 @@ from isoswitch.codecs.canonical.errors import EncodeError
 from isoswitch.codecs.iso8583.arrangement import Arrangement, Marks, assemble
 from isoswitch.codecs.iso8583.compiled import CompiledSpec
 from isoswitch.codecs.iso8583.fields import Value
-from isoswitch.codecs.iso8583.masking import mask_value
+from isoswitch.codecs.iso8583.masking import SCANNED_LENGTH_MIN, mask_value
 from isoswitch.codecs.iso8583.runs import FALLBACKS
 
 
@@ -144,7 +144,15 @@ class Message:
         maskings = self.codec.maskings
         for de, value in self.values().items():
             name, masking = maskings[de]
-            shown[name] = mask_value(value, masking)
+            # Most values are shown and too short to hide a card number.
+            is_harmless = (
+                masking == "show"
+                and isinstance(value, str)
+                and len(value) < SCANNED_LENGTH_MIN
+                and value.isascii()
+                and value.isprintable()
+            )
+            shown[name] = value if is_harmless else mask_value(value, masking)
         return shown
 
     def __repr__(self) -> str:

@@ -114,6 +114,7 @@ def test_a_network_request_survives_the_wire(name: str, kind: Kind) -> None:
     assert (txn.kind, txn.stan, txn.transmitted_at) == (kind, "000001", NOW)
     assert txn.local_at == NOW.replace(tzinfo=None)
     assert txn.network_code == message[dialect.edition.network_field]
+    assert dialect.network_kind(message) is kind
 
 
 @DIALECTS

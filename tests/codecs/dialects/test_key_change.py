@@ -12,8 +12,10 @@ from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.dialects.key_change import (
     KeyPurpose,
+    SignIn,
     TransportedKey,
     read_key_change,
+    read_sign_in,
     read_terminal_keys,
     write_key_change,
     write_terminal_keys,
@@ -134,3 +136,19 @@ def test_a_sign_in_answer_without_keys_is_refused(content: str | None) -> None:
     dialect = get_dialect("iso87-ascii")
     with pytest.raises(DecodeError):
         read_terminal_keys(dialect, dialect.codec.build("0810", fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "wanted"),
+    [
+        ("cup-pos", "001", SignIn(count=2, length=8)),
+        ("cup-pos", "003", SignIn(count=2, length=0)),
+        ("cup-pos", "004", SignIn(count=3, length=0)),
+        ("cup-pos", "999", SignIn()),
+        ("iso87-ascii", "001", SignIn()),
+    ],
+)
+def test_a_sign_in_says_how_many_keys_it_wants(
+    name: str, code: str, wanted: SignIn
+) -> None:
+    assert read_sign_in(get_dialect(name), code) == wanted

@@ -170,6 +170,40 @@ def test_a_value_that_does_not_fit_is_refused(
         assert refused.value.field == path
 
 
+@pytest.mark.parametrize(
+    ("fmt", "encoding", "good", "bad"),
+    [
+        ("n..4", "ascii", "12", "1x"),
+        ("n..4", "bcd", "12", "1x"),
+        ("n..4", "bcd", "123", "12345"),
+        ("ans..4", "ascii", "12", "1\n"),
+        ("z..4", "bcd", "12", "12345"),
+        ("b..4", "raw", b"12", b"12345"),
+        ("b..4", "raw", b"12", "12"),
+        ("b 2", "raw", b"12", b"1"),
+    ],
+)
+def test_a_learnt_encoding_refuses_like_the_field(
+    fmt: str, encoding: str, good: str | bytes, bad: str | bytes
+) -> None:
+    digits = {de: field_spec(de, "Digits", "n 3") for de in (49, 50)}
+    any_field = field_spec(48, "Any", fmt, encoding=encoding)
+    fields = {48: any_field, **digits}
+    codec = compile_spec(Spec(name="two", edition="1987", fields=fields, bitmap="raw"))
+    values: dict[int, str | bytes] = {48: good, 49: "123", 50: "456"}
+    raw = codec.build("0200", values).raw
+    codec.teach(raw)
+    for de, wrong in ((48, bad), (49, "12x"), (50, "1234")):
+        with pytest.raises(EncodeError, match=f"field {de}"):
+            codec.build("0200", values | {de: wrong})
+    with pytest.raises(DecodeError) as refused:
+        codec.decode(raw[:-1] + b"x")
+    assert (refused.value.field, refused.value.offset) == ("50", len(raw) - 1)
+    shorter = values | ({48: good[:1]} if any_field.length else {})
+    raw = codec.build("0200", shorter).raw
+    assert codec.decode(raw).values() == shorter
+
+
 def test_an_unknown_type_is_not_built() -> None:
     with pytest.raises(EncodeError) as refused:
         get_codec("iso87-ascii").build("0299", {})
@@ -210,8 +244,8 @@ def test_a_good_message_teaches_nothing_at_first() -> None:
 
 def test_two_splits_of_one_length_are_both_read() -> None:
     codec = compile_spec(get_spec("iso87-ascii"))
-    one = {2: "4111111111111", 32: "123456"}
-    other = {2: "4111111111111111", 32: "123"}
+    one: dict[int, str | bytes] = {2: "4111111111111", 32: "123456"}
+    other: dict[int, str | bytes] = {2: "4111111111111111", 32: "123"}
     codec.teach(codec.build("0200", one).raw)
     for values in (one, other) * codec_module.SIGHTINGS_TO_SHAPE:
         assert codec.decode(codec.build("0200", values).raw).values() == values
@@ -255,6 +289,25 @@ def test_a_third_bitmap_names_fields_above_128(third: str, bitmap: str) -> None:
     changed = codec.decode(message.replace({131: "longer", 2: None}).raw)
     assert changed.values() == {64: bytes(8), 131: "longer", 192: "0001"}
     assert codec.decode(message.replace({131: None, 192: None}).raw).fields == (2, 64)
+
+
+def test_a_third_bitmap_in_a_field_teaches_nothing() -> None:
+    above: dict[int, Override] = {131: {"format": "ans..20"}}
+    wire = Wire(third_bitmap="in-65", bitmap="raw")
+    codec = compile_spec(build_layout("third", "1987", wire, above))
+    message = codec.build("0100", {2: "41", 131: "x"})
+    codec.teach(message.raw)
+    assert codec.decode(message.raw).values() == {2: "41", 131: "x"}
+
+
+def test_a_message_is_salvaged_up_to_a_field_that_is_not_in_the_layout() -> None:
+    spec = get_spec("iso87-ascii")
+    small = replace(spec, fields={de: spec.fields[de] for de in (3, 11)})
+    raw = b"0800" + b"3020000000000000" + b"000000" + b"12"
+    message, fault = compile_spec(small).salvage(raw)
+    assert message.values() == {3: "000000"}
+    assert fault is not None
+    assert (fault.field, fault.offset) == ("4", 26)
 
 
 def test_without_a_third_bitmap_field_65_is_a_field() -> None:
@@ -377,6 +430,8 @@ HEAD_48 = b"0200" + bytes.fromhex("0000000000010000")
         ("n 2", "gbk", b"1a", 12),
         ("text 6", "utf-7", b"+AGE-x", 12),
         ("text 3", "utf-8", b"\xed\xa0\x80", 12),
+        ("text 2", "iso2022_jp", b"\x1b\x80", 12),
+        ("text 2", "punycode", b"\0\0", 12),
     ],
 )
 def test_multi_byte_text_that_is_not_text_is_refused(

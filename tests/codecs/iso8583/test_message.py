@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -122,6 +124,22 @@ def test_any_splice_is_a_build(data: st.DataObject) -> None:
     }
     wanted = {de: v for de, v in (PURCHASE | changes).items() if v is not None}
     assert message.replace(changes).raw == CODEC.build("0200", wanted).raw
+
+
+def test_any_two_fields_of_a_known_shape_are_spliced() -> None:
+    codec = compile_spec(get_spec("iso87-bcd"))
+    raw = codec.build("0200", PURCHASE).raw
+    codec.teach(raw)
+    message = codec.decode(raw)
+    zeros: dict[int, str | bytes] = {
+        de: type(value)(len(value)) if isinstance(value, bytes) else "0" * len(value)
+        for de, value in PURCHASE.items()
+    }
+    for one, other in permutations(PURCHASE, 2):
+        changes = {one: zeros[one], other: zeros[other]}
+        assert (
+            message.replace(changes).raw == codec.build("0200", PURCHASE | changes).raw
+        )
 
 
 def test_messages_are_equal_by_layout_and_bytes() -> None:

@@ -1,0 +1,88 @@
+"""What is written down of a transaction gives back what a reversal needs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from isoswitch.codecs.canonical.codes import (
+    EntryMode,
+    Function,
+    Kind,
+    ResponseCode,
+    ReversalReason,
+)
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.sealing import (
+    load_outcome,
+    pack_reversal,
+    store_outcome,
+    unpack_reversal,
+)
+from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+PURCHASE = Transaction(
+    kind=Kind.PURCHASE,
+    function=Function.REQUEST,
+    stan="000001",
+    rrn="322817000011",
+    pan=Pan("4761739001010010"),
+    track2=Track2("4761739001010010=31122011212120531127"),
+    pin_block=PinBlock(b"PINBLOCK"),
+    expiry="3112",
+    amount=Money(1250, "978"),
+    local_at=NOW.replace(tzinfo=None),
+    entry_mode=EntryMode.CHIP,
+    terminal_id="TERM0001",
+)
+BARE = Transaction(kind=Kind.REFUND, function=Function.ADVICE, stan="000002")
+
+
+def reversal_of(txn: Transaction) -> Transaction:
+    packed = pack_reversal(
+        txn, mti="0200", stan="000077", transmitted_at=NOW, acquirer_id="100764"
+    )
+    assert b"PINBLOCK" not in packed
+    assert b"31122011212120531127" not in packed
+    return unpack_reversal(packed, reason=ReversalReason.TIMEOUT)
+
+
+def test_a_reversal_names_its_leg_and_has_no_pin_or_track() -> None:
+    undone = reversal_of(PURCHASE)
+    assert (undone.kind, undone.reversal_reason) == (
+        Kind.REVERSAL,
+        ReversalReason.TIMEOUT,
+    )
+    assert undone.pan == PURCHASE.pan
+    assert undone.amount == PURCHASE.amount
+    assert undone.local_at == PURCHASE.local_at
+    assert (undone.track2, undone.pin_block) == (None, None)
+    assert undone.original is not None
+    assert (undone.original.mti, undone.original.stan) == ("0200", "000077")
+    assert undone.original.transmitted_at == NOW
+
+
+def test_what_a_leg_had_not_its_reversal_has_not() -> None:
+    undone = reversal_of(BARE)
+    assert (undone.pan, undone.local_at, undone.expiry) == (None, None, "")
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(code=ResponseCode.APPROVED, approval_code="A1B2C3"),
+        Outcome.declined(ResponseCode.WRONG_PIN, "wrong PIN"),
+        Outcome(
+            code=ResponseCode.PARTIALLY_APPROVED,
+            amount=Money(500, "978"),
+            balance=Money(-1, "392"),
+            emv=Secret(bytes.fromhex("8A023030")),
+        ),
+    ],
+    ids=["approved", "declined", "partly"],
+)
+def test_a_stored_outcome_is_the_same_outcome(outcome: Outcome) -> None:
+    assert load_outcome(store_outcome(outcome)) == outcome
