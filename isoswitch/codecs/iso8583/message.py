@@ -31,13 +31,14 @@ class Message:
     <Message 0810 iso87-ascii: 3 fields, 47 bytes>
     """
 
-    __slots__ = ("_arrangement", "_marks", "raw")
+    __slots__ = ("_arrangement", "_marks", "_read", "raw")
 
     def __init__(
         self, arrangement: Arrangement, raw: bytes, marks: Marks | None = None
     ) -> None:
         self._arrangement = arrangement
         self._marks = marks
+        self._read: Mapping[int, Value] | None = None
         self.raw = raw
 
     @property
@@ -65,6 +66,8 @@ class Message:
         return len(self._arrangement.numbers)
 
     def __getitem__(self, de: int) -> Value:
+        if self._read is not None:
+            return self._read[de]
         arrangement = self._arrangement
         mark, start, last, end = arrangement.places[de]
         marks = self._marks or self._measured()
@@ -79,9 +82,12 @@ class Message:
         """The value of a field, or the default where it is absent."""
         return self[de] if de in self._arrangement.numbers else default
 
-    def values(self) -> dict[int, Value]:
-        """All fields and their values."""
-        return self._arrangement.values(self.raw, self._marks or self._measured())
+    def values(self) -> Mapping[int, Value]:
+        """All fields and their values, read in one pass and kept."""
+        if self._read is None:
+            marks = self._marks or self._measured()
+            self._read = self._arrangement.values(self.raw, marks)
+        return self._read
 
     def offset(self, de: int) -> int:
         """Where the data of a field starts in ``raw``, after its length prefix."""
@@ -145,14 +151,16 @@ class Message:
         for de, value in self.values().items():
             name, masking = maskings[de]
             # Most values are shown and too short to hide a card number.
-            is_harmless = (
+            if (
                 masking == "show"
                 and isinstance(value, str)
                 and len(value) < SCANNED_LENGTH_MIN
                 and value.isascii()
                 and value.isprintable()
-            )
-            shown[name] = value if is_harmless else mask_value(value, masking)
+            ):
+                shown[name] = value
+            else:
+                shown[name] = mask_value(value, masking)
         return shown
 
     def __repr__(self) -> str:
