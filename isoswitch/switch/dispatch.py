@@ -153,10 +153,12 @@ def open_job(
     numbers = services.numbers.draw()
     settings = services.settings
     merchant = settings.merchants.get(terminal.merchant_id) if terminal else None
-    name = merchant.name if merchant and not txn.merchant_name else txn.merchant_name
+    if merchant is not None and not txn.merchant_name:
+        txn = replace(txn, merchant_name=merchant.name)
     return Job(
         numbers=numbers,
-        txn=replace(txn, rrn=numbers.rrn, merchant_name=name),
+        txn=txn,
+        rrn=numbers.rrn,
         request=arrival.message,
         dialect=arrival.dialect,
         listener=arrival.listener,
@@ -248,7 +250,7 @@ async def _join(services: Services, job: Job, running: Job) -> Outcome | None:
         return None
     if running.fingerprint != job.fingerprint:
         return await _other_content(services, job, running.id)
-    job.txn = replace(job.txn, rrn=running.txn.rrn)
+    job.rrn = running.rrn
     return await running.wait_outcome()
 
 
@@ -260,7 +262,7 @@ async def _repeat(
         return None
     if existing.fingerprint not in ("", job.fingerprint):
         return await _other_content(services, job, existing.id)
-    job.txn = replace(job.txn, rrn=existing.rrn)
+    job.rrn = existing.rrn
     await services.recorder.note(
         RecordKind.REPEATED, existing.id, {"message": job.request.masked()}
     )

@@ -22,13 +22,15 @@ from isoswitch.switch.settings import MerchantSettings, TerminalSettings
 class Job:
     """One transaction in the hands of its flow.
 
-    ``is_open`` says that the store knows it; ``reversal_wanted`` is set by a reversal
+    ``rrn`` is what every message of it carries: its own, or for a repeat that of the
+    transaction it repeats. ``is_open`` says that the store knows it; ``reversal_wanted`` is set by a reversal
     that arrived before the outcome. From ``is_closing`` on, the outcome is on its way
     to the store and a reversal waits for it instead.
     """
 
     numbers: Numbering
     txn: Transaction
+    rrn: str
     request: Message
     dialect: Dialect
     listener: str
@@ -72,12 +74,12 @@ class Job:
 
         It is built once: what is written down is what is sent.
         """
-        if self._answer is None or self._answer[:2] != (outcome, self.txn.rrn):
-            extra = {} if 37 in self.request else {37: self.txn.rrn}
+        if self._answer is None or self._answer[:2] != (outcome, self.rrn):
+            extra = {} if 37 in self.request else {37: self.rrn}
             message = self.dialect.to_response(
                 self.request, outcome, extra=extra, mac=bool(self.tak)
             )
-            self._answer = outcome, self.txn.rrn, message
+            self._answer = outcome, self.rrn, message
         return self._answer[2]
 
     def keep_signed(self, outcome: Outcome, answer: Message) -> None:

@@ -48,7 +48,7 @@ async def prepare_leg(
     endpoint, txn = link.settings, job.txn
     numbers = LegNumbers(
         stan=job.numbers.stan,
-        rrn=txn.rrn,
+        rrn=job.rrn,
         transmitted_at=services.clock.now(),
         acquirer_id=endpoint.acquirer_id,
     )
@@ -59,6 +59,7 @@ async def prepare_leg(
             txn,
             mti=plain.mti,
             stan=numbers.stan,
+            rrn=numbers.rrn,
             transmitted_at=numbers.transmitted_at,
             acquirer_id=endpoint.acquirer_id,
         )

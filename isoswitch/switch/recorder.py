@@ -327,7 +327,7 @@ class Recorder:
             terminal_id=txn.terminal_id,
             merchant_id=txn.merchant_id,
             stan=txn.stan,
-            rrn=txn.rrn,
+            rrn=job.rrn,
             local_at=txn.local_at.isoformat() if txn.local_at else "",
             pan_masked=txn.pan.masked if txn.pan else "",
             pan_hash=job.pan_hash,

@@ -60,11 +60,18 @@ _decode_outcome = msgspec.json.Decoder(_StoredOutcome).decode
 
 
 def pack_reversal(
-    txn: Transaction, *, mti: str, stan: str, transmitted_at: datetime, acquirer_id: str
+    txn: Transaction,
+    *,
+    mti: str,
+    stan: str,
+    rrn: str,
+    transmitted_at: datetime,
+    acquirer_id: str,
 ) -> bytes:
     """Pack what a reversal of this leg needs; the result must be encrypted.
 
-    ``mti``, ``stan``, ``transmitted_at`` and ``acquirer_id`` are those of the leg.
+    ``mti``, ``stan``, ``rrn``, ``transmitted_at`` and ``acquirer_id`` are those of the
+    leg.
     """
     amount = txn.amount or Money(0, "000")
     return _encode_material(
@@ -72,7 +79,7 @@ def pack_reversal(
             kind=txn.kind,
             mti=mti,
             stan=stan,
-            rrn=txn.rrn,
+            rrn=rrn,
             transmitted_at=transmitted_at,
             acquirer_id=acquirer_id,
             pan=txn.pan.reveal() if txn.pan else "",

@@ -43,7 +43,12 @@ BARE = Transaction(kind=Kind.REFUND, function=Function.ADVICE, stan="000002")
 
 def reversal_of(txn: Transaction) -> Transaction:
     packed = pack_reversal(
-        txn, mti="0200", stan="000077", transmitted_at=NOW, acquirer_id="100764"
+        txn,
+        mti="0200",
+        stan="000077",
+        rrn="322817000011",
+        transmitted_at=NOW,
+        acquirer_id="100764",
     )
     assert b"PINBLOCK" not in packed
     assert b"31122011212120531127" not in packed
