@@ -23,9 +23,10 @@ class Job:
     """One transaction in the hands of its flow.
 
     ``rrn`` is what every message of it carries: its own, or for a repeat that of the
-    transaction it repeats. ``is_open`` says that the store knows it; ``reversal_wanted`` is set by a reversal
-    that arrived before the outcome. From ``is_closing`` on, the outcome is on its way
-    to the store and a reversal waits for it instead.
+    transaction it repeats. ``is_open`` says that the store knows it;
+    ``reversal_wanted`` is set by a reversal that arrived before the outcome. From
+    ``is_closing`` on, the outcome is on its way to the store and a reversal waits for
+    it instead.
     """
 
     numbers: Numbering
