@@ -110,7 +110,7 @@ def _contestants(codec: Codec, raw: bytes) -> dict[str, Callable[[], object]]:
 
     def forward_full() -> bytes:
         message = codec.decode(raw)
-        return codec.build(message.mti, message.values() | CHANGED).raw
+        return codec.build(message.mti, {**message.values(), **CHANGED}).raw
 
     def forward_library() -> object:
         found, _ = iso8583.decode(raw, library)

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from isoswitch.codecs.canonical.errors import EncodeError
 from isoswitch.codecs.emv.describe import show_value
 from isoswitch.codecs.iso8583.charsets import decode_text
-from isoswitch.codecs.iso8583.masking import scan
+from isoswitch.codecs.iso8583.masking import holds_card_number, scan
 
 Value = str | bytes
 Masking = Literal["show", "hide", "emv"]
@@ -50,7 +50,7 @@ class Element:
         text = self._text()
         if unsafe:
             return text
-        if isinstance(self.value, bytes) and _holds_card_number(self.value):
+        if isinstance(self.value, bytes) and holds_card_number(self.value):
             return "***"
         return scan(text)
 
@@ -151,9 +151,3 @@ def join(parts: list[Value]) -> Value:
     if texts and octets:
         raise EncodeError("text and bytes in one field")
     return "".join(texts) if texts else b"".join(octets)
-
-
-def _holds_card_number(value: bytes) -> bool:
-    """Whether the bytes spell a card number in ASCII, EBCDIC or packed digits."""
-    spellings = (value.decode("latin-1"), value.decode("cp500"), value.hex())
-    return any(scan(text) != text for text in spellings)

@@ -17,7 +17,7 @@ from isoswitch.codecs.emv.bits import Row, explain_value
 from isoswitch.codecs.emv.contactless import Scheme, find_scheme_in, find_tag
 from isoswitch.codecs.emv.tags import NEVER_IN_CLEAR
 from isoswitch.codecs.emv.tlv import Tlv, TlvList
-from isoswitch.codecs.iso8583.masking import scan
+from isoswitch.codecs.iso8583.masking import holds_card_number, scan
 
 # The names that people use for tags on the phone.
 SHORT_NAMES: Mapping[str, tuple[str, Scheme | None]] = MappingProxyType(
@@ -121,10 +121,7 @@ def show_value(tag: str, value: bytes, *, unsafe: bool = False) -> str:
         return f"{mask_pan(match[1])}D***"
     if tag in NEVER_IN_CLEAR:
         return "***"
-    # A card number may stand in the bytes as text: judge both forms.
-    if scan(spelled := value.decode("latin-1")) != spelled:
-        return "***"
-    return scan(text)
+    return "***" if holds_card_number(value) else scan(text)
 
 
 def unknown_tags(tlv: TlvList) -> Iterator[tuple[str, int]]:

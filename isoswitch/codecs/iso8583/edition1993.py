@@ -138,5 +138,5 @@ DATA_ELEMENTS: tuple[Row, ...] = (
 )
 
 # Shown because the edition defines their structure, or hidden beside spec.MASKINGS.
-SHOWN = frozenset({46, 56, 57, 58, 105, 106, 107, 108, 109, 110})
+SHOWN = frozenset({56, 57, 58, 105, 106, 107, 108, 109, 110})
 HIDDEN: frozenset[int] = frozenset()

@@ -8,20 +8,21 @@ digits looks like nothing. The rules fail closed: what is in doubt is hidden.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from isoswitch.codecs.canonical.secrets import mask_pan
 from isoswitch.codecs.iso8583.charsets import decode_text
 from isoswitch.codecs.iso8583.spec import Masking
 
 _PAN_DIGITS_MIN, _PAN_DIGITS_MAX = 13, 19
-SCANNED_LENGTH_MIN = _PAN_DIGITS_MIN
-"""Texts shorter than this can hide no card number."""
 _RUN_DIGITS_MAX = 64
 _DIGIT_RUN = re.compile(r"\d(?:[ \-.]?\d){12,}")
 # What such a run looks like at first sight, found many times as fast.
 _LONG_RUN = re.compile(r"\d[\d \-.]{11,}\d")
 _TRACK_RUN = re.compile(r"(\d{8,19})([=D^])(\d{7,})")
+_NO_DIGITS = re.compile(r"\D")
+_TRACK_START = re.compile(r"[;%]?[A-Z]?(\d{8,19})(?=[=D^])")
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
 
@@ -40,19 +41,7 @@ def mask_value(value: str | bytes, masking: Masking) -> str:
     >>> mask_value("order 4111 1111 1111 1111", "show")
     'order 411111*********1111'
     """
-    if masking == "hide":
-        unit = "bytes" if isinstance(value, bytes) else "characters"
-        return f"*** ({len(value)} {unit})"
-    if isinstance(value, bytes):
-        return _mask_octets(value)
-    if masking == "pan":
-        return mask_pan(value) if _is_digits(value) else "*" * len(value)
-    if masking == "track":
-        return _mask_track(value)
-    text = scan(value)
-    if text.isascii() and text.isprintable():
-        return text
-    return _UNPRINTABLE.sub("\N{MIDDLE DOT}", text)
+    return MASKS[masking](value)
 
 
 def scan(text: str) -> str:
@@ -90,9 +79,12 @@ def _mask_track_run(run: re.Match[str]) -> str:
 
 def _mask_digit_run(found: re.Match[str]) -> str:
     run = found.group()
-    digits = re.sub(r"\D", "", run)
+    digits = _NO_DIGITS.sub("", run)
+    # No number starts with zero.
+    if len(digits.lstrip("0")) < _PAN_DIGITS_MIN:
+        return run
     # Judging every part of a long run costs too much, and would find one anyway.
-    is_long = len(digits) > _RUN_DIGITS_MAX and digits.strip("0")
+    is_long = len(digits) > _RUN_DIGITS_MAX
     if not is_long and not any(_windows(digits)):
         return run
     # The run may hold a number at any place; only its own ends stay.
@@ -108,23 +100,51 @@ def _windows(digits: str) -> Iterator[bool]:
     )
 
 
-def _mask_octets(value: bytes) -> str:
-    """Hexadecimal, unless the bytes or their nibbles may show a card number."""
-    shown = value.hex().upper()
-    forms = [shown]
+def holds_card_number(value: bytes) -> bool:
+    """Whether bytes spell a card number in ASCII, EBCDIC or packed digits.
+
+    Examples
+    --------
+    >>> holds_card_number(bytes.fromhex("5A084761739001010010"))
+    True
+    """
+    forms = [value.hex().upper()]
     if len(value) >= _PAN_DIGITS_MIN:
         forms += decode_text(value, "latin-1"), decode_text(value, "cp037")
-    if any(scan(form) != form for form in forms):
-        return f"*** ({len(value)} bytes)"
-    return shown
+    return any(scan(form) != form for form in forms)
 
 
-def _mask_track(value: str) -> str:
-    number = re.match(r"[;%]?[A-Z]?(\d{8,19})(?=[=D^])", value)
+def _show(value: str | bytes) -> str:
+    if isinstance(value, bytes):
+        return _hide(value) if holds_card_number(value) else value.hex().upper()
+    # Most values are too short to hide a card number.
+    text = value if len(value) < _PAN_DIGITS_MIN else scan(value)
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNPRINTABLE.sub("\N{MIDDLE DOT}", text)
+
+
+def _hide(value: str | bytes) -> str:
+    unit = "bytes" if isinstance(value, bytes) else "characters"
+    return f"*** ({len(value)} {unit})"
+
+
+def _mask_number(value: str | bytes) -> str:
+    if isinstance(value, bytes):
+        return _hide(value)
+    # Fewer digits may be a security code or a PIN; their last four are too many.
+    is_number = len(value) >= _PAN_DIGITS_MIN and value.isdecimal()
+    return mask_pan(value) if is_number else "*" * len(value)
+
+
+def _mask_track(value: str | bytes) -> str:
+    number = None if isinstance(value, bytes) else _TRACK_START.match(value)
     if number is None:
-        return f"*** ({len(value)} characters)"
-    return f"{mask_pan(number[1])} and {len(value) - number.end()} more"
+        return _hide(value)
+    return f"{_mask_number(number[1])} and {len(value) - number.end()} more"
 
 
-def _is_digits(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
+MASKS: Mapping[Masking, Callable[[str | bytes], str]] = MappingProxyType(
+    {"show": _show, "hide": _hide, "pan": _mask_number, "track": _mask_track}
+)
+"""What turns a value into text, for each masking."""

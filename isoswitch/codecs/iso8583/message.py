@@ -14,7 +14,6 @@ from isoswitch.codecs.canonical.errors import EncodeError
 from isoswitch.codecs.iso8583.arrangement import Arrangement, Marks, assemble
 from isoswitch.codecs.iso8583.compiled import CompiledSpec
 from isoswitch.codecs.iso8583.fields import Value
-from isoswitch.codecs.iso8583.masking import SCANNED_LENGTH_MIN, mask_value
 from isoswitch.codecs.iso8583.runs import FALLBACKS
 
 
@@ -147,20 +146,10 @@ class Message:
     def masked(self) -> dict[str, str]:
         """The type indicator and all fields as text that may be shown and stored."""
         shown = {"mti": self.mti}
-        maskings = self.codec.maskings
+        masks = self.codec.masks
         for de, value in self.values().items():
-            name, masking = maskings[de]
-            # Most values are shown and too short to hide a card number.
-            if (
-                masking == "show"
-                and isinstance(value, str)
-                and len(value) < SCANNED_LENGTH_MIN
-                and value.isascii()
-                and value.isprintable()
-            ):
-                shown[name] = value
-            else:
-                shown[name] = mask_value(value, masking)
+            name, mask = masks[de]
+            shown[name] = mask(value)
         return shown
 
     def __repr__(self) -> str:

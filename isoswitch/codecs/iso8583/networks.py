@@ -139,8 +139,8 @@ POSTILION: Mapping[int, Override] = {
 }
 
 EPOC_EBT: Mapping[int, Override] = {
-    62: Override(format="n 6", masking="show"),
-    63: Override(format="n 4", masking="show"),
+    62: Override(format="n 6"),
+    63: Override(format="n 4"),
 }
 
 WAY4: Mapping[int, Override] = _formats({48: "b...999", 55: "b...255"})
