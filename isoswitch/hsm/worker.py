@@ -129,7 +129,8 @@ def _read_line(descriptor: int) -> bytes:
 def _decode_path(kind: type, value: object) -> Any:
     if kind is Path:
         return Path(str(value))
-    raise NotImplementedError(kind)
+    msg = f"a setting of type {kind.__name__} cannot travel to a worker"
+    raise TypeError(msg)
 
 
 if __name__ == "__main__":
