@@ -153,6 +153,11 @@ def test_evidence_and_doubts_are_told() -> None:
     assert odd.bits > good.bits + 10
 
 
+def test_a_track_without_a_card_number_is_a_doubt() -> None:
+    told = surprise_of(get_codec("iso87-ascii").build("0200", {35: "1=2"}))
+    assert told.doubts == ("DE 35 is not a track with a card number",)
+
+
 def test_a_masked_card_number_speaks_neither_way() -> None:
     """Senders of samples put stars into DE 2 where it may hold text."""
     build = get_codec("amex-gcag-like").build
