@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import trio
@@ -185,3 +186,29 @@ async def test_the_issuer_learns_why_a_transaction_was_undone(world: World) -> N
         if each.record.kind is RecordKind.FORWARDED
     ]
     assert reasons == ["17", "68"]
+
+
+async def test_a_reversal_with_another_time_waits_for_its_running_original(
+    world: World,
+) -> None:
+    """Found by its card instead of its key, the original still has its owner."""
+    world.issuers["north"].set_rules(SLOW)
+    terminal = world.terminals["TERM0001"]
+    request = a_purchase(terminal)
+    moment = request.transaction.local_at
+    assert moment is not None
+    elsewhen = replace(
+        request,
+        transaction=replace(
+            request.transaction, local_at=moment - timedelta(seconds=7)
+        ),
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.pay, request)
+        await trio.sleep(0.5)
+        answer = await terminal.exchange(terminal.build_reversal(elsewhen))
+    assert answer is not None
+    assert answer.outcome.is_approved
+    assert terminal.beliefs[0].sends == 1
+    assert terminal.beliefs[0].state is BeliefState.DECLINED
+    await wait_delivered(world, "north")

@@ -62,6 +62,9 @@ async def reverse(services: Services, job: Job) -> Outcome:
             await running.wait_outcome()
         try:
             return await _reverse_stored(services, job, key, original.stan)
+        except _OriginalRuns as found:
+            # Its owner decides, as if the reversal had named its key.
+            key = found.key
         except (OwnershipLost, _OriginalArrived):
             # The original moved between the question and the commit: look again.
             continue
@@ -71,6 +74,14 @@ async def reverse(services: Services, job: Job) -> Outcome:
 
 class ReversalUndecided(IsoswitchError):
     """The original never stood still; nothing was answered, the terminal repeats."""
+
+
+class _OriginalRuns(IsoswitchError):
+    """The original was found by its card, under another key, and has its owner."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__("the original is still running")
 
 
 class _OriginalArrived(IsoswitchError):
@@ -95,6 +106,8 @@ async def _reverse_stored(services: Services, job: Job, key: str, stan: str) -> 
             if duplicate.existing.dedup_key == key:
                 raise _OriginalArrived(str(duplicate)) from None
             raise
+    if match.dedup_key != key and services.jobs.find(match.dedup_key) is not None:
+        raise _OriginalRuns(match.dedup_key)
     if not has_something_to_undo(match):
         return await recorder.refuse(job, NOTHING_TO_UNDO)
     return await recorder.undo(job, ACKNOWLEDGED, match)
