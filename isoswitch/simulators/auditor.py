@@ -26,7 +26,7 @@ from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.accounts import DEBITS
-from isoswitch.simulators.beliefs import Belief, BeliefState
+from isoswitch.simulators.beliefs import UNFINISHED, Belief, BeliefState
 from isoswitch.simulators.bookings import Booking, BookingKind, Bookings
 from isoswitch.simulators.leaks import Leak
 from isoswitch.store.port import (
@@ -256,7 +256,7 @@ def _pending(case: _Case) -> Iterator[str]:
             f"({entry.attempts} attempts)"
         )
     for belief in case.beliefs:
-        if belief.state in _UNFINISHED:
+        if belief.state in UNFINISHED:
             yield f"{belief}: the terminal is not done"
 
 
@@ -282,4 +282,3 @@ def _money(booking: Booking) -> Money:
 
 
 _UNPAID = frozenset({BeliefState.DECLINED, BeliefState.REVERSED, BeliefState.NOT_SENT})
-_UNFINISHED = frozenset({BeliefState.OPEN, BeliefState.REVERSING})

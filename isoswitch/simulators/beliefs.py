@@ -22,6 +22,9 @@ class BeliefState(StrEnum):
     REVERSED = "reversed"
 
 
+UNFINISHED = frozenset({BeliefState.OPEN, BeliefState.REVERSING})
+
+
 @dataclass(slots=True, kw_only=True)
 class Belief:
     """One transaction as its terminal sees it; only that terminal changes it.

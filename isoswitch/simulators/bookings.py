@@ -11,7 +11,7 @@ card names and no card numbers.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -68,6 +68,8 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Bookings:
     """An issuer's books, in memory and, when wanted, in a file.
 
+    ``on_booking`` is told of every new entry.
+
     Examples
     --------
     >>> books = Bookings()
@@ -90,6 +92,7 @@ class Bookings:
         self._decisions: dict[BookingKey, Booking] = {}
         self._reversals: dict[BookingKey, Booking] = {}
         self._log: int | None = None
+        self.on_booking: Callable[[Booking], None] = lambda _: None
         if log_path is not None:
             for booking in read_bookings(log_path):
                 self._apply(booking)
@@ -102,6 +105,7 @@ class Bookings:
             # the books of a simulator must survive: no fsync.
             os.write(self._log, _ENCODER.encode(booking) + b"\n")
         self._apply(booking)
+        self.on_booking(booking)
 
     def find_decision(self, key: BookingKey) -> Booking | None:
         """Find how a request was decided: an approval or a decline."""

@@ -124,7 +124,8 @@ class Terminal:
     """One terminal with its connection, trace numbers and beliefs.
 
     ``beliefs`` is what an auditor reads; ``counts`` tells what came that was not an
-    answer to anything (late, unverified, undecodable).
+    answer to anything (late, unverified, undecodable). ``on_approval`` is told of every
+    approval in the moment in which it is heard.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Terminal:
         self.dialect = get_dialect(profile.dialect)
         self.beliefs: list[Belief] = []
         self.counts: Counter[str] = Counter()
+        self.on_approval: Callable[[Belief], None] = lambda _: None
         self._tpk = WorkingKeys(keyring.get_key(profile.tpk))
         self._tak = WorkingKeys(keyring.get_key(profile.tak)) if profile.tak else None
         self._tmk = keyring.get_key(profile.tmk) if profile.tmk else None
@@ -194,6 +196,8 @@ class Terminal:
             belief.rrn = str(answer.message.get(37, ""))
             approved = answer.outcome.is_approved
             belief.state = BeliefState.APPROVED if approved else BeliefState.DECLINED
+            if approved:
+                self.on_approval(belief)
         elif belief.sends == 0:
             belief.state = BeliefState.NOT_SENT
         elif request.transaction.amount is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,7 +21,10 @@ from isoswitch.codecs.canonical.errors import LinkDown, NoAnswer
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.switch.connection import Connection
 
+# Requests expire this much late at most; answered ones leave their timers behind at
+# least this often.
 SWEEP_S = 0.05
+CLEAN_S = 1.0
 
 Key = tuple[str | bytes | None, ...]
 # The fields of a request that an answer should have echoed and did not.
@@ -98,8 +102,9 @@ class Mux:
         task = trio.lowlevel.current_task()
         waiting = Waiting(key, request, task, connection, mark)
         self._waiting[key] = waiting
-        heapq.heappush(self._timers, _Timer(deadline, next(self._order), waiting))
-        if self._sweeper is not None:
+        timer = _Timer(deadline, next(self._order), waiting)
+        heapq.heappush(self._timers, timer)
+        if self._sweeper is not None and self._timers[0] is timer:
             trio.lowlevel.reschedule(self._sweeper)
             self._sweeper = None
 
@@ -135,13 +140,16 @@ class Mux:
     async def run(self) -> None:
         """Expire requests; runs as long as the link."""
         while True:
-            if not self._timers:
-                self._sweeper = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
             await trio.sleep(SWEEP_S)
             now = trio.current_time()
             while self._timers and self._is_due(self._timers[0], now):
                 self._expire(heapq.heappop(self._timers).waiting)
+            next_at = math.inf
+            if self._timers:
+                next_at = min(self._timers[0].at, now + CLEAN_S)
+            with trio.CancelScope(deadline=next_at):
+                self._sweeper = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
     def _is_due(self, timer: _Timer, now: float) -> bool:
         # Answered requests leave their timers behind; they go when they come up.

@@ -10,6 +10,7 @@ dropped, and a poison entry blocks nobody but its own card until it is quarantin
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -48,7 +49,8 @@ RETRY_CODES = frozenset(
         ResponseCode.CUTOVER_IN_PROGRESS,
     }
 )
-TICK_S = 0.1
+# How long a lane waits for its link, or at most after something came due.
+TICK_S = 0.5
 
 log = structlog.get_logger()
 
@@ -70,7 +72,7 @@ class Lane:
     queues: dict[str, deque[Item]] = field(default_factory=dict)
     due: list[tuple[float, str]] = field(default_factory=list)
     sending_count: int = 0
-    idle: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
     def put(self, item: Item) -> None:
         """Append an entry to its card's queue."""
@@ -80,7 +82,7 @@ class Lane:
             queue = self.queues[key] = deque()
             heapq.heappush(self.due, (trio.current_time(), key))
         queue.append(item)
-        self.idle.unpark_all()
+        self.changed.unpark_all()
 
     def take_due(self, now: float) -> list[str]:
         """Give the keys whose heads may go now, within the window."""
@@ -98,6 +100,15 @@ class Lane:
             heapq.heappush(self.due, (trio.current_time() + pause_s, key))
         else:
             del self.queues[key]
+        self.changed.unpark_all()
+
+    def next_look(self, now: float) -> float:
+        """Give the time at which something may have come due without being put."""
+        if not self.due:
+            return math.inf
+        if self.link.is_up and self.sending_count < self.link.settings.saf_window:
+            return max(self.due[0][0], now)
+        return now + TICK_S
 
 
 class Saf:
@@ -134,12 +145,11 @@ class Saf:
     async def _drain(self, lane: Lane) -> None:
         async with trio.open_nursery() as nursery:
             while True:
-                if not lane.queues:
-                    await lane.idle.park()
                 if lane.link.is_up:
                     for key in lane.take_due(trio.current_time()):
                         nursery.start_soon(self._send_head, lane, key)
-                await trio.sleep(TICK_S)
+                with trio.CancelScope(deadline=lane.next_look(trio.current_time())):
+                    await lane.changed.park()
 
     async def _send_head(self, lane: Lane, key: str) -> None:
         item = lane.queues[key][0]

@@ -14,6 +14,7 @@ from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.journal.records import RecordKind
 from isoswitch.store.port import StoredTransaction, TransactionState
+from isoswitch.switch.checks import MOVES_NO_MONEY
 from isoswitch.switch.links import Stray
 from isoswitch.switch.numbers import find_transaction_id
 from isoswitch.switch.services import Services
@@ -74,4 +75,6 @@ async def _note(services: Services, stray: Stray) -> None:
 
 def _holds_money(row: StoredTransaction) -> bool:
     """Whether an approval would stay at the issuer without anybody wanting it."""
-    return not row.reversed and not load_outcome(row.outcome).is_approved
+    if row.reversed or row.kind in MOVES_NO_MONEY:
+        return False
+    return not load_outcome(row.outcome).is_approved

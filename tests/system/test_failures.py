@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.journal.records import RecordKind
@@ -69,6 +70,19 @@ async def test_a_late_approval_is_recorded_and_never_forwarded(world: World) -> 
     assert RecordKind.LATE in told
     assert told.index(RecordKind.DELIVERED) < told.index(RecordKind.LATE)
     assert not terminal.counts
+
+
+async def test_a_late_balance_is_no_alarm(world: World) -> None:
+    """Nothing is held for an inquiry, so nothing of it is left to be reversed."""
+    late = Rule(name="late", then=Reaction(delay=Fixed(delay_s=30.0)))
+    world.issuers["north"].set_rules([late])
+    card = get_card("visa-ok")
+    with capture_logs() as lines:
+        await world.terminals["TERM0001"].balance(card, pin=card.pin)
+        await trio.sleep(60)
+    events = [line["event"] for line in lines]
+    assert "late_answer" in events
+    assert "late_approval_without_reversal" not in events
 
 
 async def test_repeats_of_a_reversal_carry_the_repeat_digit(world: World) -> None:
