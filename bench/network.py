@@ -42,6 +42,10 @@ node = "bench"
 acquirer_id = "10001"
 country = "276"
 currency = "978"
+[admission]
+terminal_per_s = 100000
+terminal_burst = 100000
+merchant_in_flight_max = 100000
 [timers]
 terminal_s = 30.0
 switch_s = 15.0

@@ -46,13 +46,22 @@ class Table(BaseModel):
 
 
 class Switch(Table):
-    """This host: who it is, and how much it takes at once."""
+    """This host: who it is."""
 
     node: Name
     acquirer_id: InstitutionId
     country: NumericCode
     currency: NumericCode
+
+
+class Admission(Table):
+    """How much may begin at once; what is above is refused."""
+
+    terminal_per_s: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    terminal_burst: Count | None = None
+    merchant_in_flight_max: Count | None = None
     in_flight_max: Count | None = None
+    arrivals_max: Count | None = None
 
 
 class Timers(Table):
@@ -121,6 +130,7 @@ class Listener(Table):
     frame_bytes_max: FrameBytes | None = None
     frame_timeout_s: Seconds | None = None
     idle_timeout_s: Seconds | None = None
+    overload_code: Literal["91", "96"] = "96"
 
 
 class KeyExchange(Table):
@@ -233,6 +243,7 @@ class Network(Table):
     """Everything in one configuration file."""
 
     switch: Switch
+    admission: Admission = Admission()
     timers: Timers
     store: Store
     log: Log = Log()

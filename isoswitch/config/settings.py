@@ -6,12 +6,14 @@ from pathlib import Path
 from ssl import PEM_cert_to_DER_cert
 from typing import Any
 
+from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Endpoint, Listener, Network, Terminal, Tls, Token
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
 from isoswitch.routing.table import BinRow
 from isoswitch.switch.settings import (
+    AdmissionSettings,
     EndpointSettings,
     KeyExchangeSettings,
     ListenerSettings,
@@ -21,6 +23,12 @@ from isoswitch.switch.settings import (
     TlsFiles,
 )
 from isoswitch.switch.terminals import certificate_pin
+
+_OVERLOAD_CODES = {
+    "91": ResponseCode.ISSUER_UNAVAILABLE,
+    "96": ResponseCode.SYSTEM_MALFUNCTION,
+}
+"""What a terminal is told when too much comes at once, by its wire code."""
 
 
 def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
@@ -54,7 +62,7 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
             for name, merchant in network.merchants.items()
         },
         transaction_timeout_s=network.timers.switch_s,
-        **_given(in_flight_max=network.switch.in_flight_max),
+        admission=AdmissionSettings(**_given(**network.admission.model_dump())),
     )
 
 
@@ -102,9 +110,14 @@ def pin_of_file(path: Path) -> str:
 
 
 def _listener(loaded: LoadedNetwork, name: str, listener: Listener) -> ListenerSettings:
-    given = listener.model_dump(exclude_unset=True, exclude={"tls"})
+    given = listener.model_dump(exclude_unset=True, exclude={"tls", "overload_code"})
     tls = None if listener.tls is None else tls_files(loaded, listener.tls)
-    return ListenerSettings(**{"host": listener.host, **given}, name=name, tls=tls)
+    return ListenerSettings(
+        **{"host": listener.host, **given},
+        name=name,
+        tls=tls,
+        overload_code=_OVERLOAD_CODES[listener.overload_code],
+    )
 
 
 def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettings:

@@ -40,6 +40,7 @@ from isoswitch.simulators.triggers import standing_rules
 from isoswitch.store.memory import MemoryDisk, MemoryStore
 from isoswitch.switch.server import Switch
 from isoswitch.switch.settings import (
+    AdmissionSettings,
     EndpointSettings,
     ListenerSettings,
     MerchantSettings,
@@ -313,6 +314,8 @@ def _settings() -> SwitchSettings:
             for name in TERMINALS
         },
         merchants={MERCHANT.id: MERCHANT},
+        # Terminals of a simulation pay as fast as its stories want.
+        admission=AdmissionSettings(terminal_per_s=1000.0, terminal_burst=1000),
     )
 
 

@@ -32,6 +32,7 @@ from isoswitch.store.port import (
     StoredTransaction,
     TransactionState,
 )
+from isoswitch.switch.admission import REASONS, Load, begins_anew, find_limit
 from isoswitch.switch.checks import check_terminal
 from isoswitch.switch.flows.network import answer_network
 from isoswitch.switch.flows.sign_in import confirm_keys, sign_in
@@ -47,9 +48,6 @@ from isoswitch.switch.settings import TerminalSettings
 WRONG_MAC = Outcome.declined(ResponseCode.SECURITY_VIOLATION, "the MAC does not verify")
 NO_CRYPTO = Outcome.declined(
     ResponseCode.SYSTEM_MALFUNCTION, "the crypto service cannot serve this request"
-)
-OVERLOAD = Outcome.declined(
-    ResponseCode.SYSTEM_MALFUNCTION, "too many transactions are in flight"
 )
 UNSUPPORTED = Outcome.declined(
     ResponseCode.INVALID_TRANSACTION, "this switch does not offer this transaction"
@@ -234,13 +232,30 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
 async def _own(services: Services, job: Job, decline: Outcome | None) -> Outcome:
     if decline is not None:
         return await services.recorder.refuse(job, decline)
-    is_overload = len(services.jobs) > services.settings.in_flight_max
-    if is_overload and job.txn.kind is not Kind.REVERSAL:
-        return await services.recorder.refuse(job, OVERLOAD)
+    refusal = check_admission(services, job)
+    if refusal is not None:
+        return await services.recorder.refuse(job, refusal)
     flow = FLOWS.get(job.txn.kind)
     if flow is None:
         return await services.recorder.refuse(job, UNSUPPORTED)
     return await flow(services, job)
+
+
+def check_admission(services: Services, job: Job) -> Outcome | None:
+    """Decline what exceeds a limit; a repeat of it gets the same answer."""
+    if not begins_anew(job.txn):
+        return None
+    jobs, settings = services.jobs, services.settings
+    limit = find_limit(
+        settings.admission,
+        Load(total=len(jobs), merchant=jobs.count_of(job.merchant_id)),
+        services.buckets,
+        terminal_id=job.txn.terminal_id,
+        now=trio.current_time(),
+    )
+    if limit is None:
+        return None
+    return Outcome.declined(settings.overload_code(job.listener), REASONS[limit])
 
 
 async def _join(services: Services, job: Job, running: Job) -> Outcome | None:

@@ -7,6 +7,7 @@ known.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import trio
@@ -70,6 +71,11 @@ class Job:
         """The name of the key that authenticates the answer; empty without one."""
         return self.terminal.tak if self.terminal else ""
 
+    @property
+    def merchant_id(self) -> str:
+        """The registered merchant it is for; empty when nobody registered it."""
+        return self.terminal.merchant_id if self.terminal else ""
+
     def response(self, outcome: Outcome) -> Message:
         """Give the answer to this job's request, with a place for the MAC it needs.
 
@@ -109,6 +115,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._by_key: dict[str, Job] = {}
+        self._by_merchant: Counter[str] = Counter()
         self._ids: set[str] = set()
         self._empty = trio.lowlevel.ParkingLot()
 
@@ -119,6 +126,10 @@ class Jobs:
         """Whether a transaction has an owner in this process."""
         return transaction_id in self._ids
 
+    def count_of(self, merchant_id: str) -> int:
+        """How many transactions of a merchant are owned now."""
+        return self._by_merchant[merchant_id]
+
     def find(self, dedup_key: str) -> Job | None:
         """Find the running job under a key."""
         return self._by_key.get(dedup_key)
@@ -127,11 +138,15 @@ class Jobs:
         """Take a job into the table; its key must be free."""
         assert job.dedup_key not in self._by_key, "one owner for each transaction"
         self._by_key[job.dedup_key] = job
+        self._by_merchant[job.merchant_id] += 1
         self._ids.add(job.id)
 
     def remove(self, job: Job) -> None:
         """Let a job go."""
         del self._by_key[job.dedup_key]
+        self._by_merchant[job.merchant_id] -= 1
+        if not self._by_merchant[job.merchant_id]:
+            del self._by_merchant[job.merchant_id]
         self._ids.discard(job.id)
         if not self._by_key:
             self._empty.unpark_all()

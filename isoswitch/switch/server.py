@@ -13,6 +13,7 @@ import trio
 from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Committed, Store, UnitOfWork
+from isoswitch.switch.admission import Buckets
 from isoswitch.switch.dispatch import Arrival, dispatch
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.keyexchange import KeyExchange
@@ -39,7 +40,11 @@ async def connect_tcp(endpoint: EndpointSettings) -> trio.abc.Stream:
 
 
 class Switch:
-    """One switch process: its parts, and the nursery that owns every transaction."""
+    """One switch process: its parts, and the nursery that owns every transaction.
+
+    ``unheard_count`` counts the messages that met no answer because too many were
+    being decided already.
+    """
 
     def __init__(
         self,
@@ -76,6 +81,8 @@ class Switch:
         }
         self._nursery: trio.Nursery | None = None
         self._is_draining = False
+        self._deciding_count = 0
+        self.unheard_count = 0
         self.services: Services | None = None
         self.saf: Saf | None = None
 
@@ -134,6 +141,7 @@ class Switch:
             routing=self._routing,
             links=self.links,
             jobs=Jobs(),
+            buckets=Buckets(),
         )
 
     async def _resume(self, services: Services, saf: Saf) -> None:
@@ -155,4 +163,17 @@ class Switch:
             # Silence: the terminal repeats, here after the restart or elsewhere.
             arrival.done()
             return
-        self._nursery.start_soon(dispatch, self.services, arrival)
+        if self._deciding_count >= self.services.settings.admission.arrivals_max:
+            # Not even repeats and reversals, which nothing else refuses, may fill
+            # the memory. They come again.
+            self.unheard_count += 1
+            arrival.done()
+            return
+        self._deciding_count += 1
+        self._nursery.start_soon(self._decide, self.services, arrival)
+
+    async def _decide(self, services: Services, arrival: Arrival) -> None:
+        try:
+            await dispatch(services, arrival)
+        finally:
+            self._deciding_count -= 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Store
+from isoswitch.switch.admission import Buckets
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.links import Link
 from isoswitch.switch.numbers import Numbers
@@ -29,6 +30,7 @@ class Services:
     routing: RoutingTable
     links: Mapping[str, Link]
     jobs: Jobs
+    buckets: Buckets
 
     def is_up(self, endpoint: str) -> bool:
         """Whether an endpoint can be sent money now."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from isoswitch.codecs.canonical.codes import ResponseCode
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
@@ -22,6 +24,7 @@ class ListenerSettings:
 
     ``header`` is ``""`` or ``"tpdu"``. ``frame_timeout_s`` bounds the time from the
     first byte of a frame to its last; ``idle_timeout_s`` the time between frames.
+    ``overload_code`` is what terminals here understand as "not now".
     """
 
     name: str
@@ -36,6 +39,7 @@ class ListenerSettings:
     frame_bytes_max: int = 4096
     frame_timeout_s: float = 10.0
     idle_timeout_s: float = 600.0
+    overload_code: ResponseCode = ResponseCode.SYSTEM_MALFUNCTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +129,23 @@ class EndpointSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionSettings:
+    """How much may begin at once; what is above is refused at once.
+
+    A terminal may ask for ``terminal_burst`` things in a row and for
+    ``terminal_per_s`` in the long run; the next two bound what is in flight.
+    ``arrivals_max`` bounds everything that is being decided, repeats and reversals
+    too: what comes above it is not heard, and comes again.
+    """
+
+    terminal_per_s: float = 5.0
+    terminal_burst: int = 10
+    merchant_in_flight_max: int = 500
+    in_flight_max: int = 5000
+    arrivals_max: int = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchSettings:
     """Everything one switch process is told.
 
@@ -141,6 +162,13 @@ class SwitchSettings:
     terminals: Mapping[str, TerminalSettings]
     merchants: Mapping[str, MerchantSettings]
     transaction_timeout_s: float = 10.0
-    in_flight_max: int = 5000
+    admission: AdmissionSettings = AdmissionSettings()
     pan_hash_key: str = "store/pan-hash"
     seal_key: str = "store/seal"
+
+    def overload_code(self, listener: str) -> ResponseCode:
+        """Give what terminals of a listener are told when too much comes at once."""
+        return next(
+            (each.overload_code for each in self.listeners if each.name == listener),
+            ResponseCode.SYSTEM_MALFUNCTION,
+        )

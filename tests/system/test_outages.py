@@ -139,7 +139,7 @@ async def test_an_outcome_that_cannot_be_recorded_is_reversed_by_the_sweeper(
 
 async def test_overload_is_declined_at_once_and_recorded(nursery: trio.Nursery) -> None:
     def change(settings: SwitchSettings) -> SwitchSettings:
-        return replace(settings, in_flight_max=4)
+        return replace(settings, admission=replace(settings.admission, in_flight_max=4))
 
     network = World(change=change)
     await nursery.start(network.run)
