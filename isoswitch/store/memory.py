@@ -25,6 +25,8 @@ from isoswitch.journal.chain import (
     encode_record,
 )
 from isoswitch.journal.records import ChainedRecord
+from isoswitch.ledger.entries import Entry
+from isoswitch.ledger.holds import Change, Hold, HoldState, apply
 from isoswitch.store.port import (
     WAITING_MAX,
     Committed,
@@ -48,6 +50,8 @@ class MemoryDisk:
     transactions: dict[str, StoredTransaction] = field(default_factory=dict)
     by_dedup_key: dict[str, str] = field(default_factory=dict)
     saf: dict[int, SafEntry] = field(default_factory=dict)
+    holds: dict[str, Hold] = field(default_factory=dict)
+    ledger: dict[str, Entry] = field(default_factory=dict)
 
     def apply(self, unit: UnitOfWork, encoded: Sequence[bytes]) -> Committed:
         """Make a unit durable, or raise and change nothing."""
@@ -59,9 +63,13 @@ class MemoryDisk:
         entries = tuple(staged.put_saf(entry) for entry in unit.saf_puts)
         for update in unit.saf_updates:
             staged.update_saf(update)
+        for change in unit.ledger:
+            staged.change_ledger(change)
         self.transactions |= staged.transactions.maps[0]
         self.by_dedup_key |= staged.by_dedup_key.maps[0]
         self.saf |= staged.saf.maps[0]
+        self.holds |= staged.holds.maps[0]
+        self.ledger |= staged.ledger.maps[0]
         for record in encoded:
             seq = len(self.links) + 1
             previous = self.links[-1].hash if self.links else GENESIS
@@ -158,6 +166,40 @@ class MemoryStore:
             for transaction in reversed(self._disk.transactions.values())
             if (transaction.terminal_id, transaction.stan) == (terminal_id, stan)
         ]
+
+    async def find_by_rrn(self, rrn: str) -> Sequence[StoredTransaction]:
+        """Give the transactions with this RRN, newest first."""
+        await trio.lowlevel.checkpoint()
+        return [
+            transaction
+            for transaction in reversed(self._disk.transactions.values())
+            if transaction.rrn == rrn
+        ]
+
+    async def find_hold(self, hold_id: str) -> Hold | None:
+        """Find a hold."""
+        await trio.lowlevel.checkpoint()
+        return self._disk.holds.get(hold_id)
+
+    async def expired_holds(self, now: str) -> Sequence[Hold]:
+        """Give the open holds whose time was over at a UTC instant."""
+        await trio.lowlevel.checkpoint()
+        expired = [
+            hold
+            for hold in self._disk.holds.values()
+            if hold.state is HoldState.OPEN and "" < hold.expires_at <= now
+        ]
+        return sorted(expired, key=lambda hold: hold.expires_at)
+
+    async def entries(self, business_date: str) -> Sequence[Entry]:
+        """Give the ledger's entries of a business day in the order of their ids."""
+        await trio.lowlevel.checkpoint()
+        entries = [
+            entry
+            for entry in self._disk.ledger.values()
+            if entry.business_date == business_date
+        ]
+        return sorted(entries, key=lambda entry: entry.id)
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""
@@ -264,7 +306,24 @@ class _Staged:
         self.transactions = ChainMap({}, disk.transactions)
         self.by_dedup_key = ChainMap({}, disk.by_dedup_key)
         self.saf = ChainMap({}, disk.saf)
+        self.holds = ChainMap({}, disk.holds)
+        self.ledger = ChainMap({}, disk.ledger)
         self._saf_id = len(disk.saf)
+
+    def find_hold(self, hold_id: str) -> Hold | None:
+        """Find a hold, for the rules of the ledger."""
+        return self.holds.get(hold_id)
+
+    def find_entry(self, entry_id: str) -> Entry | None:
+        """Find an entry, for the rules of the ledger."""
+        return self.ledger.get(entry_id)
+
+    def change_ledger(self, change: Change) -> None:
+        effect = apply(change, self)
+        for hold in effect.holds:
+            self.holds[hold.id] = hold
+        if effect.entry is not None:
+            self.ledger[effect.entry.id] = effect.entry
 
     def open(self, transaction: StoredTransaction) -> None:
         holder = self.by_dedup_key.get(transaction.dedup_key)

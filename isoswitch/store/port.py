@@ -9,6 +9,8 @@ from typing import Protocol
 
 from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.journal.records import ChainedRecord, Record
+from isoswitch.ledger.entries import Entry
+from isoswitch.ledger.holds import Change, Hold
 
 # Units of work that may wait for a store; more are refused at once.
 WAITING_MAX = 10_000
@@ -30,6 +32,13 @@ class SafState(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class SafMessage(StrEnum):
+    """What a store-and-forward entry tells its endpoint."""
+
+    REVERSAL = "reversal"
+    ADVICE = "advice"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTransaction:
     """What the switch must find again: to repeat an answer, to reverse, to show.
@@ -37,7 +46,8 @@ class StoredTransaction:
     ``dedup_key`` is unique; ``fingerprint`` tells a repeat from another request under
     the same key. ``outcome`` is JSON, empty while open. ``sealed`` is the encrypted
     material of a reversal and is wiped when none can be owed any more. ``reversed``
-    says that a reversal of it was accepted.
+    says that a reversal of it was accepted. ``original_id`` is the transaction that
+    this one completes, voids, refunds or reverses.
     """
 
     id: str
@@ -61,6 +71,7 @@ class StoredTransaction:
     outcome: str = ""
     sealed: bytes = b""
     reversed: bool = False
+    original_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +99,9 @@ class SafEntry:
 
     ``id`` is its order and is given by the store (0 before that). Entries with the
     same ``order_key`` go out one after the other. ``next_at`` is UTC epoch seconds.
+    ``sealed`` is the leg that it tells of, encrypted. A reversal is over
+    ``amount_minor``, or over what the leg asked for where it is None, and leaves
+    ``remaining_minor`` standing.
     """
 
     id: int = 0
@@ -99,6 +113,9 @@ class SafEntry:
     next_at: float = 0.0
     state: SafState = SafState.PENDING
     reason: str = ""
+    message: SafMessage = SafMessage.REVERSAL
+    amount_minor: int | None = None
+    remaining_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +138,7 @@ class UnitOfWork:
     moves: tuple[Move, ...] = ()
     saf_puts: tuple[SafEntry, ...] = ()
     saf_updates: tuple[SafUpdate, ...] = ()
+    ledger: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +172,7 @@ class Store(Protocol):
 
         Raises
         ------
-        DuplicateTransaction, OwnershipLost
+        DuplicateTransaction, OwnershipLost, LedgerRefused
             The unit was refused and nothing of it was stored; the rest of its batch
             was.
         StoreUnavailable
@@ -178,6 +196,22 @@ class Store(Protocol):
         self, terminal_id: str, stan: str
     ) -> Sequence[StoredTransaction]:
         """Give the transactions of a terminal with this STAN, newest first."""
+        ...
+
+    async def find_by_rrn(self, rrn: str) -> Sequence[StoredTransaction]:
+        """Give the transactions with this retrieval reference number, newest first."""
+        ...
+
+    async def find_hold(self, hold_id: str) -> Hold | None:
+        """Find a hold by its id, which is that of the transaction that placed it."""
+        ...
+
+    async def expired_holds(self, now: str) -> Sequence[Hold]:
+        """Give the open holds whose time was over at a UTC instant in ISO 8601."""
+        ...
+
+    async def entries(self, business_date: str) -> Sequence[Entry]:
+        """Give the ledger's entries of a business day in the order of their ids."""
         ...
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:

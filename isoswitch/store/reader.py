@@ -17,6 +17,8 @@ import apsw
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.journal.chain import GENESIS, Link, decode_record
 from isoswitch.journal.records import ChainedRecord
+from isoswitch.ledger.entries import Entry
+from isoswitch.ledger.holds import Hold
 from isoswitch.store.port import (
     SafEntry,
     SafState,
@@ -24,15 +26,23 @@ from isoswitch.store.port import (
     TransactionState,
 )
 from isoswitch.store.schema import (
+    HOLD_COLUMNS,
     SAF_COLUMNS,
     TRANSACTION_COLUMNS,
     connect_reader,
+    to_entries,
+    to_hold,
     to_saf_entry,
     to_stored_transaction,
 )
 
 SELECT_TRANSACTIONS = f"SELECT {', '.join(TRANSACTION_COLUMNS)} FROM transactions"  # noqa: S608 (names of our own columns)
 SELECT_SAF = f"SELECT {', '.join(SAF_COLUMNS)} FROM saf"  # noqa: S608 (names of our own columns)
+SELECT_HOLDS = f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds"  # noqa: S608 (names of our own columns)
+SELECT_POSTINGS = (
+    "SELECT entry_id, account, currency, minor, transaction_id, business_date "
+    "FROM postings"
+)
 SELECT_JOURNAL = "SELECT seq, record, hash FROM journal"
 SELECT_HEAD = f"{SELECT_JOURNAL} ORDER BY seq DESC LIMIT 1"
 
@@ -70,6 +80,7 @@ class StoreReader:
         *,
         terminal_id: str | None = None,
         stan: str | None = None,
+        rrn: str | None = None,
         state: TransactionState | None = None,
         business_date: str | None = None,
         limit: int = 100,
@@ -78,6 +89,7 @@ class StoreReader:
         filters = {
             "terminal_id": terminal_id,
             "stan": stan,
+            "rrn": rrn,
             "state": state,
             "business_date": business_date,
         }
@@ -90,6 +102,44 @@ class StoreReader:
                 (*asked.values(), limit),
             )
         ]
+
+    def find_by_rrn(self, rrn: str) -> list[StoredTransaction]:
+        """Give the transactions with this RRN, newest first."""
+        return self.transactions(rrn=rrn, limit=-1)
+
+    def find_hold(self, hold_id: str) -> Hold | None:
+        """Find a hold."""
+        rows = self._connection.execute(
+            f"{SELECT_HOLDS} WHERE id = ?", (hold_id,)
+        ).fetchall()
+        return to_hold(rows[0]) if rows else None
+
+    def find_entry(self, entry_id: str) -> Entry | None:
+        """Find an entry of the ledger."""
+        rows = self._connection.execute(
+            f"{SELECT_POSTINGS} WHERE entry_id = ?", (entry_id,)
+        ).fetchall()
+        return to_entries(rows)[0] if rows else None
+
+    def expired_holds(self, now: str) -> list[Hold]:
+        """Give the open holds whose time was over at a UTC instant."""
+        return [
+            to_hold(row)
+            for row in self._connection.execute(
+                f"{SELECT_HOLDS} WHERE state = 'open' AND expires_at <> '' "
+                "AND expires_at <= ? ORDER BY expires_at",
+                (now,),
+            )
+        ]
+
+    def entries(self, business_date: str) -> list[Entry]:
+        """Give the entries of a business day in the order of their ids."""
+        return to_entries(
+            self._connection.execute(
+                f"{SELECT_POSTINGS} WHERE business_date = ? ORDER BY entry_id",
+                (business_date,),
+            )
+        )
 
     def open_transactions(self) -> list[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""

@@ -7,15 +7,20 @@ journal and are changed together with it.
 
 from __future__ import annotations
 
-from operator import attrgetter
+from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.ledger.entries import Entry, Posting
+from isoswitch.ledger.holds import Hold, HoldState
 from isoswitch.store.port import (
     SafEntry,
+    SafMessage,
     SafState,
     StoredTransaction,
     TransactionState,
@@ -29,6 +34,7 @@ BUSY_TIMEOUT_MS = 250
 
 TRANSACTION_COLUMNS = tuple(StoredTransaction.__dataclass_fields__)
 SAF_COLUMNS = tuple(SafEntry.__dataclass_fields__)
+HOLD_COLUMNS = tuple(Hold.__dataclass_fields__)
 
 # Position in the tuple is the version that the step leads to.
 MIGRATIONS: tuple[str, ...] = (
@@ -84,10 +90,50 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX saf_pending ON saf (state) WHERE state = 'pending';
     """,
+    """
+    ALTER TABLE transactions ADD COLUMN original_id TEXT NOT NULL DEFAULT '';
+    CREATE INDEX transactions_by_rrn ON transactions (rrn);
+
+    ALTER TABLE saf ADD COLUMN message TEXT NOT NULL DEFAULT 'reversal';
+    ALTER TABLE saf ADD COLUMN amount_minor INTEGER;
+    ALTER TABLE saf ADD COLUMN remaining_minor INTEGER NOT NULL DEFAULT 0;
+
+    CREATE TABLE holds (
+        id TEXT PRIMARY KEY,
+        debit TEXT NOT NULL,
+        credit TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        held_minor INTEGER NOT NULL,
+        of TEXT NOT NULL,
+        captured_minor INTEGER NOT NULL,
+        returned_minor INTEGER NOT NULL,
+        returning_minor INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        expires_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX holds_expiring ON holds (expires_at)
+        WHERE state = 'open' AND expires_at <> '';
+
+    CREATE TABLE postings (
+        entry_id TEXT NOT NULL,
+        account TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        minor INTEGER NOT NULL,
+        transaction_id TEXT NOT NULL,
+        business_date TEXT NOT NULL,
+        PRIMARY KEY (entry_id, account, currency)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX postings_by_date ON postings (business_date, account);
+    CREATE TRIGGER postings_are_not_changed BEFORE UPDATE ON postings
+        BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+    CREATE TRIGGER postings_are_not_cut BEFORE DELETE ON postings
+        BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)
 saf_row = attrgetter(*SAF_COLUMNS)
+hold_row = attrgetter(*HOLD_COLUMNS)
 
 
 def to_stored_transaction(row: tuple[Any, ...]) -> StoredTransaction:
@@ -102,7 +148,47 @@ def to_saf_entry(row: tuple[Any, ...]) -> SafEntry:
     """Read a row of ``saf`` in the order of its columns."""
     fields = dict(zip(SAF_COLUMNS, row, strict=True))
     fields["state"] = SafState(fields["state"])
+    fields["message"] = SafMessage(fields["message"])
     return SafEntry(**fields)
+
+
+def to_hold(row: tuple[Any, ...]) -> Hold:
+    """Read a row of ``holds`` in the order of its columns."""
+    fields = dict(zip(HOLD_COLUMNS, row, strict=True))
+    fields["state"] = HoldState(fields["state"])
+    return Hold(**fields)
+
+
+def to_entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
+    """Read rows of ``postings``, those of an entry after one another."""
+    by_entry = groupby(rows, key=itemgetter(0, 4, 5))
+    return [
+        Entry(
+            id=entry_id,
+            transaction_id=transaction_id,
+            business_date=date,
+            postings=tuple(
+                Posting(account=account, currency=currency, minor=minor)
+                for _, account, currency, minor, *_ in group
+            ),
+        )
+        for (entry_id, transaction_id, date), group in by_entry
+    ]
+
+
+def posting_rows(entry: Entry) -> list[tuple[Any, ...]]:
+    """Give the rows of ``postings`` that an entry makes."""
+    return [
+        (
+            entry.id,
+            posting.account,
+            posting.currency,
+            posting.minor,
+            entry.transaction_id,
+            entry.business_date,
+        )
+        for posting in entry.postings
+    ]
 
 
 def connect_writer(path: Path, *, vfs: str | None = None) -> apsw.Connection:

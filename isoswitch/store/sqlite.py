@@ -24,6 +24,8 @@ import trio
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.journal.chain import encode_record
 from isoswitch.journal.records import ChainedRecord
+from isoswitch.ledger.entries import Entry
+from isoswitch.ledger.holds import Hold
 from isoswitch.store.inspection import verify_tail
 from isoswitch.store.lock import create_private, exclusive_store
 from isoswitch.store.port import (
@@ -116,6 +118,22 @@ class SqliteStore:
     ) -> Sequence[StoredTransaction]:
         """Give the transactions of a terminal with this STAN, newest first."""
         return await self._ask(partial(self._reader.find_originals, terminal_id, stan))
+
+    async def find_by_rrn(self, rrn: str) -> Sequence[StoredTransaction]:
+        """Give the transactions with this RRN, newest first."""
+        return await self._ask(partial(self._reader.find_by_rrn, rrn))
+
+    async def find_hold(self, hold_id: str) -> Hold | None:
+        """Find a hold."""
+        return await self._ask(partial(self._reader.find_hold, hold_id))
+
+    async def expired_holds(self, now: str) -> Sequence[Hold]:
+        """Give the open holds whose time was over at a UTC instant."""
+        return await self._ask(partial(self._reader.expired_holds, now))
+
+    async def entries(self, business_date: str) -> Sequence[Entry]:
+        """Give the ledger's entries of a business day in the order of their ids."""
+        return await self._ask(partial(self._reader.entries, business_date))
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""

@@ -27,6 +27,8 @@ import trio
 
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.journal.chain import chain_hash
+from isoswitch.ledger.entries import LedgerRefused
+from isoswitch.ledger.holds import Change, apply
 from isoswitch.store.port import (
     Committed,
     DuplicateTransaction,
@@ -40,8 +42,11 @@ from isoswitch.store.port import (
 )
 from isoswitch.store.reader import SELECT_TRANSACTIONS, StoreReader
 from isoswitch.store.schema import (
+    HOLD_COLUMNS,
     SAF_COLUMNS,
     TRANSACTION_COLUMNS,
+    hold_row,
+    posting_rows,
     saf_row,
     to_saf_entry,
     to_stored_transaction,
@@ -80,11 +85,17 @@ UPDATE_SAF = """
         sealed = iif(?, x'', sealed)
     WHERE id = ? AND state <> 'delivered'
 """
+PUT_HOLD = f"""
+    INSERT OR REPLACE INTO holds ({", ".join(HOLD_COLUMNS)})
+    VALUES ({", ".join("?" * len(HOLD_COLUMNS))})
+"""  # noqa: S608 (names of our own columns)
+INSERT_POSTING = "INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?)"
 
 # A unit of ours that the schema does not take; the rest of its batch is fine.
 _REFUSALS = (
     DuplicateTransaction,
     OwnershipLost,
+    LedgerRefused,
     apsw.ConstraintError,
     apsw.TooBigError,
     TypeError,
@@ -138,7 +149,8 @@ class GroupCommitWriter:
         self._deliver = deliver
         self._on_fatal = on_fatal
         self._queue: SimpleQueue[Waiter | None] = SimpleQueue()
-        self._seq, self._head = StoreReader(connection).head()
+        self._book = StoreReader(connection)
+        self._seq, self._head = self._book.head()
         self._wal_pages = 0
         # Checkpoints are taken between batches, not inside somebody's commit.
         connection.wal_autocheckpoint(0)
@@ -219,7 +231,7 @@ class GroupCommitWriter:
     def _change_atomically(self, unit: UnitOfWork) -> tuple[SafEntry, ...]:
         """Change all that a unit changes, or nothing when it is refused."""
         statements = (*unit.opens, *unit.moves, *unit.saf_puts, *unit.saf_updates)
-        if len(statements) <= 1:
+        if len(statements) <= 1 and not unit.ledger:
             # SQLite itself undoes a statement that fails. A savepoint costs two more,
             # and at each one the thread gives up the GIL and waits to get it back.
             return self._change(unit)
@@ -240,6 +252,8 @@ class GroupCommitWriter:
         entries = tuple(self._put_saf(entry) for entry in unit.saf_puts)
         for update in unit.saf_updates:
             self._update_saf(update)
+        for change in unit.ledger:
+            self._change_ledger(change)
         return entries
 
     def _open(self, transaction: StoredTransaction) -> None:
@@ -290,6 +304,13 @@ class GroupCommitWriter:
         if not self._connection.changes():
             msg = f"store-and-forward entry {update.id} is gone or delivered"
             raise OwnershipLost(msg)
+
+    def _change_ledger(self, change: Change) -> None:
+        effect = apply(change, self._book)
+        for hold in effect.holds:
+            self._connection.execute(PUT_HOLD, hold_row(hold))
+        if effect.entry is not None:
+            self._connection.executemany(INSERT_POSTING, posting_rows(effect.entry))
 
     def _note_wal_pages(
         self, _connection: apsw.Connection, _database: str, pages: int

@@ -24,8 +24,9 @@ class Job:
     """One transaction in the hands of its flow.
 
     ``rrn`` is what every message of it carries: its own, or for a repeat that of the
-    transaction it repeats. ``is_open`` says that the store knows it;
-    ``reversal_wanted`` is set by a reversal that arrived before the outcome. From
+    transaction it repeats. ``original_id`` is the stored transaction that this one
+    acts on; ``endpoint`` the last one that was asked. ``is_open`` says that the store
+    knows it; ``reversal_wanted`` is set by a reversal that arrived before the outcome. From
     ``is_closing`` on, the outcome is on its way to the store and a reversal waits for
     it instead.
     """
@@ -42,6 +43,8 @@ class Job:
     business_date: str
     opened_at: str
     dedup_key: str
+    original_id: str = ""
+    endpoint: str = ""
     pan_hash: str = ""
     mac_verdict: str = "none"
     is_open: bool = False

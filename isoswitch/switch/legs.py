@@ -9,7 +9,7 @@ from __future__ import annotations
 import trio
 
 from isoswitch.codecs.canonical.errors import DecodeError, MacMismatch
-from isoswitch.codecs.canonical.sealing import pack_reversal
+from isoswitch.codecs.canonical.sealing import pack_leg
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.dialect import Dialect, LegNumbers
 from isoswitch.codecs.iso8583.message import Message
@@ -55,7 +55,7 @@ async def prepare_leg(
     plain = link.dialect.to_request(txn, numbers, mac=True)
     commands: list[AnyCommand] = []
     if owes_reversal:
-        material = pack_reversal(
+        material = pack_leg(
             txn,
             mti=plain.mti,
             stan=numbers.stan,

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isoswitch.codecs.canonical.codes import ResponseCode
-from isoswitch.codecs.canonical.sealing import store_outcome
+from isoswitch.codecs.canonical.sealing import load_outcome, store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.journal.records import Record, RecordKind
+from isoswitch.ledger.holds import Undo
 from isoswitch.routing.table import Route
 from isoswitch.store.port import (
     Move,
@@ -24,9 +25,18 @@ from isoswitch.store.port import (
     TransactionState,
     UnitOfWork,
 )
+from isoswitch.switch.accounts import (
+    SIDES,
+    place_hold,
+    redirect_hold,
+    settle_hold,
+)
 from isoswitch.switch.job import Job
 from isoswitch.switch.numbers import Numbering
 from isoswitch.switch.ports import Clock, iso_time
+
+# How long a pre-authorisation waits for its completion.
+HELD_DAYS = 7
 
 REVERSED_MEANWHILE = Outcome(
     code=ResponseCode.ANSWER_TOO_LATE, reason="reversed before its outcome was known"
@@ -86,12 +96,26 @@ class Recorder:
                 endpoint=leg.endpoint,
                 sealed=leg.sealed,
             )
-            unit = UnitOfWork(records=(record,), moves=(move,))
+            unit = UnitOfWork(
+                records=(record,),
+                moves=(move,),
+                ledger=redirect_hold(job, endpoint=job.endpoint, instead=leg.endpoint),
+            )
         else:
             row = self._row(job, TransactionState.SENDING, leg=leg)
-            unit = UnitOfWork(records=(self._opened(job), record), opens=(row,))
+            unit = UnitOfWork(
+                records=(self._opened(job), record),
+                opens=(row,),
+                ledger=place_hold(
+                    job,
+                    leg.endpoint,
+                    opened_at=self._clock.now(),
+                    held_days=HELD_DAYS,
+                ),
+            )
         await self._store.commit(unit)
         job.is_open = True
+        job.endpoint = leg.endpoint
 
     async def not_written(self, job: Job, leg: Leg, reason: str) -> None:
         """Write down that the endpoint cannot have seen the request."""
@@ -116,7 +140,12 @@ class Recorder:
         job.is_closing = True
         if job.reversal_wanted and outcome.is_approved:
             return await self._owe_reversal(
-                job, leg, record, REVERSED_MEANWHILE, "the terminal reversed it"
+                job,
+                leg,
+                record,
+                REVERSED_MEANWHILE,
+                "the terminal reversed it",
+                approved=outcome,
             )
         closed = self._closed(job, outcome)
         # An approval keeps its material: the terminal may still reverse it.
@@ -152,6 +181,7 @@ class Recorder:
             at=iso_time(self._clock.now()),
             body={"endpoint": original.endpoint, "reason": "the terminal reversed it"},
         )
+        undo = Undo(id=original.id, by=job.id, business_date=job.business_date)
         move = Move(
             id=original.id,
             expect=original.state,
@@ -166,6 +196,7 @@ class Recorder:
             order_key=original.pan_hash,
             sealed=original.sealed,
             reason=job.txn.reversal_reason,
+            amount_minor=approved_minor(original),
         )
         await self._store.commit(
             UnitOfWork(
@@ -173,6 +204,7 @@ class Recorder:
                 opens=(self._row(job, TransactionState.CLOSED, outcome=outcome),),
                 moves=(move,),
                 saf_puts=(entry,),
+                ledger=(undo,) if original.kind in SIDES else (),
             )
         )
         return outcome
@@ -237,7 +269,14 @@ class Recorder:
         await self._store.commit(UnitOfWork(records=(record,)))
 
     async def _owe_reversal(
-        self, job: Job, leg: Leg, record: Record, outcome: Outcome, reason: str
+        self,
+        job: Job,
+        leg: Leg,
+        record: Record,
+        outcome: Outcome,
+        reason: str,
+        *,
+        approved: Outcome | None = None,
     ) -> Outcome:
         owed = self._record(
             RecordKind.REVERSAL_OWED, job, {"endpoint": leg.endpoint, "reason": reason}
@@ -247,6 +286,9 @@ class Recorder:
             endpoint=leg.endpoint,
             order_key=job.pan_hash,
             sealed=leg.sealed,
+            amount_minor=approved.amount.minor
+            if approved and approved.amount
+            else None,
         )
         move = Move(
             id=job.id,
@@ -258,7 +300,12 @@ class Recorder:
         )
         records = (record, owed, self._closed(job, outcome))
         await self._store.commit(
-            UnitOfWork(records=records, moves=(move,), saf_puts=(entry,))
+            UnitOfWork(
+                records=records,
+                moves=(move,),
+                saf_puts=(entry,),
+                ledger=settle_hold(job, outcome),
+            )
         )
         return outcome
 
@@ -272,7 +319,9 @@ class Recorder:
             outcome=store_outcome(outcome),
             wipe=wipe,
         )
-        await self._store.commit(UnitOfWork(records=records, moves=(move,)))
+        await self._store.commit(
+            UnitOfWork(records=records, moves=(move,), ledger=settle_hold(job, outcome))
+        )
 
     def _opened(self, job: Job) -> Record:
         body = {
@@ -336,4 +385,11 @@ class Recorder:
             endpoint=leg.endpoint if leg else "",
             outcome=store_outcome(outcome) if outcome else "",
             sealed=leg.sealed if leg else b"",
+            original_id=job.original_id,
         )
+
+
+def approved_minor(row: StoredTransaction) -> int | None:
+    """Give what was approved where that is less than what was asked for."""
+    outcome = load_outcome(row.outcome) if row.outcome else None
+    return outcome.amount.minor if outcome and outcome.amount else None

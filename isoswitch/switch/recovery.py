@@ -17,6 +17,7 @@ from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.codecs.canonical.sealing import store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.journal.records import Record, RecordKind
+from isoswitch.ledger.holds import Release
 from isoswitch.store.port import (
     Move,
     OwnershipLost,
@@ -26,6 +27,7 @@ from isoswitch.store.port import (
     TransactionState,
     UnitOfWork,
 )
+from isoswitch.switch.accounts import SIDES
 from isoswitch.switch.ports import Clock, iso_time
 from isoswitch.switch.services import Services
 
@@ -116,7 +118,12 @@ async def _abandon(services: Services, row: StoredTransaction) -> bool:
         wipe=True,
         mark_reversed=bool(row.sealed),
     )
-    unit = UnitOfWork(records=tuple(records), moves=(move,), saf_puts=entries)
+    unit = UnitOfWork(
+        records=tuple(records),
+        moves=(move,),
+        saf_puts=entries,
+        ledger=(Release(id=row.id),) if row.kind in SIDES else (),
+    )
     try:
         await services.store.commit(unit)
     except OwnershipLost:

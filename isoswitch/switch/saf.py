@@ -28,19 +28,23 @@ from isoswitch.codecs.canonical.errors import (
     NoAnswer,
     StoreUnavailable,
 )
-from isoswitch.codecs.canonical.sealing import unpack_reversal
+from isoswitch.codecs.canonical.sealing import unpack_advice, unpack_reversal
+from isoswitch.codecs.canonical.transaction import Transaction
 from isoswitch.codecs.dialects.dialect import LegNumbers
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.hsm.port import DecryptData
 from isoswitch.journal.records import Record, RecordKind
-from isoswitch.store.port import SafEntry, SafState, SafUpdate, UnitOfWork
+from isoswitch.store.port import SafEntry, SafMessage, SafState, SafUpdate, UnitOfWork
 from isoswitch.switch.legs import authenticate, verify_answer
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import iso_time
 from isoswitch.switch.services import Services
 
 # The endpoint has it, or has nothing to undo.
-DELIVERED_CODES = frozenset({ResponseCode.APPROVED, ResponseCode.ORIGINAL_NOT_FOUND})
+DELIVERED_CODES = {
+    SafMessage.REVERSAL: {ResponseCode.APPROVED, ResponseCode.ORIGINAL_NOT_FOUND},
+    SafMessage.ADVICE: {ResponseCode.APPROVED},
+}
 # The endpoint asks for patience.
 RETRY_CODES = frozenset(
     {
@@ -189,7 +193,7 @@ class Saf:
             return SafState.PENDING, ""
         except EncodeError as error:
             return SafState.QUARANTINED, f"cannot be encoded: {error}"
-        if code in DELIVERED_CODES:
+        if code in DELIVERED_CODES[item.entry.message]:
             return SafState.DELIVERED, code
         item.refusals += 1
         if code in RETRY_CODES and item.refusals < link.settings.saf_refusals_max:
@@ -201,15 +205,12 @@ class Saf:
         (packed,) = await self._services.hsm.run(
             DecryptData(key=seal_key, data=item.entry.sealed)
         )
-        reason = ReversalReason(item.entry.reason or ReversalReason.TIMEOUT)
-        txn = unpack_reversal(packed, reason=reason)
-        original = txn.original
-        assert original is not None, "a packed reversal names its original"
+        txn = _unpack(item.entry, packed)
         numbers = LegNumbers(
             stan=txn.stan,
             rrn=txn.rrn,
             transmitted_at=self._services.clock.now(),
-            acquirer_id=original.acquirer_id,
+            acquirer_id=txn.acquirer_id,
             repeat=item.is_repeat,
         )
         message = link.dialect.to_request(txn, numbers, mac=True)
@@ -264,3 +265,14 @@ class Saf:
         settings = link.settings
         doubled: float = settings.saf_retry_s * 2 ** min(item.entry.attempts, 16)
         return min(doubled, settings.saf_retry_max_s)
+
+
+def _unpack(entry: SafEntry, packed: bytes) -> Transaction:
+    if entry.message is SafMessage.ADVICE:
+        return unpack_advice(packed)
+    return unpack_reversal(
+        packed,
+        reason=ReversalReason(entry.reason or ReversalReason.TIMEOUT),
+        amount_minor=entry.amount_minor,
+        remaining_minor=entry.remaining_minor,
+    )

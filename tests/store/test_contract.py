@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
 from isoswitch.codecs.canonical.errors import EncodeError, StoreUnavailable
+from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan
 from isoswitch.journal.chain import walk_records
 from isoswitch.journal.records import RecordKind
+from isoswitch.ledger.holds import (
+    Capture,
+    HoldResolved,
+    HoldState,
+    HoldUnknown,
+    Place,
+    Release,
+)
 from isoswitch.store.memory import MemoryDisk, open_memory_store
 from isoswitch.store.port import (
     WAITING_MAX,
@@ -35,6 +45,11 @@ from tests.store.units import (
     timing_out,
     transaction,
 )
+
+PLACED = Place(
+    id="1", debit="issuer/alpha", credit="merchant/M1", amount=Money(1250, "978")
+)
+CAPTURED = Capture(id="1", by="1", minor=1250, business_date="2026-01-31")
 
 Open = Callable[[], AbstractAsyncContextManager[Store]]
 
@@ -72,6 +87,48 @@ async def test_what_is_not_there_is_not_found(store: Store) -> None:
     assert await store.open_transactions() == []
     assert await store.pending_saf() == []
     assert await store.records() == []
+
+
+async def test_a_ledger_change_is_stored_with_its_unit(store: Store) -> None:
+    await store.commit(replace(opening("1"), ledger=(PLACED,)))
+    placed = await store.find_hold("1")
+    assert placed is not None
+    assert (placed.held_minor, placed.state) == (1250, HoldState.OPEN)
+    await store.commit(replace(closing("1"), ledger=(CAPTURED,)))
+    (entry,) = await store.entries("2026-01-31")
+    assert [(each.account, each.minor) for each in entry.postings] == [
+        ("issuer/alpha", 1250),
+        ("merchant/M1", -1250),
+    ]
+    assert await store.entries("2026-02-01") == []
+
+
+async def test_what_the_ledger_forbids_refuses_the_whole_unit(store: Store) -> None:
+    await store.commit(replace(opening("1"), ledger=(PLACED,)))
+    with pytest.raises(HoldUnknown):
+        await store.commit(replace(opening("2"), ledger=(PLACED, Release(id="9"))))
+    assert await store.find_transaction("2") is None
+    await store.commit(replace(closing("1"), ledger=(Release(id="1"),)))
+    with pytest.raises(HoldResolved):
+        await store.commit(replace(opening("3"), ledger=(CAPTURED,)))
+    assert await store.find_transaction("3") is None
+    assert await store.entries("2026-01-31") == []
+
+
+async def test_holds_whose_time_is_over_are_found_oldest_first(store: Store) -> None:
+    for number, expires_at in (("1", "2026-02-03"), ("2", "2026-02-02"), ("3", "")):
+        hold = replace(PLACED, id=number, expires_at=expires_at)
+        await store.commit(replace(opening(number), ledger=(hold,)))
+    assert [each.id for each in await store.expired_holds("2026-02-03")] == ["2", "1"]
+    assert [each.id for each in await store.expired_holds("2026-02-02")] == ["2"]
+
+
+async def test_transactions_are_found_by_their_reference_number(store: Store) -> None:
+    await store.commit(opening("1", rrn="000000000001"))
+    await store.commit(opening("2", rrn="000000000001", original_id="1"))
+    found = await store.find_by_rrn("000000000001")
+    assert [(each.id, each.original_id) for each in found] == [("2", "1"), ("1", "")]
+    assert await store.find_by_rrn("000000000002") == []
 
 
 async def test_everything_durable_is_there_after_reopening(open_store: Open) -> None:

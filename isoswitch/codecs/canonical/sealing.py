@@ -1,12 +1,14 @@
 """What is written down of a transaction beyond its masked form.
 
-Reversal material is what a reversal needs: it holds a clear card number, so it exists
-only between this module and the crypto service, which encrypts it for the store.
+A packed leg is what a later message about it needs, its reversal or an advice: it holds
+a clear card number, so it exists only between this module and the crypto service, which
+encrypts it for the store. PIN and track data are never in it.
 An outcome is stored as JSON so that a repeat gets the same answer.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -15,15 +17,30 @@ from isoswitch.codecs.canonical.codes import (
     EntryMode,
     Function,
     Kind,
+    PinEntry,
     ResponseCode,
     ReversalReason,
 )
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan, Secret
 from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
+from isoswitch.codecs.emv.tlv import decode_tlv
+
+# Track 1 and 2 equivalent data, the card's number.
+CARD_TAGS = frozenset({"56", "57", "5A"})
 
 
-class _Material(msgspec.Struct, frozen=True, array_like=True):
+class _Original(msgspec.Struct, frozen=True, array_like=True):
+    kind: str
+    mti: str
+    stan: str
+    transmitted_at: datetime | None
+    local_at: datetime | None
+    acquirer_id: str
+    rrn: str
+
+
+class _Leg(msgspec.Struct, frozen=True, array_like=True):
     kind: str
     mti: str
     stan: str
@@ -42,6 +59,12 @@ class _Material(msgspec.Struct, frozen=True, array_like=True):
     merchant_id: str
     merchant_name: str
     accounts: str
+    function: str
+    pin_entry: str
+    cashback_minor: int
+    approval_code: str
+    original: _Original | None
+    chip: bytes
 
 
 class _StoredOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -53,13 +76,13 @@ class _StoredOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     emv: str = ""
 
 
-_encode_material = msgspec.msgpack.Encoder().encode
-_decode_material = msgspec.msgpack.Decoder(_Material).decode
+_encode_leg = msgspec.msgpack.Encoder().encode
+_decode_leg = msgspec.msgpack.Decoder(_Leg).decode
 _encode_outcome = msgspec.json.Encoder().encode
 _decode_outcome = msgspec.json.Decoder(_StoredOutcome).decode
 
 
-def pack_reversal(
+def pack_leg(
     txn: Transaction,
     *,
     mti: str,
@@ -67,15 +90,17 @@ def pack_reversal(
     rrn: str,
     transmitted_at: datetime,
     acquirer_id: str,
+    with_chip: bool = False,
 ) -> bytes:
-    """Pack what a reversal of this leg needs; the result must be encrypted.
+    """Pack a leg for its reversal or as an advice; the result must be encrypted.
 
     ``mti``, ``stan``, ``rrn``, ``transmitted_at`` and ``acquirer_id`` are those of the
-    leg.
+    leg. Only an advice tells ``with_chip`` what the chip said, and of that no card
+    number and no track.
     """
     amount = txn.amount or Money(0, "000")
-    return _encode_material(
-        _Material(
+    return _encode_leg(
+        _Leg(
             kind=txn.kind,
             mti=mti,
             stan=stan,
@@ -94,35 +119,41 @@ def pack_reversal(
             merchant_id=txn.merchant_id,
             merchant_name=txn.merchant_name,
             accounts=txn.accounts,
+            function=txn.function,
+            pin_entry=txn.pin_entry,
+            cashback_minor=txn.cashback.minor if txn.cashback else 0,
+            approval_code=txn.approval_code,
+            original=_pack_original(txn.original),
+            chip=_without_card(txn.emv) if with_chip and txn.emv else b"",
         )
     )
 
 
-def unpack_reversal(packed: bytes, *, reason: ReversalReason) -> Transaction:
+def unpack_reversal(
+    packed: bytes,
+    *,
+    reason: ReversalReason,
+    amount_minor: int | None = None,
+    remaining_minor: int = 0,
+) -> Transaction:
     """Make the reversal advice that the packed leg calls for.
 
-    It keeps the trace and reference numbers of the leg that it undoes.
+    It keeps the trace and reference numbers of the leg that it undoes. It is over
+    ``amount_minor``, by default what the leg asked for, and leaves ``remaining_minor``
+    of that standing.
     """
-    leg = _decode_material(packed)
+    leg = _decode_leg(packed)
+    minor = leg.amount_minor if amount_minor is None else amount_minor
     local_at = datetime.fromisoformat(leg.local_at) if leg.local_at else None
-    return Transaction(
+    return replace(
+        _read_leg(leg),
         kind=Kind.REVERSAL,
         function=Function.ADVICE,
-        stan=leg.stan,
-        rrn=leg.rrn,
-        pan=Pan(leg.pan) if leg.pan else None,
-        expiry=leg.expiry,
-        card_sequence=leg.card_sequence,
-        amount=Money(leg.amount_minor, leg.currency),
-        transmitted_at=leg.transmitted_at,
-        local_at=local_at,
-        entry_mode=EntryMode(leg.entry_mode),
-        mcc=leg.mcc,
-        acquirer_id=leg.acquirer_id,
-        terminal_id=leg.terminal_id,
-        merchant_id=leg.merchant_id,
-        merchant_name=leg.merchant_name,
-        accounts=leg.accounts,
+        amount=Money(minor, leg.currency),
+        remaining=Money(remaining_minor, leg.currency) if remaining_minor else None,
+        cashback=None,
+        approval_code="",
+        emv=None,
         reversal_reason=reason,
         original=OriginalData(
             kind=Kind(leg.kind),
@@ -134,6 +165,78 @@ def unpack_reversal(packed: bytes, *, reason: ReversalReason) -> Transaction:
             rrn=leg.rrn,
         ),
     )
+
+
+def unpack_advice(packed: bytes) -> Transaction:
+    """Make the advice that tells an endpoint of the packed leg."""
+    return replace(_read_leg(_decode_leg(packed)), function=Function.ADVICE)
+
+
+def _read_leg(leg: _Leg) -> Transaction:
+    local_at = datetime.fromisoformat(leg.local_at) if leg.local_at else None
+    return Transaction(
+        kind=Kind(leg.kind),
+        function=Function(leg.function),
+        stan=leg.stan,
+        rrn=leg.rrn,
+        pan=Pan(leg.pan) if leg.pan else None,
+        expiry=leg.expiry,
+        card_sequence=leg.card_sequence,
+        amount=Money(leg.amount_minor, leg.currency),
+        cashback=Money(leg.cashback_minor, leg.currency)
+        if leg.cashback_minor
+        else None,
+        transmitted_at=leg.transmitted_at,
+        local_at=local_at,
+        entry_mode=EntryMode(leg.entry_mode),
+        pin_entry=PinEntry(leg.pin_entry),
+        mcc=leg.mcc,
+        acquirer_id=leg.acquirer_id,
+        terminal_id=leg.terminal_id,
+        merchant_id=leg.merchant_id,
+        merchant_name=leg.merchant_name,
+        emv=Secret(leg.chip) if leg.chip else None,
+        approval_code=leg.approval_code,
+        original=_read_original(leg.original),
+        accounts=leg.accounts,
+    )
+
+
+def _pack_original(original: OriginalData | None) -> _Original | None:
+    if original is None:
+        return None
+    return _Original(
+        kind=original.kind,
+        mti=original.mti,
+        stan=original.stan,
+        transmitted_at=original.transmitted_at,
+        local_at=original.local_at,
+        acquirer_id=original.acquirer_id,
+        rrn=original.rrn,
+    )
+
+
+def _read_original(packed: _Original | None) -> OriginalData | None:
+    if packed is None:
+        return None
+    return OriginalData(
+        kind=Kind(packed.kind),
+        mti=packed.mti,
+        stan=packed.stan,
+        transmitted_at=packed.transmitted_at,
+        local_at=packed.local_at,
+        acquirer_id=packed.acquirer_id,
+        rrn=packed.rrn,
+    )
+
+
+def _without_card(chip: Secret[bytes]) -> bytes:
+    """Give chip data without the objects that hold the card's number or a track."""
+    objects = decode_tlv(chip.reveal())
+    telling = {
+        path.partition(".")[0] for path, each in objects.walk() if each.tag in CARD_TAGS
+    }
+    return objects.replace(dict.fromkeys(telling)).encode()
 
 
 def store_outcome(outcome: Outcome) -> str:

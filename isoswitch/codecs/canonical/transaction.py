@@ -42,7 +42,8 @@ class Transaction:
     ``transmitted_at`` (DE 7) is UTC and aware; ``local_at`` (DE 12 and 13) is the
     terminal's naive local time; ``expiry`` is ``YYMM``; ``accounts`` are the account
     types debited and credited, two digits each (DE 3, positions 3 to 6); the separator
-    of ``track2`` is ``=``. Texts are stripped of their padding. Fields that a message
+    of ``track2`` is ``=``. ``remaining`` is what a partial reversal leaves standing of
+    ``amount`` (DE 95). Texts are stripped of their padding. Fields that a message
     did not carry are None or empty.
     """
 
@@ -71,6 +72,7 @@ class Transaction:
     approval_code: str = ""
     original: OriginalData | None = None
     reversal_reason: ReversalReason = ReversalReason.UNSPECIFIED
+    remaining: Money | None = None
     network_code: str = ""
     accounts: str = "0000"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -16,12 +17,13 @@ from isoswitch.codecs.canonical.codes import (
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.sealing import (
     load_outcome,
-    pack_reversal,
+    pack_leg,
     store_outcome,
+    unpack_advice,
     unpack_reversal,
 )
 from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
-from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PURCHASE = Transaction(
@@ -42,7 +44,7 @@ BARE = Transaction(kind=Kind.REFUND, function=Function.ADVICE, stan="000002")
 
 
 def reversal_of(txn: Transaction) -> Transaction:
-    packed = pack_reversal(
+    packed = pack_leg(
         txn,
         mti="0200",
         stan="000077",
@@ -68,6 +70,61 @@ def test_a_reversal_names_its_leg_and_has_no_pin_or_track() -> None:
     assert undone.original is not None
     assert (undone.original.mti, undone.original.stan) == ("0200", "000077")
     assert undone.original.transmitted_at == NOW
+
+
+def test_a_partial_reversal_is_over_its_own_amount_and_leaves_the_rest() -> None:
+    packed = pack_leg(
+        PURCHASE,
+        mti="0200",
+        stan="000077",
+        rrn="322817000011",
+        transmitted_at=NOW,
+        acquirer_id="100764",
+    )
+    undone = unpack_reversal(
+        packed,
+        reason=ReversalReason.PARTIAL_COMPLETION,
+        amount_minor=1000,
+        remaining_minor=600,
+    )
+    assert (undone.amount, undone.remaining) == (Money(1000, "978"), Money(600, "978"))
+
+
+def test_an_advice_tells_its_leg_without_pin_track_and_card_tags() -> None:
+    chip = bytes.fromhex(
+        "9F27014057134761739001010010D31122011212120531127F70055A034761739C0100"
+    )
+    told = replace(
+        PURCHASE,
+        kind=Kind.COMPLETION,
+        approval_code="A1B2C3",
+        cashback=Money(200, "978"),
+        emv=Secret(chip),
+        original=OriginalData(mti="0100", stan="000001", rrn="1", local_at=NOW),
+    )
+    packed = pack_leg(
+        told,
+        mti="0220",
+        stan="000078",
+        rrn="322817000012",
+        transmitted_at=NOW,
+        acquirer_id="100764",
+        with_chip=True,
+    )
+    advice = unpack_advice(packed)
+    assert advice.emv is not None
+    assert advice.emv.reveal().hex() == "9f2701409c0100"
+    assert advice == replace(
+        told,
+        function=Function.ADVICE,
+        stan="000078",
+        rrn="322817000012",
+        transmitted_at=NOW,
+        acquirer_id="100764",
+        track2=None,
+        pin_block=None,
+        emv=advice.emv,
+    )
 
 
 def test_what_a_leg_had_not_its_reversal_has_not() -> None:

@@ -1,0 +1,408 @@
+"""Holds: an amount set aside, captured in one part or several, released, given back.
+
+    Place ──▶ OPEN ──Capture (final, or the last of it)──▶ CAPTURED ──Return──▶ CAPTURED
+               │ ╰──Capture (a part)──▶ OPEN
+               ├──Release──▶ RELEASED  (CAPTURED where a part was captured)
+               ╰──Expire───▶ EXPIRED   (likewise)
+
+What gives money back is a hold of its own that names the one it is ``of``: it reserves
+its amount there when it is placed, so that refunds under way never give back more than
+was captured. A hold is resolved once; to resolve it again is an error and no posting.
+Every change is named by the transaction that causes it, and the same change again does
+nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol, assert_never
+
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.ledger.entries import Entry, LedgerRefused, transfer
+
+
+class HoldState(StrEnum):
+    """Where a hold stands."""
+
+    OPEN = "open"
+    CAPTURED = "captured"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+class HoldUnknown(LedgerRefused):
+    """No hold of this id was placed."""
+
+
+class HoldResolved(LedgerRefused):
+    """The hold was captured, released or expired before."""
+
+
+class AmountExceeded(LedgerRefused):
+    """More than is held, or more than was captured."""
+
+
+class EntryConflict(LedgerRefused):
+    """The same id came before with other content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """An amount set aside between two accounts, in minor units of one currency.
+
+    When captured it debits ``debit`` and credits ``credit``. ``returned_minor`` was
+    given back of what was captured, ``returning_minor`` is reserved for that.
+    ``expires_at`` is UTC in ISO 8601, empty for a hold that does not expire.
+    """
+
+    id: str
+    debit: str
+    credit: str
+    currency: str
+    held_minor: int
+    of: str = ""
+    captured_minor: int = 0
+    returned_minor: int = 0
+    returning_minor: int = 0
+    state: HoldState = HoldState.OPEN
+    expires_at: str = ""
+
+    @property
+    def remaining_minor(self) -> int:
+        """What may still be captured within the amount that is held."""
+        if self.state is not HoldState.OPEN:
+            return 0
+        return max(0, self.held_minor - self.captured_minor)
+
+    @property
+    def returnable_minor(self) -> int:
+        """What may still be given back."""
+        return self.captured_minor - self.returned_minor - self.returning_minor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Set an amount aside; ``of`` names the hold that it gives money back of."""
+
+    id: str
+    debit: str
+    credit: str
+    amount: Money
+    of: str = ""
+    expires_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    """Put another account in the place of one, before anything is captured."""
+
+    id: str
+    account: str
+    instead: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resize:
+    """Hold more, or less, by so many minor units; ``expires_at`` empty keeps it."""
+
+    id: str
+    by_minor: int
+    expires_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """Turn a hold, or a part of it, into money owed.
+
+    ``by`` is the transaction that captures. The last capture ``is_final`` and releases
+    the rest. In sum it may exceed what is held by ``over_percent``.
+    """
+
+    id: str
+    by: str
+    minor: int
+    business_date: str
+    is_final: bool = True
+    over_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Give what remains of a hold free; ``is_expired`` when its time is over."""
+
+    id: str
+    is_expired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """Give captured money back without a hold for it; ``minor`` None means all."""
+
+    id: str
+    by: str
+    business_date: str
+    minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo:
+    """Undo a transaction wholly: release what is held, give back what was captured."""
+
+    id: str
+    by: str
+    business_date: str
+
+
+Change = Place | Redirect | Resize | Capture | Release | Return | Undo
+
+
+class Book(Protocol):
+    """What the rules ask of whoever stores the ledger."""
+
+    def find_hold(self, hold_id: str) -> Hold | None:
+        """Find a hold."""
+        ...
+
+    def find_entry(self, entry_id: str) -> Entry | None:
+        """Find an entry."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What a change makes: holds as they are now, and perhaps an entry."""
+
+    holds: tuple[Hold, ...] = ()
+    entry: Entry | None = None
+
+
+NOTHING = Effect()
+
+
+def apply(change: Change, book: Book) -> Effect:
+    """Give the effect of a change by the ledger's rules.
+
+    Raises
+    ------
+    LedgerRefused
+        `HoldUnknown`, `HoldResolved`, `AmountExceeded` or `EntryConflict`.
+    """
+    match change:
+        case Place():
+            return _place(change, book)
+        case Redirect():
+            return _redirect(change, _get_open(book, change.id))
+        case Resize():
+            return _resize(change, _get_open(book, change.id))
+        case Capture():
+            return _capture(change, book)
+        case Release():
+            return _release(change, book)
+        case Return():
+            return _return(change, book)
+        case Undo():
+            return _undo(change, book)
+        case _:
+            assert_never(change)
+
+
+def _place(change: Place, book: Book) -> Effect:
+    if change.amount.minor <= 0:
+        msg = f"hold {change.id} is over nothing"
+        raise AmountExceeded(msg)
+    hold = Hold(
+        id=change.id,
+        of=change.of,
+        debit=change.debit,
+        credit=change.credit,
+        currency=change.amount.currency,
+        held_minor=change.amount.minor,
+        expires_at=change.expires_at,
+    )
+    existing = book.find_hold(change.id)
+    if existing == hold:
+        return NOTHING
+    if existing is not None:
+        msg = f"hold {change.id} exists with other content"
+        raise EntryConflict(msg)
+    if not change.of:
+        return Effect(holds=(hold,))
+    original = _get(book, change.of)
+    if original.of:
+        msg = f"hold {change.id} is of {change.of}, which itself gives money back"
+        raise AmountExceeded(msg)
+    if original.currency != hold.currency:
+        msg = f"hold {change.id} gives back another currency than {change.of} has"
+        raise AmountExceeded(msg)
+    _check_returnable(original, hold.held_minor)
+    returning = original.returning_minor + hold.held_minor
+    return Effect(holds=(hold, replace(original, returning_minor=returning)))
+
+
+def _redirect(change: Redirect, hold: Hold) -> Effect:
+    if hold.captured_minor:
+        msg = f"hold {change.id} is captured in part and cannot change its accounts"
+        raise HoldResolved(msg)
+    swap = {change.account: change.instead}
+    return Effect(
+        holds=(
+            replace(
+                hold,
+                debit=swap.get(hold.debit, hold.debit),
+                credit=swap.get(hold.credit, hold.credit),
+            ),
+        )
+    )
+
+
+def _resize(change: Resize, hold: Hold) -> Effect:
+    held = hold.held_minor + change.by_minor
+    if held < max(1, hold.captured_minor):
+        msg = f"hold {change.id} cannot shrink below what was captured"
+        raise AmountExceeded(msg)
+    if hold.of:
+        msg = f"hold {change.id} gives money back and keeps its amount"
+        raise AmountExceeded(msg)
+    expires_at = change.expires_at or hold.expires_at
+    return Effect(holds=(replace(hold, held_minor=held, expires_at=expires_at),))
+
+
+def _capture(change: Capture, book: Book) -> Effect:
+    hold = _get(book, change.id)
+    entry = transfer(
+        f"{change.by}/capture",
+        debit=hold.debit,
+        credit=hold.credit,
+        amount=Money(change.minor, hold.currency),
+        transaction_id=change.by,
+        business_date=change.business_date,
+    )
+    if _is_repeat(entry, book):
+        return NOTHING
+    _check_open(hold)
+    captured = hold.captured_minor + change.minor
+    # Percent of minor units, rounded down: the tolerance is never exceeded.
+    ceiling = hold.held_minor * (100 + change.over_percent) // 100
+    if change.minor <= 0 or captured > ceiling:
+        msg = f"hold {change.id} does not cover this capture"
+        raise AmountExceeded(msg)
+    is_done = change.is_final or captured >= hold.held_minor
+    after = replace(
+        hold,
+        captured_minor=captured,
+        state=HoldState.CAPTURED if is_done else HoldState.OPEN,
+    )
+    return Effect(holds=(after, *_settle_original(book, after, hold)), entry=entry)
+
+
+def _release(change: Release, book: Book) -> Effect:
+    hold = _get_open(book, change.id)
+    after = _released(hold, is_expired=change.is_expired)
+    return Effect(holds=(after, *_settle_original(book, after, hold)))
+
+
+def _return(change: Return, book: Book) -> Effect:
+    hold = _get(book, change.id)
+    minor = hold.returnable_minor if change.minor is None else change.minor
+    existing = book.find_entry(f"{change.by}/return")
+    if change.minor is None and existing is not None:
+        return NOTHING
+    entry = transfer(
+        f"{change.by}/return",
+        debit=hold.credit,
+        credit=hold.debit,
+        amount=Money(minor, hold.currency),
+        transaction_id=change.by,
+        business_date=change.business_date,
+    )
+    if _is_repeat(entry, book):
+        return NOTHING
+    _check_returnable(hold, minor)
+    after = replace(hold, returned_minor=hold.returned_minor + minor)
+    return Effect(holds=(after, *_settle_original(book, after, hold)), entry=entry)
+
+
+def _undo(change: Undo, book: Book) -> Effect:
+    hold = _get(book, change.id)
+    was_open = hold.state is HoldState.OPEN
+    if not was_open and not hold.returnable_minor:
+        if book.find_entry(f"{change.by}/return") is not None:
+            return NOTHING
+        msg = f"hold {change.id} has nothing left to undo"
+        raise HoldResolved(msg)
+    released = _released(hold, is_expired=False) if was_open else hold
+    minor = released.returnable_minor
+    after = replace(released, returned_minor=released.returned_minor + minor)
+    holds = (after, *_settle_original(book, after, hold))
+    if not minor:
+        return Effect(holds=holds)
+    entry = transfer(
+        f"{change.by}/return",
+        debit=hold.credit,
+        credit=hold.debit,
+        amount=Money(minor, hold.currency),
+        transaction_id=change.by,
+        business_date=change.business_date,
+    )
+    return Effect(holds=holds, entry=entry)
+
+
+def _released(hold: Hold, *, is_expired: bool) -> Hold:
+    if hold.captured_minor:
+        return replace(hold, state=HoldState.CAPTURED)
+    return replace(hold, state=HoldState.EXPIRED if is_expired else HoldState.RELEASED)
+
+
+def _settle_original(book: Book, after: Hold, before: Hold) -> tuple[Hold, ...]:
+    """Carry what became of money given back to the hold that it is of."""
+    if not before.of:
+        return ()
+    original = _get(book, before.of)
+    returned = (after.captured_minor - after.returned_minor) - (
+        before.captured_minor - before.returned_minor
+    )
+    reserved = after.remaining_minor - before.remaining_minor
+    return (
+        replace(
+            original,
+            returned_minor=original.returned_minor + returned,
+            returning_minor=original.returning_minor + reserved,
+        ),
+    )
+
+
+def _is_repeat(entry: Entry, book: Book) -> bool:
+    existing = book.find_entry(entry.id)
+    if existing is None:
+        return False
+    if existing.postings != entry.postings:
+        msg = f"entry {entry.id} exists with other content"
+        raise EntryConflict(msg)
+    return True
+
+
+def _check_returnable(hold: Hold, minor: int) -> None:
+    if not 0 < minor <= hold.returnable_minor:
+        msg = f"hold {hold.id} has less to give back than this"
+        raise AmountExceeded(msg)
+
+
+def _get(book: Book, hold_id: str) -> Hold:
+    hold = book.find_hold(hold_id)
+    if hold is None:
+        msg = f"there is no hold {hold_id}"
+        raise HoldUnknown(msg)
+    return hold
+
+
+def _get_open(book: Book, hold_id: str) -> Hold:
+    hold = _get(book, hold_id)
+    _check_open(hold)
+    return hold
+
+
+def _check_open(hold: Hold) -> None:
+    if hold.state is not HoldState.OPEN:
+        msg = f"hold {hold.id} is {hold.state} already"
+        raise HoldResolved(msg)
