@@ -26,9 +26,9 @@ class Job:
     ``rrn`` is what every message of it carries: its own, or for a repeat that of the
     transaction it repeats. ``original_id`` is the stored transaction that this one
     acts on; ``endpoint`` the last one that was asked. ``is_open`` says that the store
-    knows it; ``reversal_wanted`` is set by a reversal that arrived before the outcome. From
-    ``is_closing`` on, the outcome is on its way to the store and a reversal waits for
-    it instead.
+    knows it; ``reversal_wanted`` is set by a reversal that arrived before the outcome.
+    From ``is_closing`` on, the outcome is on its way to the store and a reversal waits
+    for it instead.
     """
 
     numbers: Numbering
