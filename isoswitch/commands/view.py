@@ -61,7 +61,9 @@ WAYS: Mapping[RecordKind, Way] = {
     RecordKind.QUARANTINED: Way("{endpoint} refuses it", "red"),
     RecordKind.EXCEPTION: Way("exception", "red"),
     RecordKind.LINK: Way("link {endpoint}", "dim"),
+    RecordKind.CONDITION: Way("condition", "red"),
     RecordKind.OPERATOR: Way("operator", "magenta"),
+    RecordKind.CHECKPOINT: Way("checkpoint", "dim"),
 }
 
 _SHOWN_APART = frozenset({"message", "endpoint"})

@@ -26,6 +26,7 @@ class RecordKind(StrEnum):
     QUARANTINED = "quarantined"
     EXCEPTION = "exception"
     LINK = "link"
+    CONDITION = "condition"
     OPERATOR = "operator"
     CHECKPOINT = "checkpoint"
 

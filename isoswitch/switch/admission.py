@@ -19,17 +19,19 @@ BUCKETS_MAX = 100_000
 
 
 class Limit(StrEnum):
-    """What can be used up."""
+    """What stands in the way of something new."""
 
     TOTAL = "total"
     MERCHANT = "merchant"
     TERMINAL = "terminal"
+    CLOCK = "clock"
 
 
 REASONS: dict[Limit, str] = {
     Limit.TOTAL: "too many transactions are in flight",
     Limit.MERCHANT: "too many transactions of this merchant are in flight",
     Limit.TERMINAL: "this terminal asks too often",
+    Limit.CLOCK: "the clock of this host is in doubt",
 }
 
 
@@ -97,13 +99,16 @@ def find_limit(
     load: Load,
     buckets: Buckets,
     *,
+    is_clock_trusted: bool,
     terminal_id: str,
     now: float,
 ) -> Limit | None:
-    """Give the limit that one more request of a terminal exceeds, or None.
+    """Give what stands in the way of one more request of a terminal, or None.
 
     A terminal's token is taken last: what another limit refuses costs it none.
     """
+    if not is_clock_trusted:
+        return Limit.CLOCK
     if load.total > settings.in_flight_max:
         return Limit.TOTAL
     if load.merchant > settings.merchant_in_flight_max:

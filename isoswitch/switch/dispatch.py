@@ -82,7 +82,8 @@ async def dispatch(services: Services, arrival: Arrival) -> None:
         # The decision stands. The terminal will repeat, and gets the stored answer.
         log.warning("answer_undeliverable", reason=str(error))
     except (StoreUnavailable, HsmError) as error:
-        log.error("not_answered", reason=str(error), listener=arrival.listener)
+        services.counts.unanswered += 1
+        services.health.notice("not_answered", error, listener=arrival.listener)
     except Exception:
         log.exception("dispatch_failed", listener=arrival.listener)
     finally:
@@ -109,6 +110,7 @@ async def _dispatch(services: Services, arrival: Arrival) -> None:
     if decided is None:
         log.warning("not_answered", transaction=job.id, reason="no outcome to repeat")
         return
+    services.counts.transactions[txn.kind, decided.code] += 1
     response = await answer(services, arrival, job, decided)
     _log_leg(job, response, direction="out")
 
@@ -221,7 +223,7 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
         log.warning("wrong_mac", terminal=job.terminal.id, transaction=job.id)
         return WRONG_MAC
     except HsmError as error:
-        log.error("crypto_failed", transaction=job.id, reason=str(error))
+        services.health.notice("crypto_failed", error, transaction=job.id)
         return NO_CRYPTO
     job.mac_verdict = "verified" if job.terminal.tak else "none"
     if job.txn.pan is not None:
@@ -250,11 +252,13 @@ def check_admission(services: Services, job: Job) -> Outcome | None:
         settings.admission,
         Load(total=len(jobs), merchant=jobs.count_of(job.merchant_id)),
         services.buckets,
+        is_clock_trusted=services.health.trusts_clock(),
         terminal_id=job.txn.terminal_id,
         now=trio.current_time(),
     )
     if limit is None:
         return None
+    services.counts.refusals[limit] += 1
     return Outcome.declined(settings.overload_code(job.listener), REASONS[limit])
 
 

@@ -184,7 +184,7 @@ class KeyExchange:
                 if reason:
                     await self._exchange(services, lane, reason)
             except (StoreUnavailable, HsmError) as error:
-                log.error("key_change_postponed", cause=lane.cause, reason=str(error))
+                services.health.notice("key_change_postponed", error, cause=lane.cause)
                 self._pause(lane)
             await trio.sleep(TICK_S)
 

@@ -31,7 +31,10 @@ class Random(Protocol):
 
 
 class SystemClock:
-    """The clock of the machine."""
+    """The clock of the machine; its business date never goes back."""
+
+    def __init__(self) -> None:
+        self._business_date = ""
 
     def now(self) -> datetime:
         """Give the time, aware, in UTC."""
@@ -39,7 +42,9 @@ class SystemClock:
 
     def business_date(self) -> str:
         """Give the UTC calendar day; cutover by message replaces it when it comes."""
-        return self.now().date().isoformat()
+        today = self.now().date().isoformat()
+        self._business_date = max(self._business_date, today)
+        return self._business_date
 
 
 def iso_time(moment: datetime) -> str:

@@ -7,8 +7,6 @@ start, when every open transaction has lost its owner, and the sweeper at run ti
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import structlog
 import trio
 
@@ -55,12 +53,23 @@ async def begin_boot(store: Store, clock: Clock, *, node: str) -> int:
     return boot
 
 
-async def recover(services: Services) -> int:
-    """Bring every open transaction to an end that no owner will; give their number."""
+async def recover(services: Services, seen_at: dict[str, float] | None = None) -> int:
+    """Bring every open transaction to an end that no owner will; give their number.
+
+    ``seen_at`` remembers, from one call to the next, since when one has no owner. Its
+    age is not used: the wall clock that dates it may have moved.
+    """
+    now = trio.current_time()
+    rows = await services.store.open_transactions()
+    lost = [row for row in rows if not services.jobs.owns(row.id)]
+    since = {row.id: (seen_at or {}).get(row.id, now) for row in lost}
     closed_count = 0
-    for row in await services.store.open_transactions():
-        if not services.jobs.owns(row.id) and _is_overdue(services, row):
+    for row in lost:
+        if _is_overdue(services, row, lost_s=now - since[row.id]):
             closed_count += await _abandon(services, row)
+    if seen_at is not None:
+        seen_at.clear()
+        seen_at.update(since)
     if closed_count:
         log.warning("transactions_recovered", count=closed_count)
     return closed_count
@@ -68,21 +77,20 @@ async def recover(services: Services) -> int:
 
 async def sweep_forever(services: Services) -> None:
     """Close, at run time, what is past its deadline and has no owner."""
+    seen_at: dict[str, float] = {}
     while True:
         await trio.sleep(SWEEP_S)
         try:
-            await recover(services)
+            await recover(services, seen_at)
         except StoreUnavailable as error:
-            log.error("sweep_postponed", reason=str(error))
+            services.health.notice("sweep_postponed", error)
 
 
-def _is_overdue(services: Services, row: StoredTransaction) -> bool:
+def _is_overdue(services: Services, row: StoredTransaction, *, lost_s: float) -> bool:
     # What an earlier boot opened has no owner any more, however young it is.
     if row.id.partition("-")[0] != str(services.numbers.boot):
         return True
-    opened_at = datetime.fromisoformat(row.opened_at)
-    age_s = (services.clock.now() - opened_at).total_seconds()
-    return age_s > services.settings.transaction_timeout_s
+    return lost_s > services.settings.transaction_timeout_s
 
 
 async def _abandon(services: Services, row: StoredTransaction) -> bool:

@@ -165,10 +165,8 @@ class Saf:
                 lane.queues[key].popleft()
                 pause_s = 0.0
         except (StoreUnavailable, HsmError) as error:
-            log.error(
-                "saf_postponed",
-                transaction=item.entry.transaction_id,
-                reason=str(error),
+            self._services.health.notice(
+                "saf_postponed", error, transaction=item.entry.transaction_id
             )
         finally:
             lane.put_back(key, pause_s=pause_s)

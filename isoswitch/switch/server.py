@@ -14,7 +14,9 @@ from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Committed, Store, UnitOfWork
 from isoswitch.switch.admission import Buckets
+from isoswitch.switch.counts import Counts
 from isoswitch.switch.dispatch import Arrival, dispatch
+from isoswitch.switch.health import Health
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.keyexchange import KeyExchange
 from isoswitch.switch.links import Connect, KeyRequest, Link
@@ -28,6 +30,7 @@ from isoswitch.switch.settings import EndpointSettings, SwitchSettings
 from isoswitch.switch.sockets import open_tcp
 from isoswitch.switch.strays import Strays
 from isoswitch.switch.terminals import Listener
+from isoswitch.switch.watch import WatchedHsm, watch_forever
 
 SIGN_ON_PATIENCE_S = 2.0
 
@@ -40,11 +43,7 @@ async def connect_tcp(endpoint: EndpointSettings) -> trio.abc.Stream:
 
 
 class Switch:
-    """One switch process: its parts, and the nursery that owns every transaction.
-
-    ``unheard_count`` counts the messages that met no answer because too many were
-    being decided already.
-    """
+    """One switch process: its parts, and the nursery that owns every transaction."""
 
     def __init__(
         self,
@@ -58,8 +57,10 @@ class Switch:
         connect: Connect = connect_tcp,
     ) -> None:
         self.settings = settings
+        self.health = Health(clock, clock_jump_s=settings.clock_jump_s)
+        self.counts = Counts()
         self._store = store
-        self._hsm = hsm
+        self._hsm = WatchedHsm(hsm, self.health, self.counts)
         self._routing = routing
         self._clock = clock
         self._strays = Strays()
@@ -82,7 +83,6 @@ class Switch:
         self._nursery: trio.Nursery | None = None
         self._is_draining = False
         self._deciding_count = 0
-        self.unheard_count = 0
         self.services: Services | None = None
         self.saf: Saf | None = None
 
@@ -105,6 +105,7 @@ class Switch:
             nursery.start_soon(saf.run)
             nursery.start_soon(self.keys.run, services)
             nursery.start_soon(sweep_forever, services)
+            nursery.start_soon(watch_forever, services)
             for link in self.links.values():
                 nursery.start_soon(link.run)
             with trio.move_on_after(SIGN_ON_PATIENCE_S):
@@ -142,6 +143,8 @@ class Switch:
             links=self.links,
             jobs=Jobs(),
             buckets=Buckets(),
+            health=self.health,
+            counts=self.counts,
         )
 
     async def _resume(self, services: Services, saf: Saf) -> None:
@@ -153,6 +156,7 @@ class Switch:
                 saf.put(entry, is_repeat=False)
 
         self._store.on_commit(applied)
+        self._store.on_commit(self.counts.applied)
         await recover(services)
 
     def _take_key(self, request: KeyRequest) -> None:
@@ -166,7 +170,7 @@ class Switch:
         if self._deciding_count >= self.services.settings.admission.arrivals_max:
             # Not even repeats and reversals, which nothing else refuses, may fill
             # the memory. They come again.
-            self.unheard_count += 1
+            self.counts.unheard += 1
             arrival.done()
             return
         self._deciding_count += 1

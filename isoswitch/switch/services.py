@@ -9,6 +9,8 @@ from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Store
 from isoswitch.switch.admission import Buckets
+from isoswitch.switch.counts import Counts
+from isoswitch.switch.health import Health
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.links import Link
 from isoswitch.switch.numbers import Numbers
@@ -31,6 +33,8 @@ class Services:
     links: Mapping[str, Link]
     jobs: Jobs
     buckets: Buckets
+    health: Health
+    counts: Counts
 
     def is_up(self, endpoint: str) -> bool:
         """Whether an endpoint can be sent money now."""

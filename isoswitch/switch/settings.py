@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from isoswitch.codecs.canonical.codes import ResponseCode
 
@@ -151,6 +152,8 @@ class SwitchSettings:
 
     ``transaction_timeout_s`` bounds a transaction from its first byte to its answer;
     it lies between the terminal's timer and every endpoint's ``request_timeout_s``.
+    The switch is ready when ``ready_endpoints`` are up. A wall clock that moves by
+    ``clock_jump_s`` or more against the monotonic one is in doubt.
     """
 
     node: str
@@ -163,6 +166,8 @@ class SwitchSettings:
     merchants: Mapping[str, MerchantSettings]
     transaction_timeout_s: float = 10.0
     admission: AdmissionSettings = AdmissionSettings()
+    ready_endpoints: Literal["any", "all", "none"] = "any"
+    clock_jump_s: float = 30.0
     pan_hash_key: str = "store/pan-hash"
     seal_key: str = "store/seal"
 

@@ -44,7 +44,7 @@ class Strays:
             try:
                 await _note(services, stray)
             except StoreUnavailable as error:
-                log.error("stray_not_recorded", reason=str(error))
+                services.health.notice("stray_not_recorded", error)
 
 
 async def _note(services: Services, stray: Stray) -> None:

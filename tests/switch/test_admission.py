@@ -24,6 +24,15 @@ SETTINGS = AdmissionSettings(
 QUIET = Load(total=1, merchant=1)
 
 
+def limit_of(
+    load: Load, buckets: Buckets, *, terminal: str = "T1", now: float = 0.0
+) -> Limit | None:
+    """Ask for something new while the clock is right."""
+    return find_limit(
+        SETTINGS, load, buckets, is_clock_trusted=True, terminal_id=terminal, now=now
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "function", "is_repeat", "may_be_refused"),
     [
@@ -51,16 +60,14 @@ def test_only_what_begins_anew_may_be_refused(
     ],
 )
 def test_what_is_in_flight_is_bounded(load: Load, limit: Limit | None) -> None:
-    assert find_limit(SETTINGS, load, Buckets(), terminal_id="T1", now=0.0) is limit
+    assert limit_of(load, Buckets()) is limit
 
 
 def test_a_terminal_may_burst_and_then_has_its_rate() -> None:
     buckets = Buckets()
     # Three at once, then one for every half second.
     times = [0.0, 0.0, 0.0, 0.0, 0.4, 0.5, 0.6, 1.0, 1.1]
-    refused = [
-        find_limit(SETTINGS, QUIET, buckets, terminal_id="T1", now=now) for now in times
-    ]
+    refused = [limit_of(QUIET, buckets, now=now) for now in times]
     limit = Limit.TERMINAL
     assert refused == [None, None, None, limit, limit, None, limit, None, limit]
 
@@ -68,16 +75,16 @@ def test_a_terminal_may_burst_and_then_has_its_rate() -> None:
 def test_terminals_do_not_take_each_others_tokens() -> None:
     buckets = Buckets()
     for _ in range(3):
-        assert find_limit(SETTINGS, QUIET, buckets, terminal_id="T1", now=0) is None
-    assert find_limit(SETTINGS, QUIET, buckets, terminal_id="T2", now=0) is None
+        assert limit_of(QUIET, buckets) is None
+    assert limit_of(QUIET, buckets, terminal="T2") is None
 
 
 def test_what_another_limit_refuses_costs_no_token() -> None:
     buckets = Buckets()
     full = Load(total=9, merchant=1)
     for _ in range(10):
-        find_limit(SETTINGS, full, buckets, terminal_id="T1", now=0.0)
-    assert find_limit(SETTINGS, QUIET, buckets, terminal_id="T1", now=0.0) is None
+        limit_of(full, buckets)
+    assert limit_of(QUIET, buckets) is None
 
 
 def test_a_flood_of_ids_costs_a_fixed_amount_of_memory() -> None:
@@ -108,6 +115,13 @@ def test_no_more_than_burst_and_rate_pass_in_any_time(
         now += gap
         passed += buckets.take("T1", per_s=per_s, burst=burst, now=now)
     assert passed <= burst + per_s * now + 1e-6
+
+
+def test_nothing_new_begins_while_the_clock_is_in_doubt() -> None:
+    limit = find_limit(
+        SETTINGS, QUIET, Buckets(), is_clock_trusted=False, terminal_id="T1", now=0
+    )
+    assert limit is Limit.CLOCK
 
 
 def test_every_limit_says_why() -> None:

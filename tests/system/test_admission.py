@@ -127,7 +127,7 @@ async def test_even_what_is_never_refused_has_a_limit(nursery: trio.Nursery) -> 
             repeats.start_soon(ask, request)
         await trio.sleep(1)
         assert world.switch is not None
-        assert world.switch.unheard_count == 3
+        assert world.switch.counts.unheard == 3
         assert len(world.disk.transactions) == 4
     # They came again, and nothing was refused.
     assert [each is not None and each.outcome.is_approved for each in answers] == (
