@@ -7,7 +7,8 @@ from pathlib import Path
 from isoswitch.commands.processes import check_ports_free
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import load_network
-from isoswitch.config.settings import bin_rows, hsmd_settings, switch_settings
+from isoswitch.config.routing import load_routing
+from isoswitch.config.settings import hsmd_settings, switch_settings
 from isoswitch.switch.process import run_switch
 
 
@@ -27,13 +28,14 @@ def serve(
     """
     loaded = load_network(config)
     network = loaded.network
+    routing = load_routing(loaded)
     check_ports_free(loaded, issuers=False)
     log_path = log or (loaded.file(network.log.path) if network.log.path else None)
 
     async def main() -> None:
         await run_switch(
             switch_settings(loaded),
-            bins=bin_rows(network),
+            routing=routing,
             store_path=store or loaded.file(network.store.path),
             hsm_sockets=hsmd_settings(loaded).sockets,
             log_path=log_path,

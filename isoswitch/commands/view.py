@@ -67,7 +67,9 @@ WAYS: Mapping[RecordKind, Way] = {
 }
 
 _SHOWN_APART = frozenset({"message", "endpoint"})
+_TOLD_BY_THE_ROUTE = frozenset({"decision"})
 _SHOWN_IN_HEADLINE = frozenset({"kind", "business_date", "merchant"})
+_UNTOLD = _SHOWN_APART | _TOLD_BY_THE_ROUTE | _SHOWN_IN_HEADLINE
 
 
 def show(path: Path, transaction_id: str, *, as_json: bool) -> int:
@@ -246,5 +248,5 @@ def _facts(body: Mapping[str, Any]) -> Iterable[str]:
     if "mti" in message:
         yield message["mti"]
     for key, value in body.items():
-        if key not in _SHOWN_APART | _SHOWN_IN_HEADLINE and value not in ("", None, []):
+        if key not in _UNTOLD and value not in ("", None, []):
             yield f"{key} {value}"

@@ -12,11 +12,14 @@ from typing import Any
 
 import msgspec
 
+from isoswitch.codecs.canonical.money import parse_money
 from isoswitch.codecs.dialects.registry import EDITIONS
 from isoswitch.codecs.framing import FRAMINGS
 from isoswitch.codecs.headers import HEADERS
-from isoswitch.config.model import Endpoint, Listener, Network
+from isoswitch.config.bins import bin_rows
+from isoswitch.config.model import Endpoint, Listener, Network, RoutingRule
 from isoswitch.config.source import Location, Problem
+from isoswitch.routing.bins import BinsRefused, BinTable
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.rules import Rule
 
@@ -26,6 +29,25 @@ Check = Callable[[Network], Iterator[Problem]]
 def check_network(network: Network) -> list[Problem]:
     """Give every problem between the tables of a network."""
     return [problem for check in CHECKS for problem in check(network)]
+
+
+def _there_are_bins(network: Network) -> Iterator[Problem]:
+    if not network.bins and network.routing.bins_file is None:
+        yield Problem(
+            location=("bins",),
+            what="no BIN leads anywhere: there are no [bins] and no BIN file",
+            fix='add [bins], or [routing] bins_file = "bins.csv"',
+        )
+
+
+def _bins_make_a_table(network: Network) -> Iterator[Problem]:
+    try:
+        BinTable(bin_rows(network))
+    except BinsRefused as fault:
+        for problem in fault.problems:
+            yield Problem(
+                location=("bins", problem.digits), what=problem.what, fix=problem.fix
+            )
 
 
 def _routes_lead_to_endpoints(network: Network) -> Iterator[Problem]:
@@ -43,6 +65,84 @@ def _routes_lead_to_endpoints(network: Network) -> Iterator[Problem]:
                 what=f"BIN {prefix} names {route.primary} as primary and as alternate",
                 fix="remove alternate, or name another endpoint",
             )
+
+
+def _rules_lead_to_endpoints(network: Network) -> Iterator[Problem]:
+    named: set[str] = set()
+    for place, rule in enumerate(network.routing.rules):
+        at: Location = ("routing", "rules", place)
+        for name in rule.candidates:
+            yield from _known(name, network.endpoints, "endpoint", at, "candidates")
+        for name in rule.weights:
+            yield from _known(name, network.endpoints, "endpoint", at, "weights")
+        for name in rule.merchants:
+            yield from _known(name, network.merchants, "merchant", at, "merchants")
+        if rule.name in named:
+            yield Problem(
+                location=(*at, "name"),
+                what=f"two rules are called {rule.name}",
+                fix="give one of them another name: records name the rule",
+            )
+        named.add(rule.name)
+    for place, cost in enumerate(network.routing.costs):
+        at = ("routing", "costs", place)
+        yield from _known(cost.endpoint, network.endpoints, "endpoint", at, "endpoint")
+
+
+def _rules_make_sense(network: Network) -> Iterator[Problem]:
+    all_taking = ""
+    for place, rule in enumerate(network.routing.rules):
+        at: Location = ("routing", "rules", place)
+        asks = rule.model_fields_set - {"name", "candidates", "order", "weights"}
+        has_amounts = not {"amount_min", "amount_max"}.isdisjoint(asks)
+        if has_amounts and len(rule.currencies) != 1:
+            yield Problem(
+                location=at,
+                what=f"rule {rule.name} asks for an amount and not for one currency",
+                fix='add currencies = ["978"], or whichever one it is in',
+            )
+        elif has_amounts:
+            yield from _amounts_fit(rule, at)
+        if (rule.order == "weights") != any(rule.weights.values()):
+            yield Problem(
+                location=at,
+                what=f'rule {rule.name} needs both weights and order = "weights"',
+                fix='order = "weights", weights = { north = 70, south = 30 }',
+            )
+        if all_taking:
+            yield Problem(
+                location=at,
+                what=f"rule {rule.name} never applies: {all_taking} takes everything",
+                fix=f"move it before {all_taking}",
+            )
+        elif not asks:
+            all_taking = rule.name
+
+
+def _amounts_fit(rule: RoutingRule, at: Location) -> Iterator[Problem]:
+    for key, amount in (
+        ("amount_min", rule.amount_min),
+        ("amount_max", rule.amount_max),
+    ):
+        try:
+            parse_money(amount or "0", rule.currencies[0])
+        except ValueError as exc:
+            yield Problem(
+                location=(*at, key),
+                what=f"rule {rule.name}: {key} is {exc}",
+                fix="write no more decimals than its currency has",
+            )
+
+
+def _codes_that_decide_nothing_are_declines(network: Network) -> Iterator[Problem]:
+    for name, endpoint in network.endpoints.items():
+        for code in endpoint.not_processed or ():
+            if code.is_approval:
+                yield Problem(
+                    location=("endpoints", name, "not_processed"),
+                    what=f"{code} approves: {name} has decided, nobody else may",
+                    fix='name declines only, such as "issuer_unavailable"',
+                )
 
 
 def _terminals_have_merchants_and_listeners(network: Network) -> Iterator[Problem]:
@@ -187,7 +287,12 @@ def _known(
 
 
 CHECKS: tuple[Check, ...] = (
+    _there_are_bins,
+    _bins_make_a_table,
     _routes_lead_to_endpoints,
+    _rules_lead_to_endpoints,
+    _rules_make_sense,
+    _codes_that_decide_nothing_are_declines,
     _terminals_have_merchants_and_listeners,
     _terminals_that_get_keys_use_them,
     _wire_formats_exist,

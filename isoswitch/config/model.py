@@ -11,13 +11,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
+
 PATTERNS = {
     r"^[a-z][a-z0-9-]{0,31}$": "a lower-case name: letters, digits, hyphens",
     r"^[a-z0-9][a-z0-9/_.-]{0,63}$": "a key name of a-z, 0-9 and /_.-",
     r"^\d{3}$": "three digits, in quotes",
     r"^\d{4}$": "four digits, in quotes",
     r"^\d{1,11}$": "up to 11 digits, in quotes",
-    r"^\d{6,8}$": "a BIN of 6 to 8 digits",
+    r"^\d{6,11}(\.\.\d{6,11})?$": "a BIN of 6 to 11 digits, or a range in quotes",
+    r"^\d{4}(-\d{4})?$": "four digits, or a range such as 3000-3299, in quotes",
+    r"^\d{1,12}(\.\d{1,4})?$": "an amount in major units, such as 12.50, in quotes",
+    r"^\d(\.\d{1,8})?$": "a share such as 0.0125, in quotes",
+    r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": "hours such as 22:00-06:00",
     r"^[ -~]{1,8}$": "a terminal id of 1 to 8 characters (DE 41)",
     r"^[ -~]{1,15}$": "a merchant id of 1 to 15 characters (DE 42)",
 }
@@ -28,7 +34,14 @@ KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9/_.-]{0,63}
 NumericCode = Annotated[str, StringConstraints(pattern=r"^\d{3}$")]
 CategoryCode = Annotated[str, StringConstraints(pattern=r"^\d{4}$")]
 InstitutionId = Annotated[str, StringConstraints(pattern=r"^\d{1,11}$")]
-BinPrefix = Annotated[str, StringConstraints(pattern=r"^\d{6,8}$")]
+BinDigits = Annotated[str, StringConstraints(pattern=r"^\d{6,11}(\.\.\d{6,11})?$")]
+CategoryRange = Annotated[str, StringConstraints(pattern=r"^\d{4}(-\d{4})?$")]
+MajorUnits = Annotated[str, StringConstraints(pattern=r"^\d{1,12}(\.\d{1,4})?$")]
+Rate = Annotated[str, StringConstraints(pattern=r"^\d(\.\d{1,8})?$")]
+Hours = Annotated[
+    str,
+    StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"),
+]
 TerminalId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,8}$")]
 MerchantId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,15}$")]
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -175,14 +188,16 @@ class Endpoint(Table):
     saf_retry_max_s: Seconds | None = None
     saf_refusals_max: Count | None = None
     saf_window: Count | None = None
+    not_processed: list[Annotated[ResponseCode, Field(strict=False)]] | None = None
     key_exchange: KeyExchange | None = None
 
 
 class Merchant(Table):
-    """A card acceptor (DE 42)."""
+    """A card acceptor (DE 42); without a ``country`` it is in the switch's."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=40)]
     mcc: CategoryCode
+    country: NumericCode | None = None
 
 
 class Terminal(Table):
@@ -205,10 +220,69 @@ class Terminal(Table):
 
 
 class Route(Table):
-    """Where the cards of a BIN go: first choice, and the one when that is away."""
+    """Where the cards of a BIN go: first choice, and the one when that is away.
+
+    ``name`` is written down in place of digits beyond the eighth; ``country`` is the
+    issuer's, and ``group`` a name that rules may ask for.
+    """
 
     primary: Name
     alternate: Name | None = None
+    name: Name | None = None
+    country: NumericCode | None = None
+    group: Name | None = None
+
+
+class RoutingRule(Table):
+    """What a transaction must be, who is asked then, and in what order.
+
+    What is not named is not asked. Amounts are in the one currency of ``currencies``;
+    ``between`` is UTC. Without ``candidates`` those of the BIN are put in order.
+    """
+
+    name: Name
+    kinds: list[Annotated[Kind, Field(strict=False)]] = []
+    currencies: list[NumericCode] = []
+    amount_min: MajorUnits | None = None
+    amount_max: MajorUnits | None = None
+    mccs: list[CategoryRange] = []
+    merchants: list[MerchantId] = []
+    countries: list[NumericCode] = []
+    card_countries: list[NumericCode] = []
+    groups: list[Name] = []
+    entry_modes: list[Annotated[EntryMode, Field(strict=False)]] = []
+    between: Hours | None = None
+    candidates: list[Name] = []
+    order: Literal["listed", "weights", "cost"] = "listed"
+    weights: dict[Name, Annotated[int, Field(ge=0, le=1_000_000)]] = {}
+
+
+class RoutingCost(Table):
+    """What an endpoint charges for a transaction in one currency."""
+
+    endpoint: Name
+    currency: NumericCode
+    fixed_minor: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    rate: Rate = "0"
+
+
+class Health(Table):
+    """When an endpoint is spared, or asked last; 0 switches either off."""
+
+    failures_max: Annotated[int, Field(ge=0, le=1_000)] = 0
+    open_s: Seconds = 30.0
+    score_min: Annotated[int, Field(ge=0, le=1_000)] = 0
+    window_s: Seconds = 60.0
+    samples_min: Count = 20
+
+
+class Routing(Table):
+    """How routes are decided: a BIN file beside ``[bins]``, rules, costs, health."""
+
+    bins_file: FileName | None = None
+    rules: list[RoutingRule] = []
+    costs: list[RoutingCost] = []
+    health: Health = Health()
 
 
 class Issuer(Table):
@@ -252,5 +326,6 @@ class Network(Table):
     endpoints: Annotated[dict[Name, Endpoint], Field(min_length=1)]
     merchants: Annotated[dict[MerchantId, Merchant], Field(min_length=1)]
     terminals: Annotated[dict[TerminalId, Terminal], Field(min_length=1)]
-    bins: Annotated[dict[BinPrefix, Route], Field(min_length=1)]
+    bins: dict[BinDigits, Route] = {}
+    routing: Routing = Routing()
     simulators: Simulators | None = None

@@ -11,7 +11,7 @@ from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Endpoint, Listener, Network, Terminal, Tls, Token
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
-from isoswitch.routing.table import BinRow
+from isoswitch.routing.health import HealthPolicy
 from isoswitch.switch.settings import (
     AdmissionSettings,
     EndpointSettings,
@@ -58,19 +58,17 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
             for name, terminal in network.terminals.items()
         },
         merchants={
-            name: MerchantSettings(id=name, name=merchant.name, mcc=merchant.mcc)
+            name: MerchantSettings(
+                id=name,
+                name=merchant.name,
+                mcc=merchant.mcc,
+                country=merchant.country or "",
+            )
             for name, merchant in network.merchants.items()
         },
         transaction_timeout_s=network.timers.switch_s,
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
-    )
-
-
-def bin_rows(network: Network) -> tuple[BinRow, ...]:
-    """Give the rows of the routing table."""
-    return tuple(
-        BinRow(prefix=prefix, primary=route.primary, alternate=route.alternate or "")
-        for prefix, route in network.bins.items()
+        endpoint_health=HealthPolicy(**network.routing.health.model_dump()),
     )
 
 
@@ -134,6 +132,7 @@ def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettin
     for key in ("match_fields", "echo_fields"):
         if key in given:
             given[key] = tuple(given[key])
+    given["not_processed"] = frozenset(endpoint.not_processed or ())
     return EndpointSettings(**given, name=name)
 
 

@@ -30,7 +30,8 @@ from isoswitch.hsm.service import CryptoService
 from isoswitch.hsm.settings import Environment
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
-from isoswitch.routing.table import BinRow, RoutingTable
+from isoswitch.routing.bins import BinRow
+from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.cards import CARDS, NORTH, SOUTH, cards_of
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.keyring import Keyring
@@ -77,7 +78,8 @@ class World:
 
     ``run`` it in a nursery; afterwards use ``terminals`` and ``issuers``, and
     ``crash_switch``, ``start_switch``, ``cut_link`` and ``heal_link`` to disturb it.
-    ``change`` adapts the switch's settings before it starts.
+    ``change`` adapts the switch's settings before it starts; ``routing`` takes the
+    place of a table of the test cards' BINs.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class World:
         store_delay_s: Callable[[], float] = lambda: 0.0,
         change: Callable[[SwitchSettings], SwitchSettings] = lambda settings: settings,
         wrap_hsm: Callable[[Hsm], Hsm] = lambda hsm: hsm,
+        routing: RoutingTable | None = None,
     ) -> None:
         self.random = Random(seed)  # noqa: S311 a simulation repeats its chance
         self.weather = Weather(random=self.random)
@@ -97,6 +100,7 @@ class World:
             {**_draw_keys(self.random), **_draw_key_encryption_keys(seed)}
         )
         self.settings = change(_settings())
+        self.routing = routing or RoutingTable(bin_rows())
         self._store_delay_s = store_delay_s
         self._began_at = trio.current_time()
         folder = Path(tempfile.mkdtemp(prefix="isoswitch-world-"))
@@ -172,7 +176,7 @@ class World:
             self.settings,
             store=self.store,
             hsm=self.hsm,
-            routing=RoutingTable(bin_rows()),
+            routing=self.routing,
             clock=self,
             random=self.random,
             connect=self._connect_issuer,
@@ -269,7 +273,7 @@ def bin_rows() -> tuple[BinRow, ...]:
     other = {NORTH: SOUTH, SOUTH: NORTH}
     rows = {
         card.pan.leading(8): BinRow(
-            prefix=card.pan.leading(8),
+            digits=card.pan.leading(8),
             primary=card.issuer,
             alternate=other[card.issuer] if card.name.endswith("-ok") else "",
         )

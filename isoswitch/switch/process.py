@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import random
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 import trio
 
 from isoswitch.hsm.client import open_hsm
-from isoswitch.routing.table import BinRow, RoutingTable
+from isoswitch.routing.table import RoutingTable
 from isoswitch.store.sqlite import open_sqlite_store
 from isoswitch.switch.control import control_path, serve_control
 from isoswitch.switch.logs import configure_logs
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 async def run_switch(
     settings: SwitchSettings,
     *,
-    bins: Iterable[BinRow],
+    routing: RoutingTable,
     store_path: Path,
     hsm_sockets: Sequence[Path],
     log_path: Path | None = None,
@@ -55,7 +55,7 @@ async def run_switch(
             settings,
             store=store,
             hsm=hsm,
-            routing=RoutingTable(bins),
+            routing=routing,
             clock=SystemClock(),
             # Jitter needs no secrecy.
             random=random.Random(),  # noqa: S311

@@ -16,7 +16,7 @@ from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.ledger.holds import Undo
-from isoswitch.routing.table import Route
+from isoswitch.routing.route import Route
 from isoswitch.store.port import (
     Move,
     SafEntry,
@@ -65,10 +65,17 @@ class Recorder:
         self._clock = clock
         self._node = node
 
-    async def refuse(self, job: Job, outcome: Outcome) -> Outcome:
-        """Open and close a transaction that no endpoint has seen."""
+    async def refuse(
+        self, job: Job, outcome: Outcome, *, route: Route | None = None
+    ) -> Outcome:
+        """Open and close a transaction that no endpoint has seen.
+
+        ``route`` is the decision that led nowhere.
+        """
         job.is_closing = True
         closed = self._closed(job, outcome)
+        if route is not None and not job.is_open:
+            closed.body["decision"] = route.to_data()
         if job.is_open:
             await self._move(job, (closed,), outcome, wipe=True)
         else:
@@ -80,12 +87,14 @@ class Recorder:
 
     async def sending(self, job: Job, leg: Leg, route: Route) -> None:
         """Write down the intent to send; afterwards the endpoint may have seen it."""
-        body = {
+        body: dict[str, Any] = {
             "endpoint": leg.endpoint,
             "message": leg.message.masked(),
             "pin": leg.pin_verdict,
             "route": route.reason,
         }
+        if not job.is_open:
+            body["decision"] = route.to_data()
         record = self._record(RecordKind.SENDING, job, body)
         if job.is_open:
             # Another endpoint is asked now: the reversal owed would be that one's.
@@ -123,20 +132,20 @@ class Recorder:
         record = self._record(RecordKind.NOT_WRITTEN, job, body)
         await self._store.commit(UnitOfWork(records=(record,)))
 
+    async def not_processed(
+        self, job: Job, leg: Leg, answer: Message, *, now: float
+    ) -> None:
+        """Write down an answer by which the endpoint says that it decided nothing."""
+        body = _answer_body(leg, answer, now=now)
+        record = self._record(RecordKind.ANSWERED, job, body)
+        await self._store.commit(UnitOfWork(records=(record,)))
+
     async def answered(
         self, job: Job, leg: Leg, answer: Message, outcome: Outcome, *, now: float
     ) -> Outcome:
         """Write down the endpoint's answer and the outcome that follows from it."""
-        record = self._record(
-            RecordKind.ANSWERED,
-            job,
-            {
-                "endpoint": leg.endpoint,
-                "message": answer.masked(),
-                "mac": "verified",
-                "elapsed_ms": round((now - leg.began_at) * 1000, 1),
-            },
-        )
+        body = _answer_body(leg, answer, now=now)
+        record = self._record(RecordKind.ANSWERED, job, body)
         job.is_closing = True
         if job.reversal_wanted and outcome.is_approved:
             return await self._owe_reversal(
@@ -393,3 +402,12 @@ def approved_minor(row: StoredTransaction) -> int | None:
     """Give what was approved where that is less than what was asked for."""
     outcome = load_outcome(row.outcome) if row.outcome else None
     return outcome.amount.minor if outcome and outcome.amount else None
+
+
+def _answer_body(leg: Leg, answer: Message, *, now: float) -> dict[str, Any]:
+    return {
+        "endpoint": leg.endpoint,
+        "message": answer.masked(),
+        "mac": "verified",
+        "elapsed_ms": round((now - leg.began_at) * 1000, 1),
+    }

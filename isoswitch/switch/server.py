@@ -14,6 +14,7 @@ from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Committed, Store, UnitOfWork
 from isoswitch.switch.admission import Buckets
+from isoswitch.switch.breakers import Breakers
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.dispatch import Arrival, dispatch
 from isoswitch.switch.health import Health
@@ -141,6 +142,7 @@ class Switch:
             recorder=Recorder(self._store, self._clock, node=self.settings.node),
             routing=self._routing,
             links=self.links,
+            breakers=Breakers(self.links, self.settings.endpoint_health),
             jobs=Jobs(),
             buckets=Buckets(),
             health=self.health,

@@ -9,6 +9,7 @@ from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Store
 from isoswitch.switch.admission import Buckets
+from isoswitch.switch.breakers import Breakers
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.health import Health
 from isoswitch.switch.job import Jobs
@@ -31,12 +32,8 @@ class Services:
     recorder: Recorder
     routing: RoutingTable
     links: Mapping[str, Link]
+    breakers: Breakers
     jobs: Jobs
     buckets: Buckets
     health: Health
     counts: Counts
-
-    def is_up(self, endpoint: str) -> bool:
-        """Whether an endpoint can be sent money now."""
-        link = self.links.get(endpoint)
-        return link is not None and link.is_up

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.routing.health import HealthPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +87,12 @@ class TerminalSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MerchantSettings:
-    """A card acceptor (DE 42)."""
+    """A card acceptor (DE 42); ``country`` empty is the switch's."""
 
     id: str
     name: str
     mcc: str
+    country: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +100,10 @@ class EndpointSettings:
     """A counterparty that authorises: addresses, dialect, keys, limits, timers.
 
     ``match_fields`` pair an answer with its request, ``echo_fields`` must come back
-    unchanged. ``saf_retry_s`` is the first pause of store and forward, doubled up to
-    ``saf_retry_max_s``; after ``saf_refusals_max`` refusals an entry is quarantined.
+    unchanged. ``not_processed`` are the answers by which it says that it has decided
+    nothing, so that the next candidate may be asked. ``saf_retry_s`` is the first pause
+    of store and forward, doubled up to ``saf_retry_max_s``; after ``saf_refusals_max``
+    refusals an entry is quarantined.
     """
 
     name: str
@@ -126,6 +130,7 @@ class EndpointSettings:
     saf_retry_max_s: float = 60.0
     saf_refusals_max: int = 5
     saf_window: int = 16
+    not_processed: frozenset[ResponseCode] = frozenset()
     key_exchange: KeyExchangeSettings | None = None
 
 
@@ -168,6 +173,7 @@ class SwitchSettings:
     admission: AdmissionSettings = AdmissionSettings()
     ready_endpoints: Literal["any", "all", "none"] = "any"
     clock_jump_s: float = 30.0
+    endpoint_health: HealthPolicy = field(default_factory=HealthPolicy)
     pan_hash_key: str = "store/pan-hash"
     seal_key: str = "store/seal"
 

@@ -57,7 +57,7 @@ def complaint(old: str, new: str) -> str:
         pytest.param(
             "port = 8584", 'port = "8584"', "without quotes", id="number as text"
         ),
-        pytest.param("476173 =", "47617 =", "a BIN of 6 to 8 digits", id="short BIN"),
+        pytest.param("476173 =", "47617 =", "a BIN of 6 to 11 digits", id="short BIN"),
         pytest.param(
             'primary = "south" }',
             'primary = "suoth" }',

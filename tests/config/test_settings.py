@@ -10,14 +10,15 @@ import pytest
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork, packaged_network, validate
 from isoswitch.config.model import Endpoint, Listener, Table
+from isoswitch.config.routing import load_routing
 from isoswitch.config.settings import (
-    bin_rows,
     hsmd_settings,
     pin_of_file,
     switch_settings,
 )
 from isoswitch.config.source import parse_source
-from isoswitch.routing.table import RoutingTable
+from isoswitch.routing.bins import Span
+from isoswitch.routing.facts import Facts
 from isoswitch.simulators.cards import CARDS, TestCard
 from isoswitch.switch.settings import (
     EndpointSettings,
@@ -136,9 +137,8 @@ def test_the_crypto_process_is_told_where_its_files_lie(tmp_path: Path) -> None:
 def test_every_test_card_is_routed_to_its_issuer(
     card: TestCard, tmp_path: Path
 ) -> None:
-    network = load(PACKAGED, tmp_path).network
-    route = RoutingTable(bin_rows(network)).find_route(card.pan, lambda name: True)
-    assert route is not None
+    facts = Facts(transaction_id="1-1", card=Span.of_card(card.pan))
+    route = load_routing(load(PACKAGED, tmp_path)).find_route(facts, {})
     assert route.endpoints[0] == card.issuer
 
 

@@ -94,6 +94,26 @@ class Pan(Secret[str]):
         """The last four digits."""
         return self._value[-4:]
 
+    @property
+    def stored_bin(self) -> str:
+        """The leading digits that may stand beside the last four.
+
+        Eight of a number with sixteen or more, six of one with thirteen to fifteen,
+        none of a shorter one (PCI DSS 3.4.1 and its table of truncation formats).
+
+        Examples
+        --------
+        >>> Pan("5544332211009966").stored_bin, Pan("554433221100").stored_bin
+        ('55443322', '')
+        """
+        length = len(self._value)
+        return self._value[: 8 if length >= 16 else 6 if length >= 13 else 0]
+
+    @property
+    def lookup_digits(self) -> str:
+        """The first eleven digits, for look-ups in memory: never shown or stored."""
+        return self._value[:11]
+
     def leading(self, digits: int) -> str:
         """The leading digits, at most the eight of a BIN."""
         return self._value[: min(digits, 8)]

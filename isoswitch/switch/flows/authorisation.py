@@ -5,6 +5,8 @@ Read from the top: check, route, ask, and what follows from each way the asking 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import trio
 
 from isoswitch.codecs.canonical.codes import ResponseCode
@@ -12,6 +14,7 @@ from isoswitch.codecs.canonical.errors import (
     DecodeError,
     EncodeError,
     HsmError,
+    IsoswitchError,
     KeyRefused,
     LinkDown,
     MacMismatch,
@@ -22,6 +25,7 @@ from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.switch.checks import MOVES_NO_MONEY, check_card_request
 from isoswitch.switch.job import Job
 from isoswitch.switch.legs import prepare_leg, read_answer
+from isoswitch.switch.routes import find_route
 from isoswitch.switch.services import Services
 
 NO_ROUTE = Outcome.declined(ResponseCode.NO_SUCH_ISSUER, "no route for this BIN")
@@ -37,6 +41,13 @@ NO_CRYPTO = Outcome.declined(
 CANNOT_CARRY = Outcome.declined(
     ResponseCode.SYSTEM_MALFUNCTION, "the endpoint's dialect cannot carry this request"
 )
+# Why no request could be made; the first kind that fits tells the outcome.
+UNPREPARED: Mapping[type[IsoswitchError], Outcome] = {
+    PinBlockInvalid: WRONG_PIN_BLOCK,
+    KeyRefused: NO_KEY,
+    HsmError: NO_CRYPTO,
+    EncodeError: CANNOT_CARRY,
+}
 NOBODY_UP = Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE, "no endpoint is up")
 NO_ANSWER = Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE, "the issuer was silent")
 
@@ -47,24 +58,19 @@ async def authorise(services: Services, job: Job) -> Outcome:
     decline = check_card_request(job)
     if decline is not None:
         return await recorder.refuse(job, decline)
-    assert job.txn.pan is not None, "checked above"
-    route = services.routing.find_route(job.txn.pan, services.is_up)
-    if route is None:
-        return await recorder.refuse(job, NO_ROUTE)
+    route = find_route(services, job)
+    if not route.row:
+        return await recorder.refuse(job, NO_ROUTE, route=route)
     for name in route.endpoints:
+        if not services.breakers.take_turn(name):
+            continue
         link = services.links[name]
         try:
             leg = await prepare_leg(
                 services, job, link, owes_reversal=job.txn.kind not in MOVES_NO_MONEY
             )
-        except PinBlockInvalid:
-            return await recorder.refuse(job, WRONG_PIN_BLOCK)
-        except KeyRefused:
-            return await recorder.refuse(job, NO_KEY)
-        except HsmError:
-            return await recorder.refuse(job, NO_CRYPTO)
-        except EncodeError:
-            return await recorder.refuse(job, CANNOT_CARRY)
+        except tuple(UNPREPARED) as error:
+            return await recorder.refuse(job, _why_unprepared(error))
         await recorder.sending(job, leg, route)
         deadline = min(
             job.deadline, trio.current_time() + link.settings.request_timeout_s
@@ -75,14 +81,27 @@ async def authorise(services: Services, job: Job) -> Outcome:
             )
             outcome = await read_answer(services, job, link, answer)
         except LinkDown as error:
+            services.breakers.failed(name, error)
             await recorder.not_written(job, leg, str(error))
             continue
         except (NoAnswer, MacMismatch, DecodeError, HsmError) as error:
-            # Whatever came cannot be trusted: the issuer may have approved.
+            # Whatever came cannot be trusted: the issuer may have approved, so that
+            # nobody else may be asked.
+            services.breakers.failed(name, error)
             return await recorder.timed_out(
                 job, leg, NO_ANSWER, reason=str(error), now=trio.current_time()
             )
-        return await recorder.answered(
-            job, leg, answer, outcome, now=trio.current_time()
-        )
-    return await recorder.refuse(job, NOBODY_UP)
+        is_decided = outcome.code not in link.settings.not_processed
+        services.breakers.answered(name, is_success=is_decided)
+        if is_decided or name == route.endpoints[-1] or job.reversal_wanted:
+            return await recorder.answered(
+                job, leg, answer, outcome, now=trio.current_time()
+            )
+        await recorder.not_processed(job, leg, answer, now=trio.current_time())
+    return await recorder.refuse(job, NOBODY_UP, route=route)
+
+
+def _why_unprepared(error: IsoswitchError) -> Outcome:
+    return next(
+        outcome for kind, outcome in UNPREPARED.items() if isinstance(error, kind)
+    )

@@ -1,0 +1,38 @@
+"""The route of a job: what it is decided from, gathered from where it stands."""
+
+from __future__ import annotations
+
+from isoswitch.routing.bins import Span
+from isoswitch.routing.facts import Facts
+from isoswitch.routing.route import Route
+from isoswitch.switch.job import Job
+from isoswitch.switch.services import Services
+
+
+def find_route(services: Services, job: Job) -> Route:
+    """Decide who is asked about a job, in order; a route without endpoints is none."""
+    return services.routing.find_route(
+        to_facts(services, job), services.breakers.states()
+    )
+
+
+def to_facts(services: Services, job: Job) -> Facts:
+    """Give what a route is decided from.
+
+    What the switch knows of its merchants comes before what terminals say of them.
+    """
+    txn, merchant, now = job.txn, job.merchant, services.clock.now()
+    assert txn.pan is not None, "only a request with a card is routed"
+    return Facts(
+        transaction_id=job.id,
+        card=Span.of_card(txn.pan),
+        bin=txn.pan.stored_bin,
+        kind=txn.kind,
+        amount_minor=txn.amount.minor if txn.amount else 0,
+        currency=txn.amount.currency if txn.amount else "",
+        mcc=merchant.mcc if merchant else txn.mcc,
+        merchant_id=txn.merchant_id,
+        country=(merchant.country if merchant else "") or services.settings.country,
+        entry_mode=txn.entry_mode,
+        minute=now.hour * 60 + now.minute,
+    )

@@ -1,0 +1,210 @@
+"""Routing tables come from a file and the configuration, checked as a whole."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from isoswitch.codecs.canonical.codes import EntryMode, Kind
+from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.config.load import LoadedNetwork, packaged_network, validate
+from isoswitch.config.routing import load_routing
+from isoswitch.config.source import ConfigProblems, parse_source
+from isoswitch.routing.bins import Span
+from isoswitch.routing.rules import CostRow, Order, Rule
+
+PACKAGED = packaged_network().read_text(encoding="utf-8")
+WITH_FILE = '[routing]\nbins_file = "bins.csv"\n'
+RULE = """
+[[routing.rules]]
+name = "night-cash"
+kinds = ["cash_withdrawal"]
+currencies = ["978"]
+amount_min = "50.00"
+amount_max = "400"
+mccs = ["6011", "3000-3299"]
+merchants = ["KIOSK0000000001"]
+entry_modes = ["chip"]
+between = "22:00-06:30"
+candidates = ["south", "north"]
+order = "weights"
+weights = { north = 70, south = 30 }
+"""
+COST = """
+[[routing.costs]]
+endpoint = "north"
+currency = "978"
+fixed_minor = 5
+rate = "0.0125"
+"""
+
+
+def load(text: str, folder: Path, bins: str | None = None) -> LoadedNetwork:
+    """Load a network from its text, with a BIN file beside it."""
+    if bins is not None:
+        (folder / "bins.csv").write_text(bins, encoding="utf-8")
+    path = folder / "network.toml"
+    return LoadedNetwork(
+        path=path, folder=folder, network=validate(parse_source(path, text))
+    )
+
+
+def test_a_rule_means_what_it_says(tmp_path: Path) -> None:
+    table = load_routing(load(PACKAGED + RULE, tmp_path))
+    assert table.rules == (
+        Rule(
+            name="night-cash",
+            kinds=frozenset({Kind.CASH_WITHDRAWAL}),
+            currencies=frozenset({"978"}),
+            amount_min=5_000,
+            amount_max=40_000,
+            mccs=(("6011", "6011"), ("3000", "3299")),
+            merchants=frozenset({"KIOSK0000000001"}),
+            entry_modes=frozenset({EntryMode.CHIP}),
+            from_minute=22 * 60,
+            until_minute=6 * 60 + 30,
+            candidates=("south", "north"),
+            order=Order.WEIGHTS,
+            weights={"north": 70, "south": 30},
+        ),
+    )
+
+
+def test_costs_are_exact_decimals(tmp_path: Path) -> None:
+    table = load_routing(load(PACKAGED + COST, tmp_path))
+    assert table.costs == {
+        "north": {"978": CostRow(fixed_minor=5, rate=Decimal("0.0125"))}
+    }
+
+
+def test_a_bin_file_joins_the_configuration_which_wins(tmp_path: Path) -> None:
+    bins = "bin,primary,group\n411111,south,debit\n411112,south,debit\n"
+    loaded = load(PACKAGED + WITH_FILE, tmp_path, bins)
+    table = load_routing(loaded)
+    own = table.bins.find(Span.of_digits("411111"))
+    delivered = table.bins.find(Span.of_digits("411112"))
+    assert own is not None
+    assert delivered is not None
+    assert (own.primary, own.line) == ("north", 0)
+    assert (delivered.primary, delivered.line) == ("south", 3)
+
+
+def test_a_bin_file_alone_will_do(tmp_path: Path) -> None:
+    start, end = PACKAGED.index("[bins]"), PACKAGED.index("# Who accepts cards")
+    text = PACKAGED[:start] + PACKAGED[end:]
+    with pytest.raises(ConfigProblems, match="no BIN leads anywhere"):
+        load(text, tmp_path)
+    table = load_routing(
+        load(text + WITH_FILE, tmp_path, "bin,primary\n411111,south\n")
+    )
+    assert len(table.bins) == 1
+
+
+@pytest.mark.parametrize(
+    ("bins", "said"),
+    [
+        pytest.param(
+            "bin,primary\n400001,north\n400001,south\n",
+            "error: BIN 400001 stands in line 2 too\n --> {folder}/bins.csv:3:1\n"
+            "3 | 400001,south",
+            id="twice",
+        ),
+        pytest.param(
+            "bin,primary\n400001,nort\n", "did you mean 'north'?", id="endpoint"
+        ),
+        pytest.param(
+            "bin,primary,alternate\n400001,north,north\n",
+            "north is primary and alternate",
+            id="alternate",
+        ),
+        pytest.param(
+            "bin,primary\n411110..411112,north\n411112..411115,south\n",
+            "BIN 411112..411115 overlaps 411110..411112 of line 2",
+            id="overlap",
+        ),
+        pytest.param(
+            "bin,primary\n4111111111111111,north\n", "2 | ****,north", id="card number"
+        ),
+        pytest.param(
+            "bin,primary\n" + "x,north\n" * 60, "and 10 problems more", id="many"
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_bin_file_is_shown_where_it_stands(
+    tmp_path: Path, bins: str, said: str
+) -> None:
+    loaded = load(PACKAGED + WITH_FILE, tmp_path, bins)
+    with pytest.raises(ConfigProblems) as caught:
+        load_routing(loaded)
+    assert said.format(folder=tmp_path) in str(caught.value)
+
+
+def test_a_bin_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"bins\.csv: No such file"):
+        load_routing(load(PACKAGED + WITH_FILE, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('candidates = ["south"', 'candidates = ["sout"', "did you mean 'south'?"),
+        ("south = 30 }", "soth = 30 }", "did you mean 'south'?"),
+        ('["KIOSK0000000001"]', '["KIOSK0000000002"]', "KIOSK0000000001"),
+        ('"978"', '"978", "840"', "not for one currency"),
+        ("50.00", "50.001", "at most 2 decimals"),
+        ('order = "weights"', 'order = "cost"', 'both weights and order = "weights"'),
+        ('"22:00-06:30"', '"22-6"', "hours such as 22:00-06:00"),
+        ('["chip"]', '["chop"]', "routing.rules.0.entry_modes"),
+        ('"3000-3299"', '"3000-"', "a range such as 3000-3299"),
+        (
+            "\n[[routing.rules]]",
+            '\n[[routing.rules]]\nname = "all"\n[[routing.rules]]',
+            "never applies: all takes everything",
+        ),
+        (
+            "\n[[routing.rules]]",
+            (
+                '\n[[routing.rules]]\nname = "night-cash"\nkinds = ["refund"]\n'
+                "[[routing.rules]]"
+            ),
+            "two rules are called night-cash",
+        ),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in RULE
+    with pytest.raises(ConfigProblems) as caught:
+        load(PACKAGED + RULE.replace(old, new, 1), tmp_path)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'zpk = "north/zpk"',
+            'zpk = "north/zpk"\nnot_processed = ["approved"]',
+            "appr",
+        ),
+        (
+            "[bins]",
+            (
+                '[bins]\n"444440..444443" = { primary = "north" }\n'
+                '"444443..444445" = { primary = "south" }\n#'
+            ),
+            "neither lies in the other",
+        ),
+        ("476173 =", "476173123 =", "has no name"),
+    ],
+)
+def test_bins_and_profiles_are_checked_too(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in PACKAGED
+    with pytest.raises(ConfigProblems) as caught:
+        load(PACKAGED.replace(old, new, 1), tmp_path)
+    assert said in str(caught.value)
