@@ -31,6 +31,8 @@ from isoswitch.store.port import (
     WAITING_MAX,
     Committed,
     DuplicateTransaction,
+    Lease,
+    LeaseChange,
     Move,
     OwnershipLost,
     SafEntry,
@@ -52,6 +54,7 @@ class MemoryDisk:
     saf: dict[int, SafEntry] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
     ledger: dict[str, Entry] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
 
     def apply(self, unit: UnitOfWork, encoded: Sequence[bytes]) -> Committed:
         """Make a unit durable, or raise and change nothing."""
@@ -65,6 +68,10 @@ class MemoryDisk:
             staged.update_saf(update)
         for change in unit.ledger:
             staged.change_ledger(change)
+        leases = dict(self.leases)
+        for wanted in unit.leases:
+            _change_lease(leases, wanted)
+        self.leases = leases
         self.transactions |= staged.transactions.maps[0]
         self.by_dedup_key |= staged.by_dedup_key.maps[0]
         self.saf |= staged.saf.maps[0]
@@ -85,15 +92,22 @@ class MemoryStore:
     ----------
     disk
         What an earlier store left, or a new one.
+    is_shared
+        Whether other stores over this disk, of other processes, are open as well.
     delay_s
         Called twice per batch: how long until it is durable, and how long after that
         until its waiters hear of it.
     """
 
     def __init__(
-        self, disk: MemoryDisk, *, delay_s: Callable[[], float] = lambda: 0.0
+        self,
+        disk: MemoryDisk,
+        *,
+        is_shared: bool = False,
+        delay_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._disk = disk
+        self.is_shared = is_shared
         self._delay_s = delay_s
         self._queue: list[_Waiter] = []
         self._batch: list[_Waiter] = []
@@ -219,6 +233,11 @@ class MemoryStore:
             if entry.state is SafState.PENDING
         ]
 
+    async def leases(self) -> Sequence[Lease]:
+        """Give every lease that somebody holds, by name."""
+        await trio.lowlevel.checkpoint()
+        return [self._disk.leases[name] for name in sorted(self._disk.leases)]
+
     async def records(
         self,
         transaction_id: str | None = None,
@@ -341,6 +360,7 @@ class _Staged:
             before is None
             or before.state is not move.expect
             or (before.reversed and move.mark_reversed)
+            or move.expect_endpoint not in (None, before.endpoint)
         ):
             msg = f"transaction {move.id} is no longer {move.expect}, or is reversed"
             raise OwnershipLost(msg)
@@ -372,3 +392,16 @@ class _Staged:
             reason=update.reason,
             sealed=b"" if update.state is SafState.DELIVERED else before.sealed,
         )
+
+
+def _change_lease(leases: dict[str, Lease], change: LeaseChange) -> None:
+    """Apply one compare-and-set, or raise."""
+    before = leases.get(change.name)
+    if before != change.expect:
+        msg = f"lease {change.name} is no longer as it was"
+        raise OwnershipLost(msg)
+    if change.holder:
+        beat = before.beat + 1 if before else 1
+        leases[change.name] = Lease(name=change.name, holder=change.holder, beat=beat)
+    else:
+        leases.pop(change.name, None)

@@ -80,7 +80,8 @@ class Move:
 
     ``outcome`` None keeps what is there; ``wipe`` empties ``sealed``. ``endpoint`` and
     ``sealed`` replace the leg when the request goes to another endpoint.
-    ``mark_reversed`` also demands that the transaction is not reversed yet.
+    ``mark_reversed`` also demands that the transaction is not reversed yet, and
+    ``expect_endpoint`` that its request has not gone to another endpoint meanwhile.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Move:
     outcome: str | None = None
     wipe: bool = False
     mark_reversed: bool = False
+    expect_endpoint: str | None = None
     endpoint: str | None = None
     sealed: bytes | None = None
 
@@ -130,6 +132,31 @@ class SafUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A right that one holder has alone; ``beat`` counts its signs of life.
+
+    A lease has no date: clocks differ and jump. Who wants it watches whether the beat
+    changes.
+    """
+
+    name: str
+    holder: str
+    beat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseChange:
+    """A compare-and-set: a lease is as ``expect`` says and goes on with ``holder``.
+
+    ``expect`` None: nobody holds it. ``holder`` empty: nobody holds it any more.
+    """
+
+    name: str
+    expect: Lease | None
+    holder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnitOfWork:
     """What is stored together or not at all, in this order."""
 
@@ -139,6 +166,7 @@ class UnitOfWork:
     saf_puts: tuple[SafEntry, ...] = ()
     saf_updates: tuple[SafUpdate, ...] = ()
     ledger: tuple[Change, ...] = ()
+    leases: tuple[LeaseChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +190,12 @@ class OwnershipLost(IsoswitchError):
 
 
 class Store(Protocol):
-    """Durable units of work and the few questions the switch asks."""
+    """Durable units of work and the few questions the switch asks.
+
+    ``is_shared`` says that other processes may write to it at the same time.
+    """
+
+    is_shared: bool
 
     async def commit(self, unit: UnitOfWork) -> Committed:
         """Sleep until the unit is durable.
@@ -220,6 +253,10 @@ class Store(Protocol):
 
     async def pending_saf(self) -> Sequence[SafEntry]:
         """Give every pending store-and-forward entry in order."""
+        ...
+
+    async def leases(self) -> Sequence[Lease]:
+        """Give every lease that somebody holds, by name."""
         ...
 
     async def records(

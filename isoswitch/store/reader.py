@@ -20,6 +20,7 @@ from isoswitch.journal.records import ChainedRecord
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Hold
 from isoswitch.store.port import (
+    Lease,
     SafEntry,
     SafState,
     StoredTransaction,
@@ -157,6 +158,15 @@ class StoreReader:
             to_saf_entry(row)
             for row in self._connection.execute(
                 f"{SELECT_SAF} WHERE {where} ORDER BY id", values
+            )
+        ]
+
+    def leases(self) -> list[Lease]:
+        """Give every lease that somebody holds, by name."""
+        return [
+            Lease(name=name, holder=holder, beat=beat)
+            for name, holder, beat in self._connection.execute(
+                "SELECT name, holder, beat FROM leases ORDER BY name"
             )
         ]
 

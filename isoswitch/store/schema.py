@@ -129,6 +129,13 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TRIGGER postings_are_not_cut BEFORE DELETE ON postings
         BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
     """,
+    """
+    CREATE TABLE leases (
+        name TEXT PRIMARY KEY,
+        holder TEXT NOT NULL,
+        beat INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

@@ -31,6 +31,7 @@ from isoswitch.store.lock import create_private, exclusive_store
 from isoswitch.store.port import (
     WAITING_MAX,
     Committed,
+    Lease,
     SafEntry,
     SafState,
     StoredTransaction,
@@ -60,6 +61,9 @@ def exit_process(cause: BaseException) -> None:
 
 class SqliteStore:
     """A `Store` in one SQLite file; made by `open_sqlite_store`."""
+
+    # The lock on the file keeps every other process out.
+    is_shared = False
 
     def __init__(
         self,
@@ -142,6 +146,10 @@ class SqliteStore:
     async def pending_saf(self) -> Sequence[SafEntry]:
         """Give every pending store-and-forward entry in order."""
         return await self._ask(partial(self._reader.saf, SafState.PENDING))
+
+    async def leases(self) -> Sequence[Lease]:
+        """Give every lease that somebody holds, by name."""
+        return await self._ask(self._reader.leases)
 
     async def records(
         self,

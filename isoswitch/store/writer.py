@@ -32,6 +32,7 @@ from isoswitch.ledger.holds import Change, apply
 from isoswitch.store.port import (
     Committed,
     DuplicateTransaction,
+    LeaseChange,
     Move,
     OwnershipLost,
     SafEntry,
@@ -72,6 +73,7 @@ MOVE_TRANSACTION = """
         sealed = iif(?, x'', coalesce(?, sealed)),
         reversed = reversed OR ?
     WHERE id = ? AND state = ? AND NOT (reversed AND ?)
+        AND endpoint = coalesce(?, endpoint)
 """
 # The first column is the id, which SQLite gives.
 INSERT_SAF = f"""
@@ -90,6 +92,15 @@ PUT_HOLD = f"""
     VALUES ({", ".join("?" * len(HOLD_COLUMNS))})
 """  # noqa: S608 (names of our own columns)
 INSERT_POSTING = "INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_LEASE = """
+    INSERT INTO leases (name, holder, beat) VALUES (?, ?, 1)
+    ON CONFLICT (name) DO NOTHING
+"""
+UPDATE_LEASE = """
+    UPDATE leases SET holder = ?, beat = beat + 1
+    WHERE name = ? AND holder = ? AND beat = ?
+"""
+DELETE_LEASE = "DELETE FROM leases WHERE name = ? AND holder = ? AND beat = ?"
 
 # A unit of ours that the schema does not take; the rest of its batch is fine.
 _REFUSALS = (
@@ -230,7 +241,13 @@ class GroupCommitWriter:
 
     def _change_atomically(self, unit: UnitOfWork) -> tuple[SafEntry, ...]:
         """Change all that a unit changes, or nothing when it is refused."""
-        statements = (*unit.opens, *unit.moves, *unit.saf_puts, *unit.saf_updates)
+        statements = (
+            *unit.opens,
+            *unit.moves,
+            *unit.saf_puts,
+            *unit.saf_updates,
+            *unit.leases,
+        )
         if len(statements) <= 1 and not unit.ledger:
             # SQLite itself undoes a statement that fails. A savepoint costs two more,
             # and at each one the thread gives up the GIL and waits to get it back.
@@ -254,6 +271,8 @@ class GroupCommitWriter:
             self._update_saf(update)
         for change in unit.ledger:
             self._change_ledger(change)
+        for wanted in unit.leases:
+            self._change_lease(wanted)
         return entries
 
     def _open(self, transaction: StoredTransaction) -> None:
@@ -278,6 +297,7 @@ class GroupCommitWriter:
                 move.id,
                 move.expect,
                 move.mark_reversed,
+                move.expect_endpoint,
             ),
         )
         if not self._connection.changes():
@@ -311,6 +331,20 @@ class GroupCommitWriter:
             self._connection.execute(PUT_HOLD, hold_row(hold))
         if effect.entry is not None:
             self._connection.executemany(INSERT_POSTING, posting_rows(effect.entry))
+
+    def _change_lease(self, change: LeaseChange) -> None:
+        name, before = change.name, change.expect
+        if before is None:
+            self._connection.execute(INSERT_LEASE, (name, change.holder))
+        elif change.holder:
+            self._connection.execute(
+                UPDATE_LEASE, (change.holder, name, before.holder, before.beat)
+            )
+        else:
+            self._connection.execute(DELETE_LEASE, (name, before.holder, before.beat))
+        if not self._connection.changes():
+            msg = f"lease {name} is no longer as it was"
+            raise OwnershipLost(msg)
 
     def _note_wal_pages(
         self, _connection: apsw.Connection, _database: str, pages: int

@@ -29,6 +29,7 @@ from isoswitch.hsm.port import AnyCommand, HashData
 from isoswitch.journal.records import RecordKind
 from isoswitch.store.port import (
     DuplicateTransaction,
+    OwnershipLost,
     StoredTransaction,
     TransactionState,
 )
@@ -81,6 +82,9 @@ async def dispatch(services: Services, arrival: Arrival) -> None:
     except LinkDown as error:
         # The decision stands. The terminal will repeat, and gets the stored answer.
         log.warning("answer_undeliverable", reason=str(error))
+    except OwnershipLost as error:
+        # Another node has decided meanwhile: its answer is what a repeat will get.
+        log.warning("not_answered", reason=str(error), listener=arrival.listener)
     except (StoreUnavailable, HsmError) as error:
         services.counts.unanswered += 1
         services.health.notice("not_answered", error, listener=arrival.listener)

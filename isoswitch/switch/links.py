@@ -79,6 +79,7 @@ class Link:
         random: Random,
         on_stray: Callable[[Stray], None],
         on_key: Callable[[KeyRequest], None],
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self.settings = settings
         self.dialect = get_dialect(settings.dialect)
@@ -88,6 +89,7 @@ class Link:
         self._random = random
         self._on_stray = on_stray
         self._on_key = on_key
+        self._may_send = may_send
         self.sent_count = 0
         self.mac_failures = 0
         self._mux = Mux(
@@ -118,13 +120,16 @@ class Link:
         Raises
         ------
         LinkDown
-            Nothing was written: no connection is signed on, or the limit of requests
-            in flight is reached.
+            Nothing was written: no connection is signed on, the limit of requests in
+            flight is reached, or this node may have been declared dead.
         NoAnswer
             The endpoint may have seen the request and did not answer in time.
         """
         if not self._signed_on:
             msg = f"{self.settings.name} is not signed on"
+            raise LinkDown(msg)
+        if not self._may_send():
+            msg = "this node could not renew its lease: others may act in its place"
             raise LinkDown(msg)
         if len(self._mux) >= self.settings.in_flight_max:
             msg = f"{self.settings.name} has {len(self._mux)} requests in flight"

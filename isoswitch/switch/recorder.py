@@ -198,6 +198,7 @@ class Recorder:
             outcome=None if original.outcome else store_outcome(REVERSED_MEANWHILE),
             wipe=True,
             mark_reversed=True,
+            expect_endpoint=original.endpoint,
         )
         entry = SafEntry(
             transaction_id=original.id,

@@ -2,7 +2,8 @@
 
 A transaction that may have been sent is timed out: its reversal goes to store and
 forward and its answer becomes a decline, in one unit. The same function serves the
-start, when every open transaction has lost its owner, and the sweeper at run time.
+start, when every transaction that this node left open has lost its owner, and the
+sweeper at run time, which also finds what another node left that has died since.
 """
 
 from __future__ import annotations
@@ -20,37 +21,20 @@ from isoswitch.store.port import (
     Move,
     OwnershipLost,
     SafEntry,
-    Store,
     StoredTransaction,
     TransactionState,
     UnitOfWork,
 )
 from isoswitch.switch.accounts import SIDES
-from isoswitch.switch.ports import Clock, iso_time
+from isoswitch.switch.ports import iso_time
 from isoswitch.switch.services import Services
 
-BOOT = "boot"
 ABANDONED = Outcome.declined(
     ResponseCode.ISSUER_UNAVAILABLE, "its owner was lost before the outcome was known"
 )
 SWEEP_S = 1.0
 
 log = structlog.get_logger()
-
-
-async def begin_boot(store: Store, clock: Clock, *, node: str) -> int:
-    """Write down that a node starts, and give the number of this boot."""
-    boot = 1
-    after_seq = 0
-    while records := await store.records(BOOT, after_seq=after_seq):
-        boot = records[-1].record.body["number"] + 1
-        after_seq = records[-1].seq
-    body = {"number": boot, "node": node}
-    record = Record(
-        kind=RecordKind.BOOT, transaction_id=BOOT, at=iso_time(clock.now()), body=body
-    )
-    await store.commit(UnitOfWork(records=(record,)))
-    return boot
 
 
 async def recover(services: Services, seen_at: dict[str, float] | None = None) -> int:
@@ -63,9 +47,10 @@ async def recover(services: Services, seen_at: dict[str, float] | None = None) -
     rows = await services.store.open_transactions()
     lost = [row for row in rows if not services.jobs.owns(row.id)]
     since = {row.id: (seen_at or {}).get(row.id, now) for row in lost}
+    live = await services.leases.live_boots() if lost else frozenset()
     closed_count = 0
     for row in lost:
-        if _is_overdue(services, row, lost_s=now - since[row.id]):
+        if _is_lost(services, row, live, lost_s=now - since[row.id]):
             closed_count += await _abandon(services, row)
     if seen_at is not None:
         seen_at.clear()
@@ -86,10 +71,17 @@ async def sweep_forever(services: Services) -> None:
             services.health.notice("sweep_postponed", error)
 
 
-def _is_overdue(services: Services, row: StoredTransaction, *, lost_s: float) -> bool:
-    # What an earlier boot opened has no owner any more, however young it is.
-    if row.id.partition("-")[0] != str(services.numbers.boot):
-        return True
+def _is_lost(
+    services: Services,
+    row: StoredTransaction,
+    live: frozenset[str],
+    *,
+    lost_s: float,
+) -> bool:
+    boot = row.id.partition("-")[0]
+    if boot != str(services.leases.boot):
+        # What a boot that has ended opened has no owner any more, however young it is.
+        return boot not in live
     return lost_s > services.settings.transaction_timeout_s
 
 
@@ -125,6 +117,7 @@ async def _abandon(services: Services, row: StoredTransaction) -> bool:
         outcome=store_outcome(ABANDONED),
         wipe=True,
         mark_reversed=bool(row.sealed),
+        expect_endpoint=row.endpoint,
     )
     unit = UnitOfWork(
         records=tuple(records),
@@ -135,6 +128,6 @@ async def _abandon(services: Services, row: StoredTransaction) -> bool:
     try:
         await services.store.commit(unit)
     except OwnershipLost:
-        # Its reversal came from the terminal in the meantime.
+        # Its reversal came from the terminal meanwhile, or another node was faster.
         return False
     return True

@@ -5,6 +5,10 @@ the endpoint's window. The first write is an xx20 and every later one an xx21; a
 restart every entry is taken to have been written. Silence is answered with patience
 (exponential pauses up to a cap), an explicit refusal with quarantine: nothing is ever
 dropped, and a poison entry blocks nobody but its own card until it is quarantined.
+
+Each endpoint's entries are drained by one node, the holder of ``saf/<endpoint>``. With
+several nodes on one store it learns from the store, not from its own commits, what came
+when: so the order of a card's entries holds wherever they were committed.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -34,7 +40,15 @@ from isoswitch.codecs.dialects.dialect import LegNumbers
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.hsm.port import DecryptData
 from isoswitch.journal.records import Record, RecordKind
-from isoswitch.store.port import SafEntry, SafMessage, SafState, SafUpdate, UnitOfWork
+from isoswitch.store.port import (
+    Committed,
+    OwnershipLost,
+    SafEntry,
+    SafMessage,
+    SafState,
+    SafUpdate,
+    UnitOfWork,
+)
 from isoswitch.switch.legs import authenticate, verify_answer
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import iso_time
@@ -55,6 +69,8 @@ RETRY_CODES = frozenset(
 )
 # How long a lane waits for its link, or at most after something came due.
 TICK_S = 0.5
+# How often a shared store is asked what other nodes have committed.
+POLL_S = 1.0
 
 log = structlog.get_logger()
 
@@ -70,16 +86,31 @@ class Item:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """The entries for one endpoint: a queue for each card, and who is due when."""
+    """The entries for one endpoint: a queue for each card, and who is due when.
+
+    ``is_taken`` says that this node has read what was owed before; ``known`` are the
+    entries in the queues.
+    """
 
     link: Link
+    holds_lease: Callable[[], bool]
+    is_taken: bool = False
+    known: set[int] = field(default_factory=set)
     queues: dict[str, deque[Item]] = field(default_factory=dict)
     due: list[tuple[float, str]] = field(default_factory=list)
     sending_count: int = 0
     changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
+    @property
+    def may_send(self) -> bool:
+        """Whether entries can go out now, and from this node."""
+        return self.link.is_up and self.holds_lease()
+
     def put(self, item: Item) -> None:
-        """Append an entry to its card's queue."""
+        """Append an entry to its card's queue, unless it is there already."""
+        if item.entry.id in self.known:
+            return
+        self.known.add(item.entry.id)
         key = item.entry.order_key
         queue = self.queues.get(key)
         if queue is None:
@@ -97,6 +128,10 @@ class Lane:
         self.sending_count += len(keys)
         return keys
 
+    def drop_head(self, key: str) -> None:
+        """Forget the entry that stands first in a queue: it needs nothing more."""
+        self.known.discard(self.queues[key].popleft().entry.id)
+
     def put_back(self, key: str, *, pause_s: float) -> None:
         """Let a key come up again, unless its queue is empty."""
         self.sending_count -= 1
@@ -110,9 +145,20 @@ class Lane:
         """Give the time at which something may have come due without being put."""
         if not self.due:
             return math.inf
-        if self.link.is_up and self.sending_count < self.link.settings.saf_window:
+        if self.may_send and self.sending_count < self.link.settings.saf_window:
             return max(self.due[0][0], now)
         return now + TICK_S
+
+
+def lease_name(endpoint: str) -> str:
+    """Name the lease of the node that drains an endpoint's entries.
+
+    Examples
+    --------
+    >>> lease_name("north")
+    'saf/north'
+    """
+    return f"saf/{endpoint}"
 
 
 class Saf:
@@ -120,7 +166,12 @@ class Saf:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._lanes = {name: Lane(link) for name, link in services.links.items()}
+        self._lanes = {
+            name: Lane(link, partial(services.leases.holds, lease_name(name)))
+            for name, link in services.links.items()
+        }
+        self._committed = trio.lowlevel.ParkingLot()
+        self._unknown: set[str] = set()
 
     @property
     def waiting_count(self) -> int:
@@ -131,25 +182,61 @@ class Saf:
             for queue in lane.queues.values()
         )
 
-    def put(self, entry: SafEntry, *, is_repeat: bool) -> None:
-        """Take on an entry that is durable."""
-        lane = self._lanes.get(entry.endpoint)
-        if lane is None:
-            # It stays pending in the store until the endpoint is configured again.
-            log.error("saf_endpoint_unknown", endpoint=entry.endpoint)
+    async def take_over(self) -> None:
+        """Take on what is owed to the endpoints that are this node's to serve."""
+        ours = {name: lane for name, lane in self._lanes.items() if lane.holds_lease()}
+        # What is delivered while the store answers is pending in its answer.
+        known = {each for lane in ours.values() for each in lane.known}
+        for entry in await self._services.store.pending_saf():
+            lane = ours.get(entry.endpoint)
+            if lane is not None and entry.id not in known:
+                # Whoever had the lane before may have written what lies in it.
+                lane.put(Item(entry, not lane.is_taken or entry.attempts > 0))
+            elif entry.endpoint not in self._lanes:
+                self._tell_unknown(entry)
+        for lane in ours.values():
+            lane.is_taken = True
+
+    def follow(self, _: UnitOfWork, committed: Committed) -> None:
+        """Take on what a unit of this node has put; to be called in journal order."""
+        if self._services.store.is_shared:
+            self._committed.unpark_all()
             return
-        lane.put(Item(entry, is_repeat))
+        for entry in committed.saf_entries:
+            lane = self._lanes.get(entry.endpoint)
+            if lane is None:
+                self._tell_unknown(entry)
+            else:
+                lane.put(Item(entry, is_repeat=False))
 
     async def run(self) -> None:
         """Deliver entries until cancelled."""
         async with trio.open_nursery() as nursery:
             for lane in self._lanes.values():
                 nursery.start_soon(self._drain, lane)
+            if self._services.store.is_shared:
+                nursery.start_soon(self._follow_store)
+
+    async def _follow_store(self) -> None:
+        """Take on what any node commits."""
+        while True:
+            with trio.move_on_after(POLL_S):
+                await self._committed.park()
+            try:
+                await self.take_over()
+            except StoreUnavailable as error:
+                log.error("saf_not_followed", reason=str(error))
+
+    def _tell_unknown(self, entry: SafEntry) -> None:
+        # It stays pending in the store until the endpoint is configured again.
+        if entry.endpoint not in self._unknown:
+            self._unknown.add(entry.endpoint)
+            log.error("saf_endpoint_unknown", endpoint=entry.endpoint)
 
     async def _drain(self, lane: Lane) -> None:
         async with trio.open_nursery() as nursery:
             while True:
-                if lane.link.is_up:
+                if lane.may_send:
                     for key in lane.take_due(trio.current_time()):
                         nursery.start_soon(self._send_head, lane, key)
                 with trio.CancelScope(deadline=lane.next_look(trio.current_time())):
@@ -162,8 +249,11 @@ class Saf:
             state, reason = await self._send(lane.link, item)
             if state is not SafState.PENDING:
                 await self._finish(item, state, reason)
-                lane.queues[key].popleft()
+                lane.drop_head(key)
                 pause_s = 0.0
+        except OwnershipLost:
+            # The node that had this lane before has heard its acknowledgement.
+            lane.drop_head(key)
         except (StoreUnavailable, HsmError) as error:
             self._services.health.notice(
                 "saf_postponed", error, transaction=item.entry.transaction_id

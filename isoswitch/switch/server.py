@@ -12,7 +12,7 @@ import trio
 
 from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
-from isoswitch.store.port import Committed, Store, UnitOfWork
+from isoswitch.store.port import Store
 from isoswitch.switch.admission import Buckets
 from isoswitch.switch.breakers import Breakers
 from isoswitch.switch.counts import Counts
@@ -20,12 +20,13 @@ from isoswitch.switch.dispatch import Arrival, dispatch
 from isoswitch.switch.health import Health
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.keyexchange import KeyExchange
+from isoswitch.switch.leases import Leases
 from isoswitch.switch.links import Connect, KeyRequest, Link
 from isoswitch.switch.numbers import Numbers
 from isoswitch.switch.ports import Clock, Random
 from isoswitch.switch.recorder import Recorder
-from isoswitch.switch.recovery import begin_boot, recover, sweep_forever
-from isoswitch.switch.saf import Saf
+from isoswitch.switch.recovery import recover, sweep_forever
+from isoswitch.switch.saf import Saf, lease_name
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import EndpointSettings, SwitchSettings
 from isoswitch.switch.sockets import open_tcp
@@ -65,6 +66,7 @@ class Switch:
         self._routing = routing
         self._clock = clock
         self._strays = Strays()
+        self._leases = Leases(store, node=settings.node)
         self.links: Mapping[str, Link] = {
             name: Link(
                 endpoint,
@@ -73,6 +75,7 @@ class Switch:
                 random=random,
                 on_stray=self._strays.put,
                 on_key=self._take_key,
+                may_send=self._may_send,
             )
             for name, endpoint in settings.endpoints.items()
         }
@@ -102,6 +105,7 @@ class Switch:
         await self._resume(services, saf)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(services.leases.run)
             nursery.start_soon(self._strays.run, services)
             nursery.start_soon(saf.run)
             nursery.start_soon(self.keys.run, services)
@@ -130,13 +134,18 @@ class Switch:
         await self.services.jobs.wait_empty()
         for link in self.links.values():
             await link.sign_off()
+        await self.services.leases.release()
 
     async def _begin(self) -> Services:
-        boot = await begin_boot(self._store, self._clock, node=self.settings.node)
+        await self._leases.begin(self._clock)
+        for name in self.links:
+            self._leases.want(lease_name(name))
+        if self._store.is_shared:
+            await self._leases.look()
         return Services(
             settings=self.settings,
             clock=self._clock,
-            numbers=Numbers(boot=boot),
+            numbers=Numbers(boot=self._leases.boot),
             hsm=self._hsm,
             store=self._store,
             recorder=Recorder(self._store, self._clock, node=self.settings.node),
@@ -147,19 +156,17 @@ class Switch:
             buckets=Buckets(),
             health=self.health,
             counts=self.counts,
+            leases=self._leases,
         )
 
     async def _resume(self, services: Services, saf: Saf) -> None:
-        for entry in await self._store.pending_saf():
-            saf.put(entry, is_repeat=True)
-
-        def applied(_: UnitOfWork, committed: Committed) -> None:
-            for entry in committed.saf_entries:
-                saf.put(entry, is_repeat=False)
-
-        self._store.on_commit(applied)
+        await saf.take_over()
+        self._store.on_commit(saf.follow)
         self._store.on_commit(self.counts.applied)
         await recover(services)
+
+    def _may_send(self) -> bool:
+        return self._leases.is_alive
 
     def _take_key(self, request: KeyRequest) -> None:
         self.keys.put(request, self.links[request.endpoint])

@@ -13,6 +13,7 @@ from isoswitch.switch.breakers import Breakers
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.health import Health
 from isoswitch.switch.job import Jobs
+from isoswitch.switch.leases import Leases
 from isoswitch.switch.links import Link
 from isoswitch.switch.numbers import Numbers
 from isoswitch.switch.ports import Clock
@@ -37,3 +38,4 @@ class Services:
     buckets: Buckets
     health: Health
     counts: Counts
+    leases: Leases

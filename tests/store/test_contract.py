@@ -28,6 +28,7 @@ from isoswitch.store.port import (
     WAITING_MAX,
     Committed,
     DuplicateTransaction,
+    Lease,
     Move,
     OwnershipLost,
     SafState,
@@ -37,7 +38,9 @@ from isoswitch.store.port import (
 )
 from isoswitch.store.sqlite import open_sqlite_store
 from tests.store.units import (
+    close_move,
     closing,
+    lease_change,
     opening,
     record,
     saf_entry,
@@ -411,3 +414,67 @@ async def test_what_waits_is_limited(store: Store) -> None:
         for _ in range(WAITING_MAX + 3):
             nursery.start_soon(commit)
     assert len(refused) == 3
+
+
+async def test_a_lease_is_taken_renewed_and_released(store: Store) -> None:
+    await store.commit(lease_change(None, "1"))
+    taken = Lease(name="node/n1", holder="1", beat=1)
+    assert await store.leases() == [taken]
+    await store.commit(lease_change(taken, "1"))
+    renewed = Lease(name="node/n1", holder="1", beat=2)
+    assert await store.leases() == [renewed]
+    await store.commit(lease_change(renewed, ""))
+    assert await store.leases() == []
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        None,
+        Lease(name="node/n1", holder="1", beat=1),
+        Lease(name="node/n1", holder="2", beat=2),
+    ],
+    ids=["as if free", "an older beat", "another holder"],
+)
+@pytest.mark.parametrize("holder", ["3", ""], ids=["taken", "released"])
+async def test_a_lease_that_is_not_as_expected_stays_as_it_is(
+    store: Store, expect: Lease | None, holder: str
+) -> None:
+    await store.commit(lease_change(None, "1"))
+    await store.commit(lease_change(Lease(name="node/n1", holder="1", beat=1), "1"))
+    with pytest.raises(OwnershipLost):
+        await store.commit(lease_change(expect, holder))
+    assert await store.leases() == [Lease(name="node/n1", holder="1", beat=2)]
+
+
+async def test_a_lease_refuses_the_rest_of_its_unit(store: Store) -> None:
+    unit = replace(opening("1"), leases=lease_change(None, "1").leases)
+    await store.commit(lease_change(None, "2"))
+    with pytest.raises(OwnershipLost):
+        await store.commit(unit)
+    assert await store.find_transaction("1") is None
+    assert await store.records() == []
+
+
+async def test_a_lease_outlives_its_store(open_store: Open) -> None:
+    async with open_store() as store:
+        await store.commit(lease_change(None, "1"))
+    async with open_store() as store:
+        assert [lease.holder for lease in await store.leases()] == ["1"]
+
+
+@pytest.mark.parametrize("expected", ["alpha", "beta"])
+async def test_a_move_may_demand_that_the_leg_is_still_the_same(
+    store: Store, expected: str
+) -> None:
+    await store.commit(opening("1", endpoint="alpha"))
+    move = replace(close_move("1", "{}"), expect_endpoint=expected)
+    unit = UnitOfWork(records=(record(RecordKind.CLOSED, "1"),), moves=(move,))
+    if expected == "alpha":
+        await store.commit(unit)
+    else:
+        with pytest.raises(OwnershipLost):
+            await store.commit(unit)
+    found = await store.find_transaction("1")
+    assert found is not None
+    assert (found.state is TransactionState.CLOSED) == (expected == "alpha")

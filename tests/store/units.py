@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.port import (
+    Lease,
+    LeaseChange,
     Move,
     SafEntry,
     SafUpdate,
@@ -104,3 +106,9 @@ def saf_update(entry_id: int, **changes: object) -> UnitOfWork:
     """Make a step in the life of a store-and-forward entry."""
     update = replace(SafUpdate(id=entry_id, attempts=1, next_at=2.5), **changes)
     return UnitOfWork(records=(record(RecordKind.FORWARDED),), saf_updates=(update,))
+
+
+def lease_change(expect: Lease | None, holder: str) -> UnitOfWork:
+    """Make a unit that takes, renews or releases the lease ``node/n1``."""
+    change = LeaseChange(name="node/n1", expect=expect, holder=holder)
+    return UnitOfWork(records=(), leases=(change,))

@@ -1,0 +1,213 @@
+"""Which node may do what: leases in a shared store, and a node that fences itself.
+
+    node/<name>       held by one boot and renewed by it: that boot lives
+    saf/<endpoint>    held by the boot that drains what is owed to that endpoint
+    link/<endpoint>   held by the boot that may connect to a partner of one session
+
+Only a node's own lease is renewed; the others are worth as much as their holder's. Who
+waits for a lease reads no clock but its own: a beat that has not changed for
+``DEAD_AFTER_S`` means a dead node, and taking its lease away by compare-and-set makes
+sure of it. The holder gives up earlier, counting from before it asked for a renewal::
+
+    holder    renewal asked |---- FENCE_AFTER_S ----| sends nothing to issuers
+    others        beat seen    |------- DEAD_AFTER_S -------| reverse what it left open
+
+A store that is not shared has one node, which may do everything and writes no leases.
+"""
+
+from __future__ import annotations
+
+import math
+
+import structlog
+import trio
+
+from isoswitch.codecs.canonical.errors import IsoswitchError, StoreUnavailable
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.store.port import (
+    Lease,
+    LeaseChange,
+    OwnershipLost,
+    Store,
+    UnitOfWork,
+)
+from isoswitch.switch.ports import Clock, iso_time
+
+RENEW_EVERY_S = 1.0
+FENCE_AFTER_S = 4.0
+DEAD_AFTER_S = 6.0
+BOOT = "boot"
+NODE = "node/"
+
+log = structlog.get_logger()
+
+
+class FencedOut(IsoswitchError):
+    """Another node has declared this one dead; only a new boot may go on."""
+
+
+class Leases:
+    """What one boot of a node may do alone.
+
+    ``boot`` is its number, unique in the store, once ``begin`` has drawn it.
+    """
+
+    def __init__(self, store: Store, *, node: str) -> None:
+        self._store = store
+        self._name = f"{NODE}{node}"
+        self._node = node
+        self._own: Lease | None = None
+        self._renewed_at = -math.inf
+        self._wanted: list[str] = []
+        self._held: dict[str, Lease] = {}
+        self._seen: dict[str, tuple[Lease, float]] = {}
+        self.boot = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether nobody can have declared this node dead yet."""
+        if not self._store.is_shared:
+            return True
+        return trio.current_time() - self._renewed_at < FENCE_AFTER_S
+
+    def holds(self, name: str) -> bool:
+        """Whether this node, and no other, may do now what a lease stands for."""
+        return self.is_alive and (not self._store.is_shared or name in self._held)
+
+    async def begin(self, clock: Clock) -> None:
+        """Write down that a node starts, under the next boot number of the store.
+
+        A node of the same name cannot be alive any more: its lease is taken at once.
+        """
+        while self.boot == 0:
+            now = trio.current_time()
+            found = {lease.name: lease for lease in await self._store.leases()}
+            last = found.get(BOOT)
+            boot = 1 + (int(last.holder) if last else await self._last_boot())
+            changes = [LeaseChange(name=BOOT, expect=last, holder=str(boot))]
+            if self._store.is_shared:
+                before = found.get(self._name)
+                changes.append(
+                    LeaseChange(name=self._name, expect=before, holder=str(boot))
+                )
+                self._own = _next(self._name, before, str(boot))
+            record = Record(
+                kind=RecordKind.BOOT,
+                transaction_id=BOOT,
+                at=iso_time(clock.now()),
+                body={"number": boot, "node": self._node},
+            )
+            unit = UnitOfWork(records=(record,), leases=tuple(changes))
+            try:
+                await self._store.commit(unit)
+            except OwnershipLost:
+                # Another node began in the same moment.
+                continue
+            self.boot, self._renewed_at = boot, now
+
+    async def live_boots(self) -> frozenset[str]:
+        """Give the numbers of the boots whose transactions are their own affair.
+
+        Ask after reading the transactions: a boot takes its lease before it opens any.
+        """
+        if not self._store.is_shared:
+            return frozenset({str(self.boot)})
+        leases = await self._store.leases()
+        return frozenset(each.holder for each in leases if each.name.startswith(NODE))
+
+    def want(self, name: str) -> None:
+        """Take a lease as soon as nobody alive holds it."""
+        self._wanted.append(name)
+
+    async def run(self) -> None:
+        """Stay alive and take what is wanted, until cancelled.
+
+        Raises
+        ------
+        FencedOut
+            This node was silent for too long and others have taken over.
+        """
+        while self._store.is_shared:
+            try:
+                await self.look()
+                await trio.sleep(RENEW_EVERY_S)
+                await self._renew()
+            except StoreUnavailable as error:
+                log.error("lease_not_renewed", reason=str(error))
+                await trio.sleep(RENEW_EVERY_S)
+        await trio.sleep_forever()
+
+    async def look(self) -> None:
+        """Declare dead who is, and take what is wanted and free."""
+        leases = await self._store.leases()
+        live = {
+            lease.holder
+            for lease in leases
+            if lease.name.startswith(NODE) and not await self._declare_dead(lease)
+        }
+        found = {lease.name: lease for lease in leases}
+        for name in self._wanted:
+            lease = found.get(name)
+            if name not in self._held and (lease is None or lease.holder not in live):
+                await self._take(name, lease)
+
+    async def release(self) -> None:
+        """Give up everything in one step, so that others need not wait."""
+        if self._own is None:
+            return
+        held = (*self._held.values(), self._own)
+        self._renewed_at = -math.inf
+        self._held.clear()
+        changes = tuple(
+            LeaseChange(name=lease.name, expect=lease, holder="") for lease in held
+        )
+        await self._store.commit(UnitOfWork(records=(), leases=changes))
+
+    async def _renew(self) -> None:
+        assert self._own is not None, "only a node that has begun renews its lease"
+        now = trio.current_time()
+        if not await self._change(self._name, self._own, self._own.holder):
+            msg = f"another node has taken over from {self._node}; start it again"
+            raise FencedOut(msg)
+        self._own = _next(self._name, self._own, self._own.holder)
+        self._renewed_at = now
+
+    async def _declare_dead(self, lease: Lease) -> bool:
+        """Take a node's lease away when its beat has stood still for too long."""
+        if lease.name == self._name:
+            return False
+        now = trio.current_time()
+        seen, since = self._seen.get(lease.name, (None, now))
+        if seen != lease:
+            self._seen[lease.name] = lease, now
+            return False
+        if now - since < DEAD_AFTER_S or not await self._change(lease.name, lease, ""):
+            return False
+        log.warning("node_declared_dead", node=lease.name, boot=lease.holder)
+        return True
+
+    async def _take(self, name: str, before: Lease | None) -> None:
+        holder = str(self.boot)
+        if await self._change(name, before, holder):
+            self._held[name] = _next(name, before, holder)
+            log.info("lease_taken", lease=name, boot=self.boot)
+
+    async def _change(self, name: str, expect: Lease | None, holder: str) -> bool:
+        """Compare and set; False when somebody else was faster."""
+        change = LeaseChange(name=name, expect=expect, holder=holder)
+        try:
+            await self._store.commit(UnitOfWork(records=(), leases=(change,)))
+        except OwnershipLost:
+            return False
+        return True
+
+    async def _last_boot(self) -> int:
+        """Give the last boot that was written down before boots had a lease."""
+        boot = after_seq = 0
+        while records := await self._store.records(BOOT, after_seq=after_seq):
+            boot, after_seq = records[-1].record.body["number"], records[-1].seq
+        return boot
+
+
+def _next(name: str, before: Lease | None, holder: str) -> Lease:
+    return Lease(name=name, holder=holder, beat=before.beat + 1 if before else 1)

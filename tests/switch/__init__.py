@@ -1,0 +1,1 @@
+"""Tests of the running host, part by part."""
