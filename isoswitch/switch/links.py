@@ -207,7 +207,9 @@ class Link:
             if connection in self._signed_on:
                 self._signed_on.remove(connection)
             connection.close("the link stopped")
-            self._mux.fail_unwritten(connection, "the connection ended")
+            self._mux.lose(
+                connection, "the connection ended", fail_fast=self.settings.fail_fast
+            )
 
     async def _receive(self, connection: Connection, scope: trio.CancelScope) -> str:
         async def handle(payload: bytes) -> None:

@@ -4,6 +4,11 @@ An answer and a timer compete for one claim: whoever takes the waiting entry out
 table decides, and the other finds nothing. An answer that does not echo what the
 profile demands is no answer; one that nobody waits for is reported with its nearest
 request.
+
+A trace number comes round again, and the answer to its earlier use may still be under
+way. The key of a request without an answer is therefore not used again for a day,
+unless it holds what never comes round: our retrieval reference number, or the moment
+of transmission.
 """
 
 from __future__ import annotations
@@ -25,6 +30,11 @@ from isoswitch.switch.connection import Connection
 # least this often.
 SWEEP_S = 0.05
 CLEAN_S = 1.0
+LATE_S = 86_400.0
+TOMBSTONES_MAX = 100_000
+RRN = 37
+# Transmission date and time, and our retrieval reference number.
+NEVER_REPEATED = frozenset({7, RRN})
 
 Key = tuple[str | bytes | None, ...]
 # The fields of a request that an answer should have echoed and did not.
@@ -76,6 +86,8 @@ class Mux:
         self._find_unechoed = find_unechoed
         self._waiting: dict[Key, Waiting] = {}
         self._timers: list[_Timer] = []
+        # Keys that may still be answered late: until when, and for whose request.
+        self._tombstones: dict[Key, tuple[float, str | bytes | None]] = {}
         self._order = itertools.count()
         self._sweeper: trio.lowlevel.Task | None = None
 
@@ -94,10 +106,15 @@ class Mux:
         NoAnswer
             The deadline passed and the peer may have seen the request.
         LinkDown
-            The connection ended before the first byte was written.
+            The connection ended before the first byte was written, or the answer could
+            not be told from that to an earlier request.
         """
         key = self._key(request)
-        assert key not in self._waiting, "two requests wait under one key"
+        if key in self._waiting:
+            msg = "another request waits under the same match key"
+            raise LinkDown(msg)
+        if self._tombstones:
+            self._check_unburied(key, request)
         mark = connection.send_nowait(payload)
         task = trio.lowlevel.current_task()
         waiting = Waiting(key, request, task, connection, mark)
@@ -109,7 +126,8 @@ class Mux:
             self._sweeper = None
 
         def forget(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-            self._waiting.pop(key, None)
+            if self._waiting.pop(key, None) is not None and waiting.may_be_seen:
+                self._bury(waiting)
             return trio.lowlevel.Abort.SUCCEEDED
 
         answer: Message = await trio.lowlevel.wait_task_rescheduled(forget)
@@ -131,11 +149,26 @@ class Mux:
         self._finish(waiting, outcome.Value(answer))
         return None
 
-    def fail_unwritten(self, connection: Connection, reason: str) -> None:
-        """Fail what a closed connection never wrote; the rest may yet be answered."""
+    def lose(self, connection: Connection, reason: str, *, fail_fast: bool) -> None:
+        """Fail what a closed connection never wrote.
+
+        The rest may yet be answered on a sister connection; with ``fail_fast`` it fails
+        too.
+        """
         for waiting in list(self._waiting.values()):
-            if waiting.connection is connection and not waiting.may_be_seen:
+            if waiting.connection is not connection:
+                continue
+            if not waiting.may_be_seen:
                 self._finish(waiting, outcome.Error(LinkDown(reason)))
+            elif fail_fast:
+                self._bury(waiting)
+                self._finish(waiting, outcome.Error(NoAnswer(reason)))
+
+    async def wait_empty(self) -> None:
+        """Wait until every request is answered or given up."""
+        # Polled, so that an exchange need not tell anybody that it is over.
+        while self._waiting:  # noqa: ASYNC110
+            await trio.sleep(SWEEP_S)
 
     async def run(self) -> None:
         """Expire requests; runs as long as the link."""
@@ -161,6 +194,7 @@ class Mux:
         if self._waiting.get(waiting.key) is not waiting:
             return
         if waiting.may_be_seen:
+            self._bury(waiting)
             error: Exception = NoAnswer("no answer before the deadline")
         else:
             error = LinkDown("the request was never written")
@@ -171,6 +205,39 @@ class Mux:
     ) -> None:
         del self._waiting[waiting.key]
         trio.lowlevel.reschedule(waiting.task, result)
+
+    def _bury(self, waiting: Waiting) -> None:
+        """Keep a key from being used again, unless it never would be."""
+        request = waiting.request
+        if self._never_returns(request):
+            return
+        # Taken out first: the order of the table is that of the times.
+        self._tombstones.pop(waiting.key, None)
+        until = trio.current_time() + LATE_S
+        self._tombstones[waiting.key] = (until, request.get(RRN))
+
+    def _check_unburied(self, key: Key, request: Message) -> None:
+        """Refuse a request whose answer a late one could be taken for."""
+        if self._never_returns(request):
+            return
+        now = trio.current_time()
+        while self._tombstones:
+            oldest = next(iter(self._tombstones))
+            if self._tombstones[oldest][0] > now:
+                break
+            del self._tombstones[oldest]
+        rrn = request.get(RRN)
+        buried = self._tombstones.get(key)
+        # A repeat of the same transaction may be answered by either answer.
+        if buried is not None and (rrn is None or buried[1] != rrn):
+            msg = "an earlier request under the same match key may still be answered"
+            raise LinkDown(msg)
+        if len(self._tombstones) >= TOMBSTONES_MAX and buried is None:
+            msg = f"{TOMBSTONES_MAX} requests may still be answered late"
+            raise LinkDown(msg)
+
+    def _never_returns(self, request: Message) -> bool:
+        return any(de in NEVER_REPEATED and de in request for de in self._match_fields)
 
     def _key(self, message: Message) -> Key:
         # Requests and answers of one exchange share version and class of their MTI.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
@@ -95,15 +96,35 @@ class MerchantSettings:
     country: str = ""
 
 
+class Role(StrEnum):
+    """Who opens the connections of a link."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class SignOn(StrEnum):
+    """Who signs on when a connection is new."""
+
+    US = "us"
+    THEM = "them"
+    NOBODY = "nobody"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSettings:
     """A counterparty that authorises: addresses, dialect, keys, limits, timers.
 
-    ``match_fields`` pair an answer with its request, ``echo_fields`` must come back
-    unchanged. ``not_processed`` are the answers by which it says that it has decided
-    nothing, so that the next candidate may be asked. ``saf_retry_s`` is the first pause
-    of store and forward, doubled up to ``saf_retry_max_s``; after ``saf_refusals_max``
-    refusals an entry is quarantined.
+    As a client we connect to ``host`` and ``port``; as a server we listen there, and
+    only ``peers`` (addresses or networks) get in. ``is_one_shot`` opens a connection
+    for each request. Only the node that ``owner`` names connects; empty means any.
+    ``header_value`` stands before our own requests. ``match_fields`` pair an answer
+    with its request, ``echo_fields`` must come back unchanged. What is in flight when
+    its connection is lost may be answered on another, unless it is to ``fail_fast``.
+    ``not_processed`` are the answers by which it says that it has decided nothing, so
+    that the next candidate may be asked. ``saf_retry_s`` is the first pause of store
+    and forward, doubled up to ``saf_retry_max_s``; after ``saf_refusals_max`` refusals
+    an entry is quarantined.
     """
 
     name: str
@@ -113,8 +134,15 @@ class EndpointSettings:
     framing: str
     acquirer_id: str
     header: str = ""
+    header_value: bytes = b""
     zpk: str
     zak: str
+    role: Role = Role.CLIENT
+    peers: tuple[str, ...] = ()
+    sign_on: SignOn = SignOn.US
+    is_one_shot: bool = False
+    fail_fast: bool = False
+    owner: str = ""
     connections: int = 1
     request_timeout_s: float = 5.0
     match_fields: tuple[int, ...] = (11, 37)
