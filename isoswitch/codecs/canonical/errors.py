@@ -41,6 +41,31 @@ class DecodeError(PeerError):
         super().__init__(f"{place}offset {offset}: {reason}")
 
 
+class DocumentError(DecodeError):
+    """An XML document that is refused; a path and a line say where.
+
+    Parameters
+    ----------
+    path
+        The names of the elements down to the wrong one, such as ``"Document/GrpHdr"``.
+    line
+        The line of the document, from 1; 0 for the document as a whole.
+
+    Examples
+    --------
+    >>> str(DocumentError("missing", path="GrpHdr/MsgId", line=3))
+    'line 3, GrpHdr/MsgId: missing'
+    """
+
+    def __init__(self, reason: str, *, path: str = "", line: int = 0) -> None:
+        super().__init__(reason, field=path)
+        self.line = line
+        place = ", ".join(
+            each for each in (f"line {line}" if line else "", path) if each
+        )
+        self.args = (f"{place}: {reason}" if place else reason,)
+
+
 class EncodeError(IsoswitchError):
     """A value of ours that the layout cannot carry.
 

@@ -1,0 +1,1 @@
+"""ISO 20022: XML documents <-> checked trees <-> typed messages <-> transactions."""

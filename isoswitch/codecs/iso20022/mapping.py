@@ -1,0 +1,169 @@
+"""Tables that read a message into a typed value and build it again.
+
+A ``Shape`` is the table of one element: a row for each attribute of its model, in the
+order in which the schema wants the elements. A ``Form`` is how one value crosses: text,
+a date, an amount, or another shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from lxml import etree
+
+from isoswitch.codecs.canonical.errors import DocumentError, EncodeError
+from isoswitch.codecs.iso20022.document import Element, path_of
+
+Model = TypeVar("Model")
+_ABSENT: tuple[Any, ...] = (None, "", ())
+
+
+class Form(NamedTuple):
+    """How one value crosses between an element and a model.
+
+    ``read`` raises ``ValueError`` with words that hold no value; ``write`` fills an
+    empty element, and raises the same.
+    """
+
+    read: Callable[[Element], Any]
+    write: Callable[[Element, Any], None]
+
+
+class Row(NamedTuple):
+    """One attribute of a model: where its element stands and how it crosses.
+
+    A path may name, after ``|``, where other versions have it; those are only read.
+    """
+
+    name: str
+    path: str
+    form: Form
+    many: bool = False
+
+
+class Shape(Generic[Model]):
+    """The table of one element.
+
+    Parameters
+    ----------
+    model
+        The dataclass it is read into; attributes without a default must be there.
+    rows
+        One row for each attribute, in the order of the elements.
+    """
+
+    def __init__(self, model: type[Model], rows: Sequence[Row]) -> None:
+        self.model = model
+        self.rows = rows
+        assert is_dataclass(model)
+        self._needed = frozenset(
+            each.name for each in fields(model) if each.default is MISSING
+        )
+
+    def read(self, element: Element) -> Model:
+        """Read an element that may have more than the rows tell.
+
+        Raises
+        ------
+        DocumentError
+            An element that the model needs is missing, or holds no such value.
+        """
+        space = element.tag.rpartition("}")[0] + "}"
+        values = {}
+        for name, path, form, many in self.rows:
+            found = _find(element, _clark(path, space), many=many)
+            if not found:
+                if name in self._needed:
+                    where = f"{path_of(element)}/{path.partition('|')[0]}"
+                    raise DocumentError("missing", path=where, line=_line(element))
+                continue
+            values[name] = (
+                tuple(_read(form, each) for each in found)
+                if many
+                else _read(form, found[0])
+            )
+        return self.model(**values)
+
+    def write(self, element: Element, value: Model) -> None:
+        """Fill an element.
+
+        Raises
+        ------
+        EncodeError
+            A value that its form cannot carry.
+        """
+        for name, path, form, many in self.rows:
+            each_value = getattr(value, name)
+            if each_value in _ABSENT:
+                continue
+            for one in each_value if many else (each_value,):
+                leaf = _reach(element, path)
+                try:
+                    form.write(leaf, one)
+                except ValueError as fault:
+                    raise EncodeError(str(fault), field=path_of(leaf)) from None
+
+
+def of(shape: Shape[Any]) -> Form:
+    """Give the form of a value that has a table of its own."""
+    return Form(shape.read, shape.write)
+
+
+def text(read: Callable[[str], Any], write: Callable[[Any], str] = str) -> Form:
+    """Give the form of a value that is one text."""
+
+    def write_text(element: Element, value: Any) -> None:
+        written = write(value)
+        try:
+            element.text = written
+        except ValueError:
+            msg = "a character that XML cannot carry"
+            raise ValueError(msg) from None
+
+    return Form(lambda element: read((element.text or "").strip()), write_text)
+
+
+def _find(element: Element, places: Sequence[str], *, many: bool) -> list[Element]:
+    for place in places:
+        if many:
+            several: list[Element] = element.findall(place)
+            if several:
+                return several
+        elif (one := element.find(place)) is not None:
+            return [one]
+    return []
+
+
+def _read(form: Form, element: Element) -> Any:
+    try:
+        return form.read(element)
+    except ValueError as fault:
+        where = path_of(element)
+        raise DocumentError(str(fault), path=where, line=_line(element)) from None
+
+
+def _reach(element: Element, path: str) -> Element:
+    """Make the element of a path; the ones above it are shared with the row before."""
+    space = element.tag.rpartition("}")[0] + "}"
+    *above, last = path.partition("|")[0].split("/")
+    for name in above:
+        tag = space + name
+        if len(element) and element[-1].tag == tag:
+            element = element[-1]
+        else:
+            element = etree.SubElement(element, tag)
+    return etree.SubElement(element, space + last)
+
+
+@cache
+def _clark(path: str, space: str) -> Sequence[str]:
+    return tuple(
+        "/".join(space + name for name in each.split("/")) for each in path.split("|")
+    )
+
+
+def _line(element: Element) -> int:
+    return element.sourceline or 0
