@@ -65,6 +65,7 @@ class _Leg(msgspec.Struct, frozen=True, array_like=True):
     approval_code: str
     original: _Original | None
     chip: bytes
+    is_final: bool = True
 
 
 class _StoredOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,6 +126,7 @@ def pack_leg(
             approval_code=txn.approval_code,
             original=_pack_original(txn.original),
             chip=_without_card(txn.emv) if with_chip and txn.emv else b"",
+            is_final=txn.is_final,
         )
     )
 
@@ -154,6 +156,7 @@ def unpack_reversal(
         cashback=None,
         approval_code="",
         emv=None,
+        is_final=True,
         reversal_reason=reason,
         original=OriginalData(
             kind=Kind(leg.kind),
@@ -199,6 +202,7 @@ def _read_leg(leg: _Leg) -> Transaction:
         approval_code=leg.approval_code,
         original=_read_original(leg.original),
         accounts=leg.accounts,
+        is_final=leg.is_final,
     )
 
 

@@ -43,8 +43,9 @@ class Transaction:
     terminal's naive local time; ``expiry`` is ``YYMM``; ``accounts`` are the account
     types debited and credited, two digits each (DE 3, positions 3 to 6); the separator
     of ``track2`` is ``=``. ``remaining`` is what a partial reversal leaves standing of
-    ``amount`` (DE 95). Texts are stripped of their padding. Fields that a message
-    did not carry are None or empty.
+    ``amount`` (DE 95). ``is_final`` False says that more completions of the same
+    pre-authorisation follow. Texts are stripped of their padding. Fields that a
+    message did not carry are None or empty.
     """
 
     kind: Kind
@@ -73,6 +74,7 @@ class Transaction:
     original: OriginalData | None = None
     reversal_reason: ReversalReason = ReversalReason.UNSPECIFIED
     remaining: Money | None = None
+    is_final: bool = True
     network_code: str = ""
     accounts: str = "0000"
 

@@ -43,7 +43,7 @@ from isoswitch.codecs.dialects.card import (
     read_chip,
     write_chip,
 )
-from isoswitch.codecs.dialects.dates import format_transmission, parse_transmission
+from isoswitch.codecs.dialects.dates import format_transmission
 from isoswitch.codecs.dialects.edition import (
     Edition,
     Fields,
@@ -53,6 +53,12 @@ from isoswitch.codecs.dialects.edition import (
 )
 from isoswitch.codecs.dialects.entry_mode import UNKNOWN
 from isoswitch.codecs.dialects.mti import ANSWERS, FUNCTION_DIGITS, REQUESTS
+from isoswitch.codecs.dialects.numbers import (
+    missing,
+    read_rrn,
+    read_stan,
+    read_transmission,
+)
 from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.codecs.iso8583.message import Message
 
@@ -158,30 +164,28 @@ class Dialect:
         entry = edition.read_entry(entry_code) if entry_code else UNKNOWN
         amount = edition.read_amount(values, currency)
         if amount is None and kind in _MONEY_KINDS:
-            raise _missing(4)
+            raise missing(4)
         if pan is None and kind in _CARD_KINDS and entry.mode is not EntryMode.QR:
-            raise _missing(2)
-        additional = get(54)
-        cashback = additional and edition.find_additional(additional, CASH)
+            raise missing(2)
         pin_block = get(52)
-        reason = ReversalReason.UNSPECIFIED
+        reason, remaining = ReversalReason.UNSPECIFIED, None
+        told = edition.reasons.get(get(edition.reason_field, ""), reason)
         if kind is Kind.REVERSAL:
-            reason = edition.reasons.get(get(edition.reason_field, ""), reason)
+            reason = told
+            amount, remaining = edition.read_remaining(values, amount)
         return Transaction(
             kind=kind,
             function=request.function,
             is_repeat=request.is_repeat,
-            stan=_read_stan(values),
-            rrn=_read_rrn(values),
+            stan=read_stan(values),
+            rrn=read_rrn(values),
             pan=pan,
             track2=track2,
             expiry=expiry,
             card_sequence=get(23) or "",
             amount=amount,
-            cashback=Money(abs(cashback.minor), cashback.currency)
-            if cashback
-            else None,
-            transmitted_at=_read_transmission(msg, values, reference),
+            cashback=self._read_cashback(values),
+            transmitted_at=read_transmission(msg, values, reference),
             local_at=self._read_local(msg, values, reference),
             entry_mode=entry.mode,
             pin_entry=entry.pin_entry,
@@ -195,6 +199,9 @@ class Dialect:
             approval_code=(get(38) or "").rstrip(),
             original=self._read_original(values, msg.mti, kind, reference),
             reversal_reason=reason,
+            remaining=remaining,
+            is_final=kind is not Kind.COMPLETION
+            or told is not ReversalReason.PARTIAL_COMPLETION,
             network_code=network_code,
             accounts=processing_code[2:] or "0000",
         )
@@ -306,8 +313,9 @@ class Dialect:
             fields[edition.original_field] = edition.write_original(
                 txn.original, txn.local_at
             )
-        if undoes and txn.reversal_reason in edition.reason_codes:
-            fields[edition.reason_field] = edition.reason_codes[txn.reversal_reason]
+        self._put_reason(fields, txn, undoes=undoes)
+        if txn.remaining is not None:
+            edition.write_remaining(fields, txn.remaining)
         edition.finish_request(fields)
         fields.update(extra)
         return self._build(
@@ -335,7 +343,7 @@ class Dialect:
         get: Any = response.get  # text as str, binary as bytes
         wire = get(39)
         if not wire:
-            raise _missing(39)
+            raise missing(39)
         meaning = meanings.get(wire)
         if meaning is None:
             return Outcome.declined(
@@ -454,6 +462,11 @@ class Dialect:
         digit = FUNCTION_DIGITS[row.function or function]
         return self.edition.version + row.message_class + digit + origin
 
+    def _read_cashback(self, values: Values) -> Money | None:
+        additional = values.get(54)
+        cash = additional and self.edition.find_additional(additional, CASH)
+        return Money(abs(cash.minor), cash.currency) if cash else None
+
     def _read_local(
         self, msg: Message, values: Values, reference: datetime
     ) -> datetime | None:
@@ -477,7 +490,7 @@ class Dialect:
         if not elements and kind is not Kind.REVERSAL:
             return None
         acted = self._acted_kind(values, mti, kind)
-        rrn = _read_rrn(values)
+        rrn = read_rrn(values)
         if elements:
             return edition.read_original(
                 elements, kind=acted, rrn=rrn, reference=reference
@@ -486,7 +499,7 @@ class Dialect:
             mti=self._request_mti(
                 edition.requests[acted], Function.REQUEST, repeat=False
             ),
-            stan=_read_stan(values),
+            stan=read_stan(values),
             rrn=rrn,
             kind=acted,
         )
@@ -548,45 +561,26 @@ class Dialect:
         if txn.merchant_name and self._name is not None:
             fields[43] = fit_name(txn.merchant_name, self._name)
 
+    def _put_reason(self, fields: Fields, txn: Transaction, *, undoes: bool) -> None:
+        """Write why something is undone, or that more completions follow."""
+        edition = self.edition
+        reason = txn.reversal_reason if undoes else ReversalReason.PARTIAL_COMPLETION
+        if txn.is_final and not undoes:
+            return
+        code = edition.reason_codes.get(reason)
+        if code is not None:
+            fields[edition.reason_field] = code
+        elif not txn.is_final:
+            raise EncodeError(f"{self.name} has no partial completion", field="mti")
+
     def _partial_amount(self, response: Message, txn: Transaction) -> Money:
         currency = txn.amount.currency if txn.amount else ""
         amount = self.edition.read_amount(response.values(), currency)
         if amount is None:
-            raise _missing(4)
+            raise missing(4)
         if txn.amount is not None and (
             amount.currency != txn.amount.currency or amount.minor > txn.amount.minor
         ):
             reason = "no part of the requested amount"
             raise DecodeError(reason, field="4", offset=response.offset(4))
         return amount
-
-
-def _read_stan(values: Values) -> str:
-    """Give the trace number, six digits also where an edition has twelve."""
-    stan: str = values.get(11, "")
-    if not stan:
-        raise _missing(11)
-    return stan[6:] if len(stan) > 6 and stan.startswith("000000") else stan
-
-
-def _read_rrn(values: Values) -> str:
-    rrn: str = values.get(37, "")
-    return rrn.rstrip()
-
-
-def _read_transmission(
-    msg: Message, values: Values, reference: datetime
-) -> datetime | None:
-    text = values.get(7)
-    if not text:
-        return None
-    try:
-        return parse_transmission(text, reference=reference)
-    except ValueError:
-        raise DecodeError(
-            "not a date and time", field="7", offset=msg.offset(7)
-        ) from None
-
-
-def _missing(de: int) -> DecodeError:
-    return DecodeError("missing", field=str(de))

@@ -27,6 +27,8 @@ FieldValue = str | bytes
 # The fields of a message as its codec gives them: text as str, binary as bytes.
 Values = Mapping[int, Any]
 Fields = dict[int, FieldValue]
+# What a reversal is over, and what it leaves standing of that.
+Amounts = tuple[Money | None, Money | None]
 
 NO_CONSTANTS: Mapping[int, FieldValue] = MappingProxyType({})
 
@@ -84,7 +86,10 @@ class Edition:
     meanings
         What DE 39 of an answer means: by MTI class and function.
     reason_field, reasons, reason_codes
-        The field and the codes that tell why a transaction is reversed.
+        The field and the codes that tell why a transaction is reversed. In a
+        completion the code of a partial one says that more follow.
+    read_remaining, write_remaining
+        The amounts of a partial reversal: what was asked for, and what stands of it.
     entry_codes, read_entry
         DE 22, written by table and read by function.
     original_field, original_has_mti, read_original, write_original
@@ -115,6 +120,8 @@ class Edition:
     read_amount: Callable[[Values, str], Money | None]
     write_amount: Callable[[Fields, Money], None]
     write_original_amount: Callable[[Fields, Values], None]
+    read_remaining: Callable[[Values, Money | None], Amounts]
+    write_remaining: Callable[[Fields, Money], None]
     read_local: Callable[[Values, datetime], datetime | None]
     write_local: Callable[[Fields, datetime], None]
     find_additional: Callable[..., Money | None]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from isoswitch.codecs.canonical.codes import Kind, ReversalReason
+from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import OriginalData
 from isoswitch.codecs.dialects import original
@@ -21,6 +22,7 @@ from isoswitch.codecs.dialects.amounts import (
 from isoswitch.codecs.dialects.codes import CODES_1987, MEANINGS_1987
 from isoswitch.codecs.dialects.dates import format_day, format_time, parse_local
 from isoswitch.codecs.dialects.edition import (
+    Amounts,
     Edition,
     Fields,
     FieldValue,
@@ -183,6 +185,21 @@ def write_original_amount(fields: Fields, request: Values) -> None:
     """Leave out the amount asked for: this edition has no field for it."""
 
 
+def read_remaining(values: Values, amount: Money | None) -> Amounts:
+    """Read DE 95, the amount that stands; zeros are a full reversal."""
+    digits = str(values.get(95, ""))[:12]
+    if not digits or amount is None:
+        return amount, None
+    if not digits.isdecimal():
+        raise DecodeError("no amount", field="95")
+    return amount, Money(int(digits), amount.currency) if int(digits) else None
+
+
+def write_remaining(fields: Fields, remaining: Money) -> None:
+    """Write DE 95: the amount that stands, no other amount and no fees."""
+    fields[95] = f"{remaining.minor:012}{0:012}C00000000C00000000"
+
+
 def read_local(values: Values, reference: datetime) -> datetime | None:
     """Read DE 13 and 12; one without the other is no instant."""
     day, time = values.get(13), values.get(12)
@@ -229,6 +246,8 @@ EDITION_1987 = Edition(
     read_amount=read_amount,
     write_amount=write_amount,
     write_original_amount=write_original_amount,
+    read_remaining=read_remaining,
+    write_remaining=write_remaining,
     read_local=read_local,
     write_local=write_local,
     find_additional=find_amount,

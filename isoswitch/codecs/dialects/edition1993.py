@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode, ReversalReason
+from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import OriginalData
 from isoswitch.codecs.dialects import edition1987, original
 from isoswitch.codecs.dialects.amounts import find_amount, write_additional
@@ -21,6 +22,7 @@ from isoswitch.codecs.dialects.codes import (
 )
 from isoswitch.codecs.dialects.dates import format_with_year, parse_local_with_year
 from isoswitch.codecs.dialects.edition import (
+    Amounts,
     Edition,
     Fields,
     FieldValue,
@@ -33,6 +35,7 @@ from isoswitch.codecs.dialects.entry_mode import (
 from isoswitch.codecs.dialects.entry_mode import Entry, read_1993
 
 VERSION = "1"
+PARTIAL_REVERSAL = "401"
 
 REQUESTS: Mapping[Kind, RequestRow] = {
     Kind.PURCHASE: RequestRow("2", "00", {24: "200"}),
@@ -128,6 +131,21 @@ def write_original_amount(fields: Fields, request: Values) -> None:
     fields[30] = f"{request.get(4, '')!s:0>12}{request.get(5, '')!s:0>12}"
 
 
+def read_remaining(values: Values, amount: Money | None) -> Amounts:
+    """Read a partial reversal: DE 30 is what was asked for, DE 4 what stands."""
+    asked = values.get(30, "")[:12]
+    if read_network_code(values) != PARTIAL_REVERSAL or not asked or amount is None:
+        return amount, None
+    return Money(int(asked), amount.currency), amount
+
+
+def write_remaining(fields: Fields, remaining: Money) -> None:
+    """Move what was asked for to DE 30, and write what stands."""
+    write_original_amount(fields, fields)
+    edition1987.write_amount(fields, remaining)
+    fields[24] = PARTIAL_REVERSAL
+
+
 def read_local(values: Values, reference: datetime) -> datetime | None:
     """Read DE 12."""
     text = values.get(12)
@@ -175,6 +193,8 @@ EDITION_1993 = Edition(
     read_amount=edition1987.read_amount,
     write_amount=edition1987.write_amount,
     write_original_amount=write_original_amount,
+    read_remaining=read_remaining,
+    write_remaining=write_remaining,
     read_local=read_local,
     write_local=write_local,
     find_additional=find_amount,

@@ -25,10 +25,17 @@ from isoswitch.codecs.dialects.dates import (
     format_with_century,
     parse_local_with_century,
 )
-from isoswitch.codecs.dialects.edition import Fields, FieldValue, RequestRow, Values
+from isoswitch.codecs.dialects.edition import (
+    Amounts,
+    Fields,
+    FieldValue,
+    RequestRow,
+    Values,
+)
 from isoswitch.codecs.dialects.edition1993 import (
     ACCEPTANCES,
     EDITION_1993,
+    PARTIAL_REVERSAL,
     REQUESTS,
     meanings_by_answer,
 )
@@ -67,6 +74,21 @@ def write_original_amount(fields: Fields, request: Values) -> None:
     fields[30] = f"{request.get(4, '')!s:0>16}{request.get(5, '')!s:0>16}"
 
 
+def read_remaining(values: Values, amount: Money | None) -> Amounts:
+    """Read a partial reversal: DE 30 is what was asked for, DE 4 what stands."""
+    asked = values.get(30, "")[:16]
+    if values.get(24) != PARTIAL_REVERSAL or not asked:
+        return amount, None
+    return read_amount_2003(asked), amount
+
+
+def write_remaining(fields: Fields, remaining: Money) -> None:
+    """Move what was asked for to DE 30, and write what stands."""
+    write_original_amount(fields, fields)
+    write_amount(fields, remaining)
+    fields[24] = PARTIAL_REVERSAL
+
+
 def read_local(values: Values, reference: datetime) -> datetime | None:
     """Read DE 12, a whole date."""
     del reference
@@ -101,6 +123,8 @@ EDITION_2003 = replace(
     read_amount=read_amount,
     write_amount=write_amount,
     write_original_amount=write_original_amount,
+    read_remaining=read_remaining,
+    write_remaining=write_remaining,
     read_local=read_local,
     write_local=write_local,
     find_additional=find_amount_2003,

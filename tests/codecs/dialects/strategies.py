@@ -156,6 +156,14 @@ def transactions(
         if kind is Kind.REVERSAL
         else ReversalReason.UNSPECIFIED,
         accounts=draw(st.sampled_from(["0000", "1000", "2000", "0030"])),
+        is_final=kind is not Kind.COMPLETION
+        or ReversalReason.PARTIAL_COMPLETION not in edition.reason_codes
+        or draw(st.booleans()),
+        remaining=Money(draw(st.integers(1, 10**12 - 1)), currency)
+        if kind is Kind.REVERSAL
+        and 95 in dialect.codec.spec.fields
+        and draw(st.booleans())
+        else None,
     )
     return as_terminal(txn) if edition is CUP_POS else txn
 

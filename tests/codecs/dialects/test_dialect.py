@@ -448,6 +448,73 @@ def test_an_empty_field_is_an_absent_one() -> None:
     assert txn.pan is None
 
 
+# Partial reversals and completions: the amount that stands, and what says that more
+# follows.
+
+PARTIAL = replace(
+    PURCHASE,
+    kind=Kind.REVERSAL,
+    function=Function.ADVICE,
+    remaining=Money(400, "978"),
+    original=OriginalData(mti="0200", stan="000017"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("iso87-ascii", {4: "000000001250", 95: "000000000400000000000000"}),
+        ("iso93-bcd", {4: "000000000400", 24: "401", 30: "000000001250000000000000"}),
+        ("iso2003", {4: "9782000000000400", 24: "401", 30: "9782000000001250"}),
+    ],
+)
+def test_a_partial_reversal_tells_what_stands(
+    name: str, fields: Mapping[int, str]
+) -> None:
+    dialect = get_dialect(name)
+    message = dialect.to_request(PARTIAL, LEG, mac=False)
+    for de, value in fields.items():
+        assert str(message[de]).startswith(value)
+    txn = read(dialect, message)
+    assert (txn.amount, txn.remaining) == (PURCHASE.amount, PARTIAL.remaining)
+
+
+@DIALECTS
+def test_a_reversal_that_leaves_nothing_is_a_full_one(name: str) -> None:
+    dialect = get_dialect(name)
+    full = dialect.to_request(replace(PARTIAL, remaining=None), LEG, mac=False)
+    nothing = full.replace({95: "0" * 24 + "C00000000" * 2})
+    for message in (full, nothing):
+        txn = read(dialect, message)
+        assert (txn.amount, txn.remaining) == (PURCHASE.amount, None)
+
+
+@pytest.mark.parametrize("name", ["iso93-bcd", "iso2003"])
+def test_a_partial_reversal_without_the_amount_asked_for_is_a_full_one(
+    name: str,
+) -> None:
+    dialect = get_dialect(name)
+    message = dialect.to_request(PARTIAL, LEG, mac=False)
+    txn = read(dialect, message.replace({30: None}))
+    assert txn.remaining is None
+
+
+def test_replacement_amounts_that_are_none_are_refused() -> None:
+    dialect = get_dialect("iso87-ascii")
+    message = dialect.to_request(PARTIAL, LEG, mac=False)
+    with pytest.raises(DecodeError) as caught:
+        read(dialect, message.replace({95: "X" * 42}))
+    assert caught.value.field == "95"
+
+
+def test_a_terminal_that_knows_no_partial_completions_cannot_send_one() -> None:
+    txn = replace(PURCHASE, kind=Kind.COMPLETION, is_final=False)
+    assert get_dialect("iso87-bcd").to_request(txn, LEG, mac=False)[39] == "32"
+    assert get_dialect("iso93-bcd").to_request(txn, LEG, mac=False)[25] == "4004"
+    with pytest.raises(EncodeError, match="no partial completion"):
+        get_dialect("cup-pos").to_request(txn, LEG, mac=False)
+
+
 # Answers
 
 
