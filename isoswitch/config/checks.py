@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -143,6 +144,17 @@ def _codes_that_decide_nothing_are_declines(network: Network) -> Iterator[Proble
                     what=f"{code} approves: {name} has decided, nobody else may",
                     fix='name declines only, such as "issuer_unavailable"',
                 )
+
+
+def _the_day_ends_in_a_time_zone(network: Network) -> Iterator[Problem]:
+    try:
+        ZoneInfo(network.day.zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        yield Problem(
+            location=("day", "zone"),
+            what="no time zone of this name is known on this machine",
+            fix='name one as "Europe/Berlin", or "UTC"',
+        )
 
 
 def _terminals_have_merchants_and_listeners(network: Network) -> Iterator[Problem]:
@@ -289,6 +301,7 @@ def _known(
 CHECKS: tuple[Check, ...] = (
     _there_are_bins,
     _bins_make_a_table,
+    _the_day_ends_in_a_time_zone,
     _routes_lead_to_endpoints,
     _rules_lead_to_endpoints,
     _rules_make_sense,

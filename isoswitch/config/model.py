@@ -16,6 +16,7 @@ from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
 PATTERNS = {
     r"^[a-z][a-z0-9-]{0,31}$": "a lower-case name: letters, digits, hyphens",
     r"^[a-z0-9][a-z0-9/_.-]{0,63}$": "a key name of a-z, 0-9 and /_.-",
+    r"^([01]\d|2[0-3]):[0-5]\d$": "a time of day from 00:00 to 23:59, in quotes",
     r"^\d{3}$": "three digits, in quotes",
     r"^\d{4}$": "four digits, in quotes",
     r"^\d{1,11}$": "up to 11 digits, in quotes",
@@ -75,6 +76,15 @@ class Admission(Table):
     merchant_in_flight_max: Count | None = None
     in_flight_max: Count | None = None
     arrivals_max: Count | None = None
+
+
+class Day(Table):
+    """When the business day ends: a time of day, as ``HH:MM``, in a time zone."""
+
+    cutover: Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = (
+        "00:00"
+    )
+    zone: str = "UTC"
 
 
 class Timers(Table):
@@ -319,6 +329,7 @@ class Network(Table):
     switch: Switch
     admission: Admission = Admission()
     timers: Timers
+    day: Day = Day()
     store: Store
     log: Log = Log()
     hsm: Hsm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
 from ssl import PEM_cert_to_DER_cert
 from typing import Any
@@ -67,6 +68,8 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
             for name, merchant in network.merchants.items()
         },
         transaction_timeout_s=network.timers.switch_s,
+        cutover_at=time.fromisoformat(network.day.cutover),
+        cutover_zone=network.day.zone,
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
         endpoint_health=HealthPolicy(**network.routing.health.model_dump()),
     )

@@ -29,6 +29,7 @@ class RecordKind(StrEnum):
     CONDITION = "condition"
     OPERATOR = "operator"
     CHECKPOINT = "checkpoint"
+    BUSINESS_DAY = "business_day"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,6 +155,8 @@ class Undo:
 
 
 Change = Place | Redirect | Resize | Capture | Release | Return | Undo
+# Those that make an entry, which belongs to a business day.
+DATED = (Capture, Return, Undo)
 
 
 class Book(Protocol):

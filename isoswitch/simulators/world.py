@@ -123,10 +123,6 @@ class World:
         """Give the world's time, which is its age."""
         return EPOCH + timedelta(seconds=trio.current_time() - self._began_at)
 
-    def business_date(self) -> str:
-        """Give the day of the world's time."""
-        return self.now().date().isoformat()
-
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:

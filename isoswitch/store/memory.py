@@ -17,6 +17,7 @@ import outcome
 import trio
 
 from isoswitch.codecs.canonical.errors import IsoswitchError, StoreUnavailable
+from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.chain import (
     GENESIS,
     Link,
@@ -27,6 +28,13 @@ from isoswitch.journal.chain import (
 from isoswitch.journal.records import ChainedRecord
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Change, Hold, HoldState, apply
+from isoswitch.store.days import (
+    BusinessDay,
+    DayMove,
+    check_books,
+    check_enters,
+    move_day,
+)
 from isoswitch.store.port import (
     WAITING_MAX,
     Committed,
@@ -42,6 +50,7 @@ from isoswitch.store.port import (
     TransactionState,
     UnitOfWork,
 )
+from isoswitch.store.takings import ISSUER_ACCOUNTS, Taking, gather_totals
 
 
 @dataclass(slots=True)
@@ -54,6 +63,7 @@ class MemoryDisk:
     saf: dict[int, SafEntry] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
     ledger: dict[str, Entry] = field(default_factory=dict)
+    days: dict[str, BusinessDay] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
 
     def apply(self, unit: UnitOfWork, encoded: Sequence[bytes]) -> Committed:
@@ -68,6 +78,8 @@ class MemoryDisk:
             staged.update_saf(update)
         for change in unit.ledger:
             staged.change_ledger(change)
+        if unit.day is not None:
+            staged.move_day(unit.day)
         leases = dict(self.leases)
         for wanted in unit.leases:
             _change_lease(leases, wanted)
@@ -77,6 +89,7 @@ class MemoryDisk:
         self.saf |= staged.saf.maps[0]
         self.holds |= staged.holds.maps[0]
         self.ledger |= staged.ledger.maps[0]
+        self.days = staged.days
         for record in encoded:
             seq = len(self.links) + 1
             previous = self.links[-1].hash if self.links else GENESIS
@@ -215,6 +228,30 @@ class MemoryStore:
         ]
         return sorted(entries, key=lambda entry: entry.id)
 
+    async def days(self) -> Sequence[BusinessDay]:
+        """Give the business days, oldest first."""
+        await trio.lowlevel.checkpoint()
+        return sorted(self._disk.days.values(), key=lambda day: day.date)
+
+    async def day_totals(self, business_date: str) -> Sequence[TotalsLine]:
+        """Give what a day's entries come to."""
+        entries = await self.entries(business_date)
+        terminals = self._disk.transactions
+        return gather_totals(
+            Taking(
+                endpoint=posting.account.removeprefix(ISSUER_ACCOUNTS),
+                terminal_id=terminals[entry.transaction_id].terminal_id,
+                currency=posting.currency,
+                is_return=entry.id.endswith("/return"),
+                is_debit=posting.minor > 0,
+                count=1,
+                minor=abs(posting.minor),
+            )
+            for entry in entries
+            for posting in entry.postings
+            if posting.account.startswith(ISSUER_ACCOUNTS)
+        )
+
     async def open_transactions(self) -> Sequence[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""
         await trio.lowlevel.checkpoint()
@@ -327,6 +364,7 @@ class _Staged:
         self.saf = ChainMap({}, disk.saf)
         self.holds = ChainMap({}, disk.holds)
         self.ledger = ChainMap({}, disk.ledger)
+        self.days = disk.days
         self._saf_id = len(disk.saf)
 
     def find_hold(self, hold_id: str) -> Hold | None:
@@ -342,9 +380,21 @@ class _Staged:
         for hold in effect.holds:
             self.holds[hold.id] = hold
         if effect.entry is not None:
+            check_books(self.days, effect.entry.business_date)
             self.ledger[effect.entry.id] = effect.entry
 
+    def move_day(self, move: DayMove) -> None:
+        self.days = move_day(self.days, move, has_open=self._has_open)
+
+    def _has_open(self, business_date: str) -> bool:
+        return any(
+            transaction.state is not TransactionState.CLOSED
+            and transaction.business_date == business_date
+            for transaction in self.transactions.values()
+        )
+
     def open(self, transaction: StoredTransaction) -> None:
+        check_enters(self.days, transaction.business_date)
         holder = self.by_dedup_key.get(transaction.dedup_key)
         if holder is not None:
             raise DuplicateTransaction(self.transactions[holder])

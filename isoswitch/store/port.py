@@ -8,9 +8,11 @@ from enum import StrEnum
 from typing import Protocol
 
 from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.records import ChainedRecord, Record
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Change, Hold
+from isoswitch.store.days import BusinessDay, DayMove
 
 # Units of work that may wait for a store; more are refused at once.
 WAITING_MAX = 10_000
@@ -167,6 +169,7 @@ class UnitOfWork:
     saf_updates: tuple[SafUpdate, ...] = ()
     ledger: tuple[Change, ...] = ()
     leases: tuple[LeaseChange, ...] = ()
+    day: DayMove | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +208,7 @@ class Store(Protocol):
 
         Raises
         ------
-        DuplicateTransaction, OwnershipLost, LedgerRefused
+        DuplicateTransaction, OwnershipLost, LedgerRefused, DayClosed, DayRefused
             The unit was refused and nothing of it was stored; the rest of its batch
             was.
         StoreUnavailable
@@ -245,6 +248,14 @@ class Store(Protocol):
 
     async def entries(self, business_date: str) -> Sequence[Entry]:
         """Give the ledger's entries of a business day in the order of their ids."""
+        ...
+
+    async def days(self) -> Sequence[BusinessDay]:
+        """Give the business days, oldest first."""
+        ...
+
+    async def day_totals(self, business_date: str) -> Sequence[TotalsLine]:
+        """Give what a day's entries come to, by endpoint, terminal and currency."""
         ...
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:

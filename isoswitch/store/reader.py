@@ -15,10 +15,12 @@ from typing import Any
 import apsw
 
 from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.chain import GENESIS, Link, decode_record
 from isoswitch.journal.records import ChainedRecord
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Hold
+from isoswitch.store.days import BusinessDay
 from isoswitch.store.port import (
     Lease,
     SafEntry,
@@ -27,19 +29,30 @@ from isoswitch.store.port import (
     TransactionState,
 )
 from isoswitch.store.schema import (
+    DAY_COLUMNS,
     HOLD_COLUMNS,
     SAF_COLUMNS,
     TRANSACTION_COLUMNS,
     connect_reader,
+    to_day,
     to_entries,
     to_hold,
     to_saf_entry,
     to_stored_transaction,
 )
+from isoswitch.store.takings import ISSUER_ACCOUNTS, Taking, gather_totals
 
 SELECT_TRANSACTIONS = f"SELECT {', '.join(TRANSACTION_COLUMNS)} FROM transactions"  # noqa: S608 (names of our own columns)
 SELECT_SAF = f"SELECT {', '.join(SAF_COLUMNS)} FROM saf"  # noqa: S608 (names of our own columns)
 SELECT_HOLDS = f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds"  # noqa: S608 (names of our own columns)
+SELECT_DAYS = f"SELECT {', '.join(DAY_COLUMNS)} FROM days ORDER BY date"  # noqa: S608 (names of our own columns)
+SELECT_TOTALS = """
+    SELECT p.account, t.terminal_id, p.currency, p.entry_id LIKE '%/return',
+        p.minor > 0, count(*), sum(abs(p.minor))
+    FROM postings p JOIN transactions t ON t.id = p.transaction_id
+    WHERE p.business_date = ? AND p.account LIKE 'issuer/%'
+    GROUP BY 1, 2, 3, 4, 5
+"""
 SELECT_POSTINGS = (
     "SELECT entry_id, account, currency, minor, transaction_id, business_date "
     "FROM postings"
@@ -139,6 +152,36 @@ class StoreReader:
             self._connection.execute(
                 f"{SELECT_POSTINGS} WHERE business_date = ? ORDER BY entry_id",
                 (business_date,),
+            )
+        )
+
+    def days(self) -> list[BusinessDay]:
+        """Give the business days, oldest first."""
+        return [to_day(row) for row in self._connection.execute(SELECT_DAYS)]
+
+    def has_open(self, business_date: str) -> bool:
+        """Whether a transaction of a day is not closed yet."""
+        found = self._connection.execute(
+            "SELECT 1 FROM transactions "
+            "WHERE state <> 'closed' AND business_date = ? LIMIT 1",
+            (business_date,),
+        ).get
+        return found is not None
+
+    def day_totals(self, business_date: str) -> list[TotalsLine]:
+        """Give what a day's entries come to."""
+        return gather_totals(
+            Taking(
+                endpoint=account.removeprefix(ISSUER_ACCOUNTS),
+                terminal_id=terminal_id,
+                currency=currency,
+                is_return=bool(is_return),
+                is_debit=bool(is_debit),
+                count=count,
+                minor=minor,
+            )
+            for account, terminal_id, currency, is_return, is_debit, count, minor in (
+                self._connection.execute(SELECT_TOTALS, (business_date,))
             )
         )
 

@@ -18,6 +18,7 @@ import apsw
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.ledger.entries import Entry, Posting
 from isoswitch.ledger.holds import Hold, HoldState
+from isoswitch.store.days import BusinessDay, DayState
 from isoswitch.store.port import (
     SafEntry,
     SafMessage,
@@ -35,6 +36,7 @@ BUSY_TIMEOUT_MS = 250
 TRANSACTION_COLUMNS = tuple(StoredTransaction.__dataclass_fields__)
 SAF_COLUMNS = tuple(SafEntry.__dataclass_fields__)
 HOLD_COLUMNS = tuple(Hold.__dataclass_fields__)
+DAY_COLUMNS = tuple(BusinessDay.__dataclass_fields__)
 
 # Position in the tuple is the version that the step leads to.
 MIGRATIONS: tuple[str, ...] = (
@@ -136,11 +138,22 @@ MIGRATIONS: tuple[str, ...] = (
         beat INTEGER NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE days (
+        date TEXT PRIMARY KEY,
+        state TEXT NOT NULL,
+        opened_at TEXT NOT NULL,
+        cut_at TEXT NOT NULL,
+        closed_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX days_open ON days (state) WHERE state = 'open';
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)
 saf_row = attrgetter(*SAF_COLUMNS)
 hold_row = attrgetter(*HOLD_COLUMNS)
+day_row = attrgetter(*DAY_COLUMNS)
 
 
 def to_stored_transaction(row: tuple[Any, ...]) -> StoredTransaction:
@@ -164,6 +177,13 @@ def to_hold(row: tuple[Any, ...]) -> Hold:
     fields = dict(zip(HOLD_COLUMNS, row, strict=True))
     fields["state"] = HoldState(fields["state"])
     return Hold(**fields)
+
+
+def to_day(row: tuple[Any, ...]) -> BusinessDay:
+    """Read a row of ``days`` in the order of its columns."""
+    fields = dict(zip(DAY_COLUMNS, row, strict=True))
+    fields["state"] = DayState(fields["state"])
+    return BusinessDay(**fields)
 
 
 def to_entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:

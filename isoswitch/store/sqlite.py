@@ -22,10 +22,12 @@ import structlog
 import trio
 
 from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.chain import encode_record
 from isoswitch.journal.records import ChainedRecord
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Hold
+from isoswitch.store.days import BusinessDay
 from isoswitch.store.inspection import verify_tail
 from isoswitch.store.lock import create_private, exclusive_store
 from isoswitch.store.port import (
@@ -138,6 +140,14 @@ class SqliteStore:
     async def entries(self, business_date: str) -> Sequence[Entry]:
         """Give the ledger's entries of a business day in the order of their ids."""
         return await self._ask(partial(self._reader.entries, business_date))
+
+    async def days(self) -> Sequence[BusinessDay]:
+        """Give the business days, oldest first."""
+        return await self._ask(self._reader.days)
+
+    async def day_totals(self, business_date: str) -> Sequence[TotalsLine]:
+        """Give what a day's entries come to."""
+        return await self._ask(partial(self._reader.day_totals, business_date))
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""

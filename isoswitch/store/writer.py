@@ -29,6 +29,14 @@ from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.journal.chain import chain_hash
 from isoswitch.ledger.entries import LedgerRefused
 from isoswitch.ledger.holds import Change, apply
+from isoswitch.store.days import (
+    DayClosed,
+    DayMove,
+    DayRefused,
+    check_books,
+    check_enters,
+    move_day,
+)
 from isoswitch.store.port import (
     Committed,
     DuplicateTransaction,
@@ -43,9 +51,11 @@ from isoswitch.store.port import (
 )
 from isoswitch.store.reader import SELECT_TRANSACTIONS, StoreReader
 from isoswitch.store.schema import (
+    DAY_COLUMNS,
     HOLD_COLUMNS,
     SAF_COLUMNS,
     TRANSACTION_COLUMNS,
+    day_row,
     hold_row,
     posting_rows,
     saf_row,
@@ -91,6 +101,10 @@ PUT_HOLD = f"""
     INSERT OR REPLACE INTO holds ({", ".join(HOLD_COLUMNS)})
     VALUES ({", ".join("?" * len(HOLD_COLUMNS))})
 """  # noqa: S608 (names of our own columns)
+PUT_DAY = f"""
+    INSERT OR REPLACE INTO days ({", ".join(DAY_COLUMNS)})
+    VALUES ({", ".join("?" * len(DAY_COLUMNS))})
+"""  # noqa: S608 (names of our own columns)
 INSERT_POSTING = "INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_LEASE = """
     INSERT INTO leases (name, holder, beat) VALUES (?, ?, 1)
@@ -107,6 +121,8 @@ _REFUSALS = (
     DuplicateTransaction,
     OwnershipLost,
     LedgerRefused,
+    DayClosed,
+    DayRefused,
     apsw.ConstraintError,
     apsw.TooBigError,
     TypeError,
@@ -162,6 +178,7 @@ class GroupCommitWriter:
         self._queue: SimpleQueue[Waiter | None] = SimpleQueue()
         self._book = StoreReader(connection)
         self._seq, self._head = self._book.head()
+        self._days = {day.date: day for day in self._book.days()}
         self._wal_pages = 0
         # Checkpoints are taken between batches, not inside somebody's commit.
         connection.wal_autocheckpoint(0)
@@ -207,7 +224,7 @@ class GroupCommitWriter:
 
     def _commit(self, batch: list[Waiter]) -> None:
         """Make a batch durable and set the result of every waiter."""
-        seq, head = self._seq, self._head
+        seq, head, days = self._seq, self._head, self._days
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             rows: list[tuple[Any, ...]] = []
@@ -216,7 +233,7 @@ class GroupCommitWriter:
             self._connection.executemany(INSERT_RECORD, rows)
             self._connection.execute("COMMIT")
         except _PASSING as exc:
-            self._seq, self._head = seq, head
+            self._seq, self._head, self._days = seq, head, days
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             for waiter in batch:
@@ -226,10 +243,11 @@ class GroupCommitWriter:
         self, waiter: Waiter, rows: list[tuple[Any, ...]]
     ) -> Committed | Exception:
         """Apply one unit or nothing of it; its records are added to ``rows``."""
-        unit = waiter.unit
+        unit, days = waiter.unit, self._days
         try:
             entries = self._change_atomically(unit)
         except _REFUSALS as exc:
+            self._days = days
             return exc
         for record, encoded in zip(unit.records, waiter.encoded, strict=True):
             self._seq += 1
@@ -248,7 +266,7 @@ class GroupCommitWriter:
             *unit.saf_updates,
             *unit.leases,
         )
-        if len(statements) <= 1 and not unit.ledger:
+        if len(statements) <= 1 and not unit.ledger and not unit.day:
             # SQLite itself undoes a statement that fails. A savepoint costs two more,
             # and at each one the thread gives up the GIL and waits to get it back.
             return self._change(unit)
@@ -273,9 +291,12 @@ class GroupCommitWriter:
             self._change_ledger(change)
         for wanted in unit.leases:
             self._change_lease(wanted)
+        if unit.day is not None:
+            self._move_day(unit.day)
         return entries
 
     def _open(self, transaction: StoredTransaction) -> None:
+        check_enters(self._days, transaction.business_date)
         self._connection.execute(INSERT_TRANSACTION, transaction_row(transaction))
         if self._connection.changes():
             return
@@ -330,6 +351,7 @@ class GroupCommitWriter:
         for hold in effect.holds:
             self._connection.execute(PUT_HOLD, hold_row(hold))
         if effect.entry is not None:
+            check_books(self._days, effect.entry.business_date)
             self._connection.executemany(INSERT_POSTING, posting_rows(effect.entry))
 
     def _change_lease(self, change: LeaseChange) -> None:
@@ -345,6 +367,14 @@ class GroupCommitWriter:
         if not self._connection.changes():
             msg = f"lease {name} is no longer as it was"
             raise OwnershipLost(msg)
+
+    def _move_day(self, move: DayMove) -> None:
+        before = self._days
+        self._days = move_day(before, move, has_open=self._book.has_open)
+        # What leaves the state of being open is written first: one day is open.
+        changed = [day for day in self._days.values() if before.get(day.date) != day]
+        for day in sorted(changed, key=lambda day: day.date):
+            self._connection.execute(PUT_DAY, day_row(day))
 
     def _note_wal_pages(
         self, _connection: apsw.Connection, _database: str, pages: int

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.ledger.holds import Capture, Change, Place, Redirect, Release, Resize
+from isoswitch.store.takings import ISSUER_ACCOUNTS
 from isoswitch.switch.job import Job
 from isoswitch.switch.ports import iso_time
 
@@ -34,7 +35,7 @@ STAYS_HELD = frozenset({Kind.PREAUTHORISATION})
 
 def issuer_account(endpoint: str) -> str:
     """Name the account of what an endpoint owes us."""
-    return f"issuer/{endpoint}"
+    return ISSUER_ACCOUNTS + endpoint
 
 
 def place_hold(

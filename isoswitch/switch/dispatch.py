@@ -169,7 +169,7 @@ def open_job(
         terminal=terminal,
         merchant=merchant,
         deadline=trio.current_time() + settings.transaction_timeout_s,
-        business_date=services.clock.business_date(),
+        business_date=services.days.date,
         opened_at=iso_time(services.clock.now()),
         dedup_key=dedup_key(arrival.message.mti, txn),
     )

@@ -28,7 +28,7 @@ class Job:
     acts on; ``endpoint`` the last one that was asked. ``is_open`` says that the store
     knows it; ``reversal_wanted`` is set by a reversal that arrived before the outcome.
     From ``is_closing`` on, the outcome is on its way to the store and a reversal waits
-    for it instead.
+    for it instead. ``late_from`` is the day that was cut before it entered.
     """
 
     numbers: Numbering
@@ -47,6 +47,7 @@ class Job:
     endpoint: str = ""
     pan_hash: str = ""
     mac_verdict: str = "none"
+    late_from: str = ""
     is_open: bool = False
     is_closing: bool = False
     reversal_wanted: bool = False
@@ -101,6 +102,11 @@ class Job:
         if self._signed is not None and self._signed[0] is outcome:
             return self._signed[1]
         return None
+
+    def redate(self, business_date: str) -> None:
+        """Move to the open day: its own was cut before it entered."""
+        self.late_from = self.late_from or self.business_date
+        self.business_date = business_date
 
     def end(self, outcome: Outcome | None) -> None:
         """Wake whoever waits for the outcome; None when it could not be recorded."""

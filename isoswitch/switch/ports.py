@@ -17,10 +17,6 @@ class Clock(Protocol):
         """Give the time, aware, in UTC."""
         ...
 
-    def business_date(self) -> str:
-        """Give the settlement day that a transaction accepted now belongs to."""
-        ...
-
 
 class Random(Protocol):
     """The chance that jitter is drawn from."""
@@ -31,20 +27,11 @@ class Random(Protocol):
 
 
 class SystemClock:
-    """The clock of the machine; its business date never goes back."""
-
-    def __init__(self) -> None:
-        self._business_date = ""
+    """The clock of the machine."""
 
     def now(self) -> datetime:
         """Give the time, aware, in UTC."""
         return datetime.fromtimestamp(time.time(), UTC)
-
-    def business_date(self) -> str:
-        """Give the UTC calendar day; cutover by message replaces it when it comes."""
-        today = self.now().date().isoformat()
-        self._business_date = max(self._business_date, today)
-        return self._business_date
 
 
 def iso_time(moment: datetime) -> str:

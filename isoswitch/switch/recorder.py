@@ -15,8 +15,9 @@ from isoswitch.codecs.canonical.sealing import load_outcome, store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.journal.records import Record, RecordKind
-from isoswitch.ledger.holds import Undo
+from isoswitch.ledger.holds import DATED, Undo
 from isoswitch.routing.route import Route
+from isoswitch.store.days import DayClosed
 from isoswitch.store.port import (
     Move,
     SafEntry,
@@ -31,6 +32,7 @@ from isoswitch.switch.accounts import (
     redirect_hold,
     settle_hold,
 )
+from isoswitch.switch.businessday import BusinessDays
 from isoswitch.switch.job import Job
 from isoswitch.switch.numbers import Numbering
 from isoswitch.switch.ports import Clock, iso_time
@@ -60,10 +62,13 @@ class Leg:
 class Recorder:
     """Writes down the life of transactions; every method returns when it is durable."""
 
-    def __init__(self, store: Store, clock: Clock, *, node: str) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, node: str, days: BusinessDays
+    ) -> None:
         self._store = store
         self._clock = clock
         self._node = node
+        self._days = days
 
     async def refuse(
         self, job: Job, outcome: Outcome, *, route: Route | None = None
@@ -80,8 +85,8 @@ class Recorder:
             await self._move(job, (closed,), outcome, wipe=True)
         else:
             row = self._row(job, TransactionState.CLOSED, outcome=outcome)
-            await self._store.commit(
-                UnitOfWork(records=(self._opened(job), closed), opens=(row,))
+            await self._enter(
+                job, UnitOfWork(records=(self._opened(job), closed), opens=(row,))
             )
         return outcome
 
@@ -110,6 +115,7 @@ class Recorder:
                 moves=(move,),
                 ledger=redirect_hold(job, endpoint=job.endpoint, instead=leg.endpoint),
             )
+            await self._store.commit(unit)
         else:
             row = self._row(job, TransactionState.SENDING, leg=leg)
             unit = UnitOfWork(
@@ -122,7 +128,7 @@ class Recorder:
                     held_days=HELD_DAYS,
                 ),
             )
-        await self._store.commit(unit)
+            await self._enter(job, unit)
         job.is_open = True
         job.endpoint = leg.endpoint
 
@@ -208,14 +214,15 @@ class Recorder:
             reason=job.txn.reversal_reason,
             amount_minor=approved_minor(original),
         )
-        await self._store.commit(
+        await self._enter(
+            job,
             UnitOfWork(
                 records=(self._opened(job), owed, self._closed(job, outcome)),
                 opens=(self._row(job, TransactionState.CLOSED, outcome=outcome),),
                 moves=(move,),
                 saf_puts=(entry,),
                 ledger=(undo,) if original.kind in SIDES else (),
-            )
+            ),
         )
         return outcome
 
@@ -242,11 +249,12 @@ class Recorder:
             outcome=store_outcome(REVERSED_MEANWHILE),
             reversed=True,
         )
-        await self._store.commit(
+        await self._enter(
+            job,
             UnitOfWork(
                 records=(self._opened(job), exception, self._closed(job, outcome)),
                 opens=(reversal, tombstone),
-            )
+            ),
         )
         return outcome
 
@@ -258,11 +266,12 @@ class Recorder:
         body = {"reason": outcome.reason, "candidates": list(candidates)}
         exception = self._record(RecordKind.EXCEPTION, job, body)
         row = self._row(job, TransactionState.CLOSED, outcome=outcome)
-        await self._store.commit(
+        await self._enter(
+            job,
             UnitOfWork(
                 records=(self._opened(job), exception, self._closed(job, outcome)),
                 opens=(row,),
-            )
+            ),
         )
         return outcome
 
@@ -277,6 +286,16 @@ class Recorder:
             body=dict(body),
         )
         await self._store.commit(UnitOfWork(records=(record,)))
+
+    async def _enter(self, job: Job, unit: UnitOfWork) -> None:
+        """Commit the unit that a transaction enters with, on the day that is open."""
+        try:
+            await self._store.commit(unit)
+        except DayClosed as closed:
+            # Its day was cut between its arrival and its first record.
+            self._days.learn(closed.open_date)
+            job.redate(closed.open_date)
+            await self._enter(job, _redated(unit, job))
 
     async def _owe_reversal(
         self,
@@ -412,3 +431,29 @@ def _answer_body(leg: Leg, answer: Message, *, now: float) -> dict[str, Any]:
         "mac": "verified",
         "elapsed_ms": round((now - leg.began_at) * 1000, 1),
     }
+
+
+def _redated(unit: UnitOfWork, job: Job) -> UnitOfWork:
+    """Give the unit as it is on the day to which its transaction was moved."""
+    date = job.business_date
+    return replace(
+        unit,
+        opens=tuple(replace(row, business_date=date) for row in unit.opens),
+        ledger=tuple(
+            replace(change, business_date=date) if isinstance(change, DATED) else change
+            for change in unit.ledger
+        ),
+        records=tuple(
+            replace(
+                record,
+                body={
+                    **record.body,
+                    "business_date": date,
+                    "late_from": job.late_from,
+                },
+            )
+            if record.kind is RecordKind.OPENED
+            else record
+            for record in unit.records
+        ),
+    )

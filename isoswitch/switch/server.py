@@ -15,6 +15,7 @@ from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Store
 from isoswitch.switch.admission import Buckets
 from isoswitch.switch.breakers import Breakers
+from isoswitch.switch.businessday import BusinessDays
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.dispatch import Arrival, dispatch
 from isoswitch.switch.health import Health
@@ -101,6 +102,7 @@ class Switch:
         ``listen=False`` opens no sockets: streams come in through ``listeners``.
         """
         services = self.services = await self._begin()
+        await services.days.begin()
         saf = self.saf = Saf(services)
         await self._resume(services, saf)
         async with trio.open_nursery() as nursery:
@@ -110,6 +112,7 @@ class Switch:
             nursery.start_soon(saf.run)
             nursery.start_soon(self.keys.run, services)
             nursery.start_soon(sweep_forever, services)
+            nursery.start_soon(services.days.run)
             nursery.start_soon(watch_forever, services)
             for link in self.links.values():
                 nursery.start_soon(link.run)
@@ -137,6 +140,13 @@ class Switch:
         await self.services.leases.release()
 
     async def _begin(self) -> Services:
+        days = BusinessDays(
+            self._store,
+            self._clock,
+            cutover_at=self.settings.cutover_at,
+            zone=self.settings.cutover_zone,
+        )
+        self._store.on_commit(days.follow)
         await self._leases.begin(self._clock)
         for name in self.links:
             self._leases.want(lease_name(name))
@@ -148,11 +158,14 @@ class Switch:
             numbers=Numbers(boot=self._leases.boot),
             hsm=self._hsm,
             store=self._store,
-            recorder=Recorder(self._store, self._clock, node=self.settings.node),
+            recorder=Recorder(
+                self._store, self._clock, node=self.settings.node, days=days
+            ),
             routing=self._routing,
             links=self.links,
             breakers=Breakers(self.links, self.settings.endpoint_health),
             jobs=Jobs(),
+            days=days,
             buckets=Buckets(),
             health=self.health,
             counts=self.counts,

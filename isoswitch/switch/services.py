@@ -10,6 +10,7 @@ from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Store
 from isoswitch.switch.admission import Buckets
 from isoswitch.switch.breakers import Breakers
+from isoswitch.switch.businessday import BusinessDays
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.health import Health
 from isoswitch.switch.job import Jobs
@@ -35,6 +36,7 @@ class Services:
     links: Mapping[str, Link]
     breakers: Breakers
     jobs: Jobs
+    days: BusinessDays
     buckets: Buckets
     health: Health
     counts: Counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -185,6 +186,7 @@ class SwitchSettings:
 
     ``transaction_timeout_s`` bounds a transaction from its first byte to its answer;
     it lies between the terminal's timer and every endpoint's ``request_timeout_s``.
+    The business day ends at ``cutover_at`` in ``cutover_zone``.
     The switch is ready when ``ready_endpoints`` are up. A wall clock that moves by
     ``clock_jump_s`` or more against the monotonic one is in doubt.
     """
@@ -204,6 +206,8 @@ class SwitchSettings:
     endpoint_health: HealthPolicy = field(default_factory=HealthPolicy)
     pan_hash_key: str = "store/pan-hash"
     seal_key: str = "store/seal"
+    cutover_at: time = time()
+    cutover_zone: str = "UTC"
 
     def overload_code(self, listener: str) -> ResponseCode:
         """Give what terminals of a listener are told when too much comes at once."""

@@ -59,6 +59,11 @@ def complaint(old: str, new: str) -> str:
         ),
         pytest.param("476173 =", "47617 =", "a BIN of 6 to 11 digits", id="short BIN"),
         pytest.param(
+            'cutover = "00:00"', 'cutover = "24:00"', "from 00:00 to 23:59", id="time"
+        ),
+        pytest.param('zone = "UTC"', 'zone = "Mars"', "no time zone", id="time zone"),
+        pytest.param("476173 =", "47617 =", "a BIN of 6 to 8 digits", id="short BIN"),
+        pytest.param(
             'primary = "south" }',
             'primary = "suoth" }',
             "there is no endpoint 'suoth'",

@@ -13,6 +13,7 @@ import trio
 from isoswitch.codecs.canonical.errors import EncodeError, StoreUnavailable
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan
+from isoswitch.codecs.canonical.totals import Totals, TotalsLine
 from isoswitch.journal.chain import walk_records
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.holds import (
@@ -22,7 +23,9 @@ from isoswitch.ledger.holds import (
     HoldUnknown,
     Place,
     Release,
+    Undo,
 )
+from isoswitch.store.days import DayClosed, DayMove, DayRefused, DayState
 from isoswitch.store.memory import MemoryDisk, open_memory_store
 from isoswitch.store.port import (
     WAITING_MAX,
@@ -38,6 +41,7 @@ from isoswitch.store.port import (
 )
 from isoswitch.store.sqlite import open_sqlite_store
 from tests.store.units import (
+    AT,
     close_move,
     closing,
     lease_change,
@@ -124,6 +128,67 @@ async def test_holds_whose_time_is_over_are_found_oldest_first(store: Store) -> 
         await store.commit(replace(opening(number), ledger=(hold,)))
     assert [each.id for each in await store.expired_holds("2026-02-03")] == ["2", "1"]
     assert [each.id for each in await store.expired_holds("2026-02-02")] == ["2"]
+
+
+def day_move(date: str, to: DayState, next_date: str = "") -> UnitOfWork:
+    """Make the unit that moves a business day."""
+    move = DayMove(date=date, to=to, at=AT, next_date=next_date)
+    return UnitOfWork(records=(record(RecordKind.BUSINESS_DAY),), day=move)
+
+
+async def test_a_cut_day_takes_no_transactions_but_ends_its_own(store: Store) -> None:
+    await store.commit(day_move("2026-01-31", DayState.OPEN))
+    await store.commit(replace(opening("1"), ledger=(PLACED,)))
+    await store.commit(day_move("2026-01-31", DayState.CUT, "2026-02-01"))
+    with pytest.raises(DayClosed):
+        await store.commit(opening("2"))
+    with pytest.raises(DayRefused):
+        await store.commit(day_move("2026-01-31", DayState.CLOSED))
+    await store.commit(replace(closing("1"), ledger=(CAPTURED,)))
+    await store.commit(day_move("2026-01-31", DayState.CLOSED))
+    undo = Undo(id="1", by="9", business_date="2026-01-31")
+    with pytest.raises(DayClosed):
+        await store.commit(UnitOfWork(records=(), ledger=(undo,)))
+    days = [(day.date, day.state) for day in await store.days()]
+    assert days == [("2026-01-31", DayState.CLOSED), ("2026-02-01", DayState.OPEN)]
+
+
+async def test_a_refused_unit_moves_no_day(store: Store) -> None:
+    await store.commit(day_move("2026-01-31", DayState.OPEN))
+    cut = day_move("2026-01-31", DayState.CUT, "2026-02-01")
+    with pytest.raises(HoldUnknown):
+        await store.commit(replace(cut, ledger=(Release(id="9"),)))
+    await store.commit(opening("1"))
+    assert [day.date for day in await store.days()] == ["2026-01-31"]
+
+
+async def test_the_totals_of_a_day_tell_what_was_taken_and_given_back(
+    store: Store,
+) -> None:
+    await store.commit(replace(opening("1"), ledger=(PLACED,)))
+    await store.commit(replace(closing("1"), ledger=(CAPTURED,)))
+    refund = replace(PLACED, id="2", debit="merchant/M1", credit="issuer/alpha", of="1")
+    await store.commit(replace(opening("2"), ledger=(refund,)))
+    await store.commit(
+        replace(closing("2"), ledger=(replace(CAPTURED, id="2", by="2"),))
+    )
+    undo = Undo(id="2", by="3", business_date="2026-01-31")
+    await store.commit(replace(opening("3"), ledger=(undo,)))
+    (line,) = await store.day_totals("2026-01-31")
+    assert line == TotalsLine(
+        endpoint="alpha",
+        terminal_id="T1",
+        currency="978",
+        totals=Totals(
+            debits=1,
+            debits_minor=1250,
+            credits=1,
+            credits_minor=1250,
+            credit_reversals=1,
+            credit_reversals_minor=1250,
+        ),
+    )
+    assert await store.day_totals("2026-02-01") == []
 
 
 async def test_transactions_are_found_by_their_reference_number(store: Store) -> None:

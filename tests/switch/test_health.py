@@ -15,7 +15,6 @@ from isoswitch.codecs.canonical.errors import (
 )
 from isoswitch.switch.clockwatch import ClockWatch
 from isoswitch.switch.health import CHANGES_MAX, Health, Part
-from isoswitch.switch.ports import SystemClock
 
 
 class Noon:
@@ -98,18 +97,3 @@ def test_a_jump_is_told_from_a_correction(
     watch = ClockWatch(jump_s=30.0)
     seen = [watch.look(wall, float(at)) for at, wall in enumerate(walls)]
     assert seen == moved
-
-
-def test_the_business_date_never_goes_back() -> None:
-    class Turned(SystemClock):
-        day = 2
-
-        def now(self) -> datetime:
-            return datetime(2026, 6, self.day, 12, tzinfo=UTC)
-
-    clock = Turned()
-    assert clock.business_date() == "2026-06-02"
-    clock.day = 1
-    assert clock.business_date() == "2026-06-02"
-    clock.day = 3
-    assert clock.business_date() == "2026-06-03"

@@ -1,0 +1,154 @@
+"""The business day: which one is open, when it is cut, and when it is closed.
+
+The store keeps the days (``store/days.py``); this is the switch's side of them. A day
+is cut by the clock, by a partner's message or by an operator, and at once the next one
+takes what comes. It is closed when the last of its transactions has ended, and its
+totals are written down with it. A day never opens again, and a clock that goes back
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import structlog
+import trio
+
+from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.codecs.canonical.totals import TotalsLine
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.store.days import BusinessDay, DayMove, DayRefused, DayState, open_date
+from isoswitch.store.port import Committed, Store, UnitOfWork
+from isoswitch.switch.ports import Clock, iso_time
+
+TICK_S = 1.0
+MIDNIGHT = time()
+
+log = structlog.get_logger()
+
+
+def date_at(now: datetime, *, cutover_at: time, zone: ZoneInfo) -> str:
+    """Give the business date that the clock names: the next one from the cutover on.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> late = datetime(2026, 1, 2, 22, 30, tzinfo=UTC)
+    >>> date_at(late, cutover_at=time(23), zone=ZoneInfo("Europe/Berlin"))
+    '2026-01-03'
+    >>> date_at(late, cutover_at=time(), zone=ZoneInfo("UTC"))
+    '2026-01-02'
+    """
+    local = now.astimezone(zone)
+    is_next = cutover_at != MIDNIGHT and local.time() >= cutover_at
+    return (local.date() + timedelta(days=is_next)).isoformat()
+
+
+def next_date(date: str) -> str:
+    """Give the day after a business date."""
+    return (datetime.fromisoformat(date) + timedelta(days=1)).date().isoformat()
+
+
+class BusinessDays:
+    """The days as this switch knows them; ``date`` is the one that takes transactions.
+
+    Follows every commit of its own store; what another node did it learns from the
+    store's refusals.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, *, cutover_at: time, zone: str
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._cutover_at = cutover_at
+        self._zone = ZoneInfo(zone)
+        self.date = ""
+
+    async def begin(self) -> None:
+        """Find the open day, or open the first."""
+        days = {day.date: day for day in await self._store.days()}
+        if not days:
+            self.date = self._date_of_clock()
+            await self._move(DayState.OPEN, self.date, reason="the first day")
+            return
+        self.date = open_date(days)
+
+    def follow(self, unit: UnitOfWork, _: Committed) -> None:
+        """Take the next date from the commit that opened it."""
+        if unit.day is not None and unit.day.to is DayState.CUT:
+            self.date = unit.day.next_date
+
+    def learn(self, date: str) -> None:
+        """Take the open date from the store, which another node moved on."""
+        self.date = max(self.date, date)
+
+    async def cut(self, *, reason: str, to: str = "") -> str:
+        """End the open day now and give the date of the next one.
+
+        Raises
+        ------
+        DayRefused
+            Another cut came first.
+        StoreUnavailable
+            Nothing was cut.
+        """
+        following = to or next_date(self.date)
+        await self._move(DayState.CUT, self.date, reason=reason, following=following)
+        return following
+
+    async def run(self) -> None:
+        """Cut by the clock and close what is done, until cancelled."""
+        while True:
+            try:
+                await self._tick()
+            except (StoreUnavailable, DayRefused) as error:
+                log.error("business_day_postponed", reason=str(error))
+            await trio.sleep(TICK_S)
+
+    async def _tick(self) -> None:
+        due = self._date_of_clock()
+        if due > self.date:
+            await self.cut(reason="the clock", to=due)
+        for day in await self._store.days():
+            if day.state is DayState.CUT and not await self._has_open(day):
+                await self._close(day)
+
+    async def _has_open(self, day: BusinessDay) -> bool:
+        rows = await self._store.open_transactions()
+        return any(row.business_date == day.date for row in rows)
+
+    async def _close(self, day: BusinessDay) -> None:
+        totals = await self._store.day_totals(day.date)
+        await self._move(
+            DayState.CLOSED, day.date, reason="all of it is decided", totals=totals
+        )
+
+    async def _move(
+        self,
+        to: DayState,
+        date: str,
+        *,
+        reason: str,
+        following: str = "",
+        totals: Sequence[TotalsLine] = (),
+    ) -> None:
+        at = iso_time(self._clock.now())
+        body = {"date": date, "state": to, "reason": reason}
+        if following:
+            body["next_date"] = following
+        record = Record(
+            kind=RecordKind.BUSINESS_DAY,
+            transaction_id="",
+            at=at,
+            body={**body, "totals": [asdict(line) for line in totals]},
+        )
+        move = DayMove(date=date, to=to, at=at, next_date=following)
+        await self._store.commit(UnitOfWork(records=(record,), day=move))
+        log.info("business_day", **body)
+
+    def _date_of_clock(self) -> str:
+        return date_at(self._clock.now(), cutover_at=self._cutover_at, zone=self._zone)
