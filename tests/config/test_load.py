@@ -28,14 +28,14 @@ def complaint(old: str, new: str) -> str:
         pytest.param(
             "port = 8583",
             "prot = 8583",
-            "unknown key 'prot'\n  --> network.toml:38:1\n38 | prot = 8583\n"
+            "unknown key 'prot'\n  --> network.toml:42:1\n42 | prot = 8583\n"
             "   | ^^^^\n   = fix: did you mean 'port'?",
             id="misspelt key",
         ),
         pytest.param(
             "certificate =",
             "certificat =",
-            "network.toml:52:9",
+            "network.toml:56:9",
             id="misspelt key in an inline table",
         ),
         pytest.param("[store]", "[stor]", "did you mean 'store'?", id="table"),
@@ -62,7 +62,6 @@ def complaint(old: str, new: str) -> str:
             'cutover = "00:00"', 'cutover = "24:00"', "from 00:00 to 23:59", id="time"
         ),
         pytest.param('zone = "UTC"', 'zone = "Mars"', "no time zone", id="time zone"),
-        pytest.param("476173 =", "47617 =", "a BIN of 6 to 8 digits", id="short BIN"),
         pytest.param(
             'primary = "south" }',
             'primary = "suoth" }',
