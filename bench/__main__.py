@@ -1,6 +1,6 @@
 """Runs all benchmarks, prints their table, and writes it to ``var/bench/latest.json``.
 
-    python -m bench [--quick] [codec] [store] [purchase]
+    python -m bench [--quick] [codec] [store] [hsm] [purchase]
 
 A row is ``{name, cpu_us, per_second, p50_ms, p99_ms, baseline, ratio, goal}``; what was
 not measured is null. ``baseline`` says what the ratio compares with.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import os
 import platform
 import re
@@ -19,23 +20,31 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import codec, purchase, store
+from bench import codec, hsm, purchase, store
 
 Row = dict[str, Any]
 
 PARTS: Mapping[str, Callable[[bool], list[Row]]] = {
     "codec": codec.run,
     "store": store.run,
+    "hsm": hsm.run,
     "purchase": purchase.run,
 }
 LATEST = purchase.FOLDER / "latest.json"
 COLUMNS = ("cpu_us", "per_second", "p50_ms", "p99_ms", "ratio")
 GOALS: Mapping[str, str] = {
     r">= ([\d.]+)x": "ratio",
+    r"<= ([\d.]+)x": "ratio",
     r">= ([\d.]+)/s": "per_second",
+    r"<= ([\d.]+) us": "cpu_us",
     r"< ([\d.]+) ms": "p99_ms",
 }
 """How a goal is written, and the column it is about."""
+_MEETS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "<": operator.lt,
+}
 
 
 def main() -> None:
@@ -81,13 +90,18 @@ def verdict(row: Row) -> str:
     'met'
     >>> verdict({"goal": "< 50 ms", "p99_ms": 80.0})
     'missed'
+    >>> verdict({"goal": "<= 20 us", "cpu_us": 20.0})
+    'met'
     """
     for pattern, column in GOALS.items():
         found = re.fullmatch(pattern, row["goal"])
         if found is not None and row[column] is not None:
             limit = float(found[1])
-            is_met = row[column] < limit if "<" in pattern else row[column] >= limit
-            return "met" if is_met else "missed"
+            return (
+                "met"
+                if _MEETS[row["goal"].split()[0]](row[column], limit)
+                else "missed"
+            )
     return ""
 
 

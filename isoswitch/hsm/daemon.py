@@ -32,7 +32,7 @@ from isoswitch.hsm.wire import (
 )
 
 # Bounds how long one connection keeps the worker to itself.
-_READ_BYTES = 16_384
+_READ_BYTES = 32_768
 
 log = structlog.get_logger()
 

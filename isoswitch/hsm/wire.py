@@ -12,7 +12,7 @@ A reply other than OK has no results; its reason is prose for the log of the cli
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from struct import Struct
 
@@ -47,7 +47,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Commands to run in order, and the number that the reply will bear."""
 
     number: int
-    commands: list[AnyCommand]
+    commands: Sequence[AnyCommand]
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -57,6 +57,18 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     status: Status
     results: list[bytes] = []
     reason: str = ""
+
+    def unwrap(self) -> list[bytes]:
+        """Give the results.
+
+        Raises
+        ------
+        HsmError, VerificationFailed
+            What the reply carries instead.
+        """
+        if self.status is Status.OK:
+            return self.results
+        raise _ERROR_OF[self.status](self.reason)
 
 
 # The first class that fits an error decides, so a subclass stands before its base.
@@ -116,11 +128,6 @@ def reply_of(number: int, error: HsmError | VerificationFailed) -> Reply:
         status for kind, status in STATUS_OF.items() if isinstance(error, kind)
     )
     return Reply(number, status, [], str(error))
-
-
-def error_of(reply: Reply) -> Exception:
-    """Give the error that a reply carries."""
-    return _ERROR_OF[reply.status](reply.reason)
 
 
 class FrameBuffer:

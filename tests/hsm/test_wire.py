@@ -24,7 +24,6 @@ from isoswitch.hsm.wire import (
     decode_reply,
     decode_request,
     encode,
-    error_of,
     reply_of,
 )
 
@@ -62,9 +61,11 @@ def test_requests_and_replies_arrive_as_they_were() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_arrives_as_its_own_class(error: HsmError) -> None:
-    arrived = error_of(decode_reply(body_of(encode(reply_of(1, error)))))
-    assert type(arrived) is type(error)
-    assert str(arrived) == str(error)
+    reply = decode_reply(body_of(encode(reply_of(1, error))))
+    with pytest.raises(type(error)) as arrived:
+        reply.unwrap()
+    assert type(arrived.value) is type(error)
+    assert str(arrived.value) == str(error)
 
 
 @given(st.binary())

@@ -1,0 +1,328 @@
+"""What the crypto service costs: its process, the switch that asks it, DUKPT, refusals.
+
+One crypto process works one SoftHSM token. The switch's side is this process, which
+makes the three round trips of a purchase at a concurrency of 32. What a command costs
+the crypto process is measured in this one, on the same token: rounds of all
+contestants alternate, CPU time is measured, and a ratio is the median over all rounds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from bench.network import CARD, ISSUER, TERMINALS, keyring_of, make_network
+from bench.processes import free_ports, running
+from isoswitch.codecs.canonical.errors import VerificationFailed
+from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.config.load import LoadedNetwork
+from isoswitch.config.settings import hsmd_settings
+from isoswitch.hsm.client import HsmClient, open_hsm
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.functions.dukpt_tdes import BaseKey, TdesPurpose, TdesTerminals
+from isoswitch.hsm.functions.key import ENCRYPT, Key
+from isoswitch.hsm.functions.pin import PinFormat, PinKey, encrypt
+from isoswitch.hsm.keys import KeyPlan, Mode, Usage
+from isoswitch.hsm.port import (
+    AnyCommand,
+    EncryptData,
+    GenerateMac,
+    HashData,
+    Splice,
+    TranslatePin,
+    VerifyMac,
+    VerifyPvv,
+)
+from isoswitch.hsm.provision import provision
+from isoswitch.hsm.service import CryptoService
+from isoswitch.hsm.software import SoftwareEngine
+from isoswitch.hsm.token import open_engine, open_service
+from isoswitch.simulators.card_values import make_pvv
+from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.terminal_crypto import encrypt_pin, generate_mac
+
+FOLDER = Path("var/bench")
+CONCURRENCY = 32
+REQUEST_BYTES = 320
+ANSWER_BYTES = 160
+BLOCK_AT = 240
+BASE = KeyValue(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
+PVK = KeyValue(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
+TERMINAL = TERMINALS[0].lower()
+SERIAL = 0xFFFF9876543210E00000
+COUNTER_ONES_MAX = 10
+CALLS = 40
+
+Row = dict[str, Any]
+Contestants = Mapping[str, Callable[[], object]]
+
+ZONE = "translate PIN, zone to zone"
+DUKPT = "translate PIN, TDES DUKPT to zone"
+RIGHT_PIN = "verify PIN: right"
+RIGHT_MAC = "verify MAC: right"
+"""What the other contestants are compared with."""
+
+
+def run(quick: bool) -> list[Row]:
+    """Measure and give the rows of the table."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER, prefix="hsm-") as name:
+        folder = Path(name).resolve()
+        port, issuer_port = free_ports(2)
+        loaded = make_network(folder, port=port, issuer_port=issuer_port)
+        provision(hsmd_settings(loaded), _PLANS, test_values=_VALUES)
+        socket = loaded.file(loaded.network.hsm.socket)
+        output = folder / "output"
+        with running(
+            *("isoswitch", "hsmd", "--config", str(loaded.path)),
+            opens=socket,
+            output=output,
+        ):
+            rows = trio.run(_through_the_socket, loaded, 1.0 if quick else 4.0)
+        return rows + _in_this_process(loaded, rounds=21 if quick else 101)
+
+
+_PLANS = (
+    KeyPlan(
+        name="bench/bdk",
+        usage=Usage.DUKPT_BASE,
+        mode=Mode.DERIVE_KEYS,
+        algorithm=Algorithm.TDES,
+    ),
+    KeyPlan(
+        name="bench/pvk", usage=Usage.PVV, mode=Mode.VERIFY, algorithm=Algorithm.TDES
+    ),
+)
+_VALUES = {"bench/bdk": BASE, "bench/pvk": PVK}
+
+
+class Commands:
+    """The commands of a purchase, with MACs and a PIN block that verify."""
+
+    def __init__(self, loaded: LoadedNetwork) -> None:
+        keyring = keyring_of(loaded)
+        self.card = get_card(CARD)
+        pan = self.card.pan
+        tak = keyring.get_key(f"terminal/{TERMINAL}/tak")
+        zak = keyring.get_key(f"{ISSUER}/zak")
+        tpk = keyring.get_key(f"terminal/{TERMINAL}/tpk")
+        request, answer = bytes(REQUEST_BYTES), bytes(ANSWER_BYTES)
+        self.verify_request = VerifyMac(
+            key=f"terminal/{TERMINAL}/tak",
+            data=request,
+            mac=generate_mac(tak, request),
+        )
+        self.hash_pan = HashData(key="store/pan-hash", data=pan.reveal().encode())
+        self.seal = EncryptData(key="store/seal", data=bytes(ANSWER_BYTES))
+        self.translate = TranslatePin(
+            source=f"terminal/{TERMINAL}/tpk",
+            target=f"{ISSUER}/zpk",
+            block=encrypt_pin(tpk, self.card.pin, pan).reveal(),
+            pan=pan.reveal(),
+        )
+        self.sign_request = GenerateMac(
+            key=f"{ISSUER}/zak",
+            data=request,
+            splice=Splice(offset=BLOCK_AT, as_hex=True),
+        )
+        self.verify_answer = VerifyMac(
+            key=f"{ISSUER}/zak", data=answer, mac=generate_mac(zak, answer)
+        )
+        self.sign_answer = GenerateMac(key=f"terminal/{TERMINAL}/tak", data=answer)
+
+    @property
+    def combined(self) -> tuple[AnyCommand, ...]:
+        """Verify a MAC, translate a PIN and make a MAC, in one round trip."""
+        return self.verify_request, self.translate, self.sign_request
+
+    @property
+    def purchase(self) -> tuple[tuple[AnyCommand, ...], ...]:
+        """The three round trips that the switch makes for a purchase."""
+        return (
+            (self.verify_request, self.hash_pan),
+            (self.seal, self.translate, self.sign_request),
+            (self.verify_answer, self.sign_answer),
+        )
+
+
+async def _through_the_socket(loaded: LoadedNetwork, seconds: float) -> list[Row]:
+    commands = Commands(loaded)
+    async with open_hsm(loaded.file(loaded.network.hsm.socket), deadline_s=10) as hsm:
+        await _load(hsm, commands.purchase, seconds / 4)
+        combined = [
+            await _load(hsm, (commands.combined,), seconds / 2) for _ in range(5)
+        ]
+        purchases = [await _load(hsm, commands.purchase, seconds / 2) for _ in range(5)]
+    return [
+        _row(
+            "crypto process: verify MAC + translate PIN + MAC",
+            per_second=statistics.median(each[0] for each in combined),
+            goal=">= 6000/s",
+        ),
+        _row(
+            "switch: CPU of a purchase's three requests",
+            cpu_us=statistics.median(each[1] for each in purchases),
+            per_second=statistics.median(each[0] for each in purchases),
+            goal="<= 20 us",
+        ),
+    ]
+
+
+async def _load(
+    hsm: HsmClient, trips: Sequence[Sequence[AnyCommand]], seconds: float
+) -> tuple[float, float]:
+    """Run the trips one after the other in every task; rate, and CPU time in us."""
+    done = 0
+
+    async def pay() -> None:
+        nonlocal done
+        while time.monotonic() < end:
+            for commands in trips:
+                await hsm.run(*commands)
+            done += 1
+
+    began, used = time.monotonic(), time.process_time()
+    end = began + seconds
+    async with trio.open_nursery() as nursery:
+        for _ in range(CONCURRENCY):
+            nursery.start_soon(pay)
+    used = time.process_time() - used
+    return done / (time.monotonic() - began), used / done * 1e6
+
+
+def _in_this_process(loaded: LoadedNetwork, *, rounds: int) -> list[Row]:
+    settings = hsmd_settings(loaded)
+    service = open_service(
+        open_engine(settings.tokens[0]), settings.keys_file, settings.environment
+    )
+    costs = _measure(_contestants(service, Commands(loaded), rounds), rounds=rounds)
+    rows = [_row(name, cpu_us=statistics.median(costs[name])) for name in _BASELINES]
+    for name, (theirs, goal) in _RATIOS.items():
+        pairs = zip(costs[name], costs[theirs], strict=True)
+        rows.append(
+            _row(
+                name,
+                cpu_us=statistics.median(costs[name]),
+                baseline=theirs,
+                ratio=statistics.median(ours / other for ours, other in pairs),
+                goal=goal,
+            )
+        )
+    return rows
+
+
+def _contestants(
+    service: CryptoService, commands: Commands, rounds: int
+) -> Contestants:
+    pan, mac = commands.card.pan, commands.verify_request
+    block = commands.translate.block
+    blocks = iter([*islice(_dukpt_blocks(commands), rounds * CALLS)])
+    pvv = make_pvv(PVK, commands.card.pin, pan, index=1)
+    verify_pin = partial(
+        VerifyPvv,
+        source=commands.translate.source,
+        key="bench/pvk",
+        pan=pan.reveal(),
+        index=1,
+    )
+    wrong_pvv = f"{(int(pvv) + 1) % 10_000:04}"
+
+    def try_(command: AnyCommand) -> Callable[[], object]:
+        def refused() -> None:
+            with suppress(VerificationFailed):
+                service.execute([command])
+
+        return refused
+
+    def translate_next() -> None:
+        service.execute([next(blocks)])
+
+    return {
+        ZONE: try_(commands.translate),
+        DUKPT: translate_next,
+        RIGHT_PIN: try_(verify_pin(block=block, pvv=pvv)),
+        "verify PIN: wrong PIN": try_(verify_pin(block=block, pvv=wrong_pvv)),
+        "verify PIN: broken block": try_(verify_pin(block=bytes(8), pvv=pvv)),
+        RIGHT_MAC: try_(mac),
+        "verify MAC: wrong": try_(msgspec.structs.replace(mac, mac=bytes(8))),
+    }
+
+
+def _dukpt_blocks(commands: Commands) -> Iterator[TranslatePin]:
+    """Give what one terminal sends in one transaction after the other."""
+    engine = SoftwareEngine()
+    terminals = TdesTerminals(BaseKey.load(engine, BASE))
+    card = commands.card
+    for counter in count(1):
+        if counter.bit_count() > COUNTER_ONES_MAX:
+            continue
+        ksn = (SERIAL + counter).to_bytes(10)
+        value = terminals.derive(ksn, TdesPurpose.PIN)
+        with Key.load(engine, value, Algorithm.TDES, ENCRYPT) as key:
+            block = encrypt(card.pin, card.pan, PinKey(key, PinFormat.ISO_0))
+        yield TranslatePin(
+            source="bench/bdk",
+            target=f"{ISSUER}/zpk",
+            block=block.reveal(),
+            pan=card.pan.reveal(),
+            ksn=ksn,
+        )
+
+
+def _measure(contestants: Contestants, *, rounds: int) -> Mapping[str, list[float]]:
+    """Give the CPU time of one call in us, in every round."""
+    costs: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, call in contestants.items():
+            used = time.process_time()
+            for _ in range(CALLS):
+                call()
+            costs[name].append((time.process_time() - used) / CALLS * 1e6)
+    return costs
+
+
+_BASELINES = (ZONE, RIGHT_PIN, RIGHT_MAC)
+_RATIOS = {
+    DUKPT: (ZONE, "<= 1.5x"),
+    "verify PIN: wrong PIN": (RIGHT_PIN, ""),
+    "verify PIN: broken block": (RIGHT_PIN, ""),
+    "verify MAC: wrong": (RIGHT_MAC, ""),
+}
+"""What each contestant is compared with, and how much it may cost."""
+
+
+def _row(
+    name: str,
+    *,
+    cpu_us: float | None = None,
+    per_second: float | None = None,
+    baseline: str = "",
+    ratio: float | None = None,
+    goal: str = "",
+) -> Row:
+    return {
+        "name": name,
+        "cpu_us": None if cpu_us is None else round(cpu_us, 1),
+        "per_second": None if per_second is None else round(per_second),
+        "p50_ms": None,
+        "p99_ms": None,
+        "baseline": baseline,
+        "ratio": None if ratio is None else round(ratio, 2),
+        "goal": goal,
+    }
+
+
+if __name__ == "__main__":
+    for measured_row in run(quick="--quick" in sys.argv):
+        print(measured_row)
