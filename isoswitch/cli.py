@@ -20,6 +20,7 @@ from isoswitch.commands.hsm import app as hsm_app
 from isoswitch.commands.keys import app as keys_app
 from isoswitch.commands.options import Config, Json
 from isoswitch.commands.qr import app as qr_app
+from isoswitch.commands.route import app as route_app
 from isoswitch.commands.wire import decode, diff, encode
 
 app = typer.Typer(
@@ -263,6 +264,7 @@ def simulate_storms(
 
 
 app.add_typer(verify_app, rich_help_panel=LOOK)
+app.add_typer(route_app, rich_help_panel=LOOK)
 app.add_typer(simulate_app, rich_help_panel=PARTS)
 app.add_typer(keys_app, rich_help_panel=PARTS)
 app.add_typer(hsm_app, rich_help_panel=PARTS)

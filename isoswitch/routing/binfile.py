@@ -66,16 +66,13 @@ def read_bin_rows(lines: Iterable[str]) -> list[BinRow]:
         raise BinsRefused(problems)
     rows: list[BinRow] = []
     for number, line in numbered:
-        try:
-            values = next(csv.reader([line], delimiter=delimiter))
-        except csv.Error:
-            values = []
+        values = _values(line, delimiter)
         wrong = list(_row_problems(number, columns, values))
         if wrong:
             problems += wrong
             continue
         fields = {
-            _FIELDS.get(column, column): value.strip()
+            _FIELDS.get(column, column): value
             for column, value in zip(columns, values, strict=True)
         }
         rows.append(BinRow(line=number, **fields))
@@ -98,6 +95,16 @@ def _header_problems(number: int, columns: list[str]) -> Iterator[BinProblem]:
             )
 
 
+def _values(line: str, delimiter: str) -> list[str]:
+    if '"' not in line:
+        return [value.strip() for value in line.split(delimiter)]
+    try:
+        values = next(csv.reader([line], delimiter=delimiter))
+    except csv.Error:
+        return []
+    return [value.strip() for value in values]
+
+
 def _row_problems(
     number: int, columns: list[str], values: list[str]
 ) -> Iterator[BinProblem]:
@@ -110,7 +117,7 @@ def _row_problems(
         return
     for column, value in zip(columns, values, strict=True):
         shape, meaning = _SHAPES[column]
-        if not shape.fullmatch(value.strip()):
+        if not shape.fullmatch(value):
             yield _problem(number, f"{column} is not what it must be", meaning)
 
 

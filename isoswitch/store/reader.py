@@ -234,6 +234,15 @@ class StoreReader:
             )
         ]
 
+    def records_of_day(self, business_date: str) -> Iterator[ChainedRecord]:
+        """Give the records of the transactions of a business day, in order."""
+        for seq, record, digest in self._connection.execute(
+            f"{SELECT_JOURNAL} WHERE transaction_id IN "  # noqa: S608 (a constant)
+            "(SELECT id FROM transactions WHERE business_date = ?) ORDER BY seq",
+            (business_date,),
+        ):
+            yield ChainedRecord(seq=seq, record=decode_record(record), hash=digest)
+
     def links(self, *, after_seq: int = 0) -> Iterator[Link]:
         """Walk the journal as it is stored, from after ``after_seq`` to its end."""
         for seq, record, digest in self._connection.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -208,3 +209,19 @@ def test_bins_and_profiles_are_checked_too(
     with pytest.raises(ConfigProblems) as caught:
         load(PACKAGED.replace(old, new, 1), tmp_path)
     assert said in str(caught.value)
+
+
+def test_the_examples_of_the_guide_hold(tmp_path: Path) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "routing.md"
+    text = guide.read_text(encoding="utf-8")
+    tables = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    bins = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    assert (len(tables), len(bins)) == (2, 1)
+    whole = PACKAGED.replace("[endpoints.north]\n", tables[1]) + tables[0].replace(
+        "# bins_file", "bins_file"
+    )
+    table = load_routing(load(whole, tmp_path, bins[0]))
+    assert [rule.name for rule in table.rules] == ["night-cash", "halves", "cheapest"]
+    found = table.bins.find(Span.of_digits("41111130007"))
+    assert found is not None
+    assert found.label == "gift-cards"

@@ -56,7 +56,7 @@ def test_commas_and_quotes_do_as_well() -> None:
             "bin,primary,country\n411111,north,DE\n", 2, "country is not", id="country"
         ),
         pytest.param(
-            "bin,primary\n411111," + "n" * 200_000, 2, "0 values", id="far too long"
+            'bin,primary\n411111,"' + "n" * 200_000, 2, "0 values", id="far too long"
         ),
     ],
 )
