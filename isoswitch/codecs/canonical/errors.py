@@ -37,8 +37,11 @@ class DecodeError(PeerError):
         self.reason = reason
         self.field = field
         self.offset = offset
-        place = f"field {field}, " if field else ""
-        super().__init__(f"{place}offset {offset}: {reason}")
+
+    def __str__(self) -> str:
+        # Put together when asked: who floods us with rubbish is not read.
+        place = f"field {self.field}, " if self.field else ""
+        return f"{place}offset {self.offset}: {self.reason}"
 
 
 class DocumentError(DecodeError):

@@ -19,7 +19,13 @@ from isoswitch.codecs.iso8583.bitmaps import octets_of
 from isoswitch.codecs.iso8583.compiled import CompiledSpec
 from isoswitch.codecs.iso8583.fields import FieldCodec, Value
 from isoswitch.codecs.iso8583.lengths import Lengths
-from isoswitch.codecs.iso8583.runs import Place, Refused, places_of, puts_of, steps_of
+from isoswitch.codecs.iso8583.runs import (
+    Place,
+    Refused,
+    places_of,
+    puts_of,
+    steps_of,
+)
 
 Marks = Sequence[int]
 
@@ -78,11 +84,18 @@ class Arrangement:
 
     def values(self, raw: bytes, marks: Marks) -> dict[int, Value]:
         """The values of all fields of a checked message."""
-        reads = self.compiled.reads
-        return {
-            de: reads[de](raw, marks[mark] + start, marks[last] + end)
-            for de, (mark, start, last, end) in self.places.items()
-        }
+        values: dict[int, Value] = {}
+        mark, pos = 0, marks[0]
+        for field in self.order:
+            if field.lengths is None:
+                start, pos = pos, pos + field.fixed_size
+            else:
+                mark += 1
+                start, pos = pos + field.prefix, marks[mark]
+            values[field.de] = field.read(raw, start, pos)
+        if self.has_map:
+            del values[65]
+        return values
 
     def splice(self, raw: bytes, marks: Marks, changes: Mapping[int, Any]) -> bytes:
         """Give the message with other values in some of its fixed fields, or raise.

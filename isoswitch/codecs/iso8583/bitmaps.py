@@ -20,10 +20,6 @@ _MAP_NAMES = ("p", "1", "65")
 _BITS = tuple(
     tuple(bit for bit in range(8) if octet & (0x80 >> bit)) for octet in range(256)
 )
-_NUMBERS = tuple(
-    tuple(tuple(8 * index + bit + 1 for bit in bits) for bits in _BITS)
-    for index in range(24)
-)
 _HEX = bytes_of("hex", "ascii")
 
 
@@ -71,37 +67,36 @@ class Bitmaps:
         DecodeError
             A map is cut short or holds something else than hexadecimal digits.
         """
-        octets = self.read_map(raw, pos, 0)
+        octets, end = self.read_octets(raw, pos)
+        return list(numbers_of(octets, 1)), end
+
+    def read_octets(self, raw: bytes, pos: int) -> tuple[bytearray, int]:
+        """Give the octets of the maps without the bits for further maps, or raise."""
+        octets = bytearray(self.read_map(raw, pos, 0))
         pos += self.width
         if self._always or octets[0] >= 0x80:
             octets += self.read_map(raw, pos, 1)
             pos += self.width
             if self._third == "after-second" and octets[8] >= 0x80:
                 octets += self.read_map(raw, pos, 2)
+                octets[8] &= 0x7F
                 pos += self.width
-        numbers: list[int] = []
-        for index, octet in enumerate(octets):
-            numbers += _NUMBERS[index][octet]
-        if octets[0] >= 0x80:
-            del numbers[0]
-        if self._third == "after-second" and 65 in numbers:
-            numbers.remove(65)
-        return numbers, pos
+        octets[0] &= 0x7F
+        return octets, pos
 
     def read_map(self, raw: bytes, pos: int, index: int) -> bytes:
         """Give the eight octets of one map, 0 to 2, or raise."""
         part = raw[pos : pos + self.width]
-        name = _MAP_NAMES[index]
         if len(part) < self.width:
             reason = "message ends inside the bitmap"
-            raise DecodeError(reason, field=name, offset=pos)
+            raise DecodeError(reason, field=_MAP_NAMES[index], offset=pos)
         if not self._hex:
             return part
         digits = to_view(part, self._charset)
         bad = first_outside(_HEX, digits, 0, self.width)
         if bad < self.width:
             reason = "not a hexadecimal character"
-            raise DecodeError(reason, field=name, offset=pos + bad)
+            raise DecodeError(reason, field=_MAP_NAMES[index], offset=pos + bad)
         return bytes.fromhex(digits.decode("ascii"))
 
     def write(self, numbers: Sequence[int]) -> bytes:
@@ -129,7 +124,7 @@ class Bitmaps:
         return from_view(octets.hex().upper().encode(), self._charset)
 
 
-def numbers_of(octets: bytes, first: int) -> Iterable[int]:
+def numbers_of(octets: Iterable[int], first: int) -> Iterable[int]:
     """Give the number of each bit that is set, the first bit being ``first``.
 
     Examples

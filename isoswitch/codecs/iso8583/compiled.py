@@ -52,6 +52,10 @@ class CompiledSpec:
         """The name of the layout."""
         return self.spec.name
 
+    def field(self, de: int) -> FieldCodec | None:
+        """What stands at a bit of the bitmaps, a third map in a field included."""
+        return self.map_field if de == 65 and self.map_field else self.fields.get(de)
+
     def has_mti(self, raw: bytes) -> bool:
         """Whether bytes start with a known type indicator."""
         return raw[: self.mti_end] in self._mtis

@@ -30,7 +30,7 @@ from isoswitch.codecs.iso8583.classes import (
     first_outside,
     packed_set,
 )
-from isoswitch.codecs.iso8583.lengths import MALFORMED, Lengths, lengths_of
+from isoswitch.codecs.iso8583.lengths import MALFORMED, NO_LENGTH, Lengths, lengths_of
 from isoswitch.codecs.iso8583.spec import FieldSpec, wire_bytes
 
 Value = str | bytes
@@ -55,10 +55,10 @@ class FieldCodec(ABC):
         size = self.fixed_size
         if self.lengths is not None:
             start += self.prefix
-            try:
-                size = self.size(self.lengths[raw[pos:start]])
-            except KeyError:
-                raise self._length_error(self.lengths, raw[pos:start], pos) from None
+            positions = self.lengths[raw[pos:start]]
+            if positions == NO_LENGTH:
+                raise self._length_error(self.lengths, raw[pos:start], pos)
+            size = self.size(positions)
         end = start + size
         if end > len(raw):
             reason = "message ends inside the field"

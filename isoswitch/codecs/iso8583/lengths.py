@@ -15,13 +15,16 @@ from isoswitch.codecs.iso8583.spec import FieldSpec
 MALFORMED = -1
 """The number of a prefix that shows none."""
 
+NO_LENGTH = 1 << 32
+"""The positions of a prefix that is no length or over the limit: past any message."""
+
 _TABLE_MAX = 999
 
 
 class Lengths(dict[bytes, int]):
     """The length prefixes of a field: wire bytes to the positions they announce.
 
-    Looking up a prefix that is no length, or one over the limit, is a KeyError.
+    Looking up a prefix that is no length, or one over the limit, gives ``NO_LENGTH``.
 
     Parameters
     ----------
@@ -55,10 +58,12 @@ class Lengths(dict[bytes, int]):
             self[self.write(positions)] = positions
 
     def __missing__(self, prefix: bytes) -> int:
+        if self._top <= _TABLE_MAX:
+            return NO_LENGTH
         per, units = self._step
-        number = self.number(prefix) if self._top > _TABLE_MAX else MALFORMED
+        number = self.number(prefix)
         if number % units or not 0 <= number // units * per <= self._top:
-            raise KeyError
+            return NO_LENGTH
         return number // units * per
 
     def write(self, positions: int) -> bytes:

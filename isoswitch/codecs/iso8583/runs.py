@@ -37,9 +37,17 @@ from isoswitch.codecs.iso8583.fields import (
     SignedTextField,
     TextField,
 )
+from isoswitch.codecs.iso8583.lengths import NO_LENGTH
 
 Step = Callable[[bytes, int, list[int]], int]
-"""Checks a segment: message, position, marks; gives its end or raises."""
+"""Checks a segment: message, position, marks; gives its end.
+
+To refuse is to end past the message: the fields of the segment know why. A field that
+is a segment of its own may say so itself.
+"""
+
+NOWHERE = NO_LENGTH
+"""Past any message."""
 
 Put = Callable[["Values"], bytes]
 """Encodes a group of the given values, or raises."""
@@ -63,7 +71,7 @@ FALLBACKS = (
     DecodeError,
     EncodeError,
 )
-"""All that the fast lane raises; none of it is the verdict."""
+"""All that encoding in the fast lane raises; none of it is the verdict."""
 
 _SETS_MAX = 8
 _PREFIXES_LISTED_MAX = 999
@@ -97,20 +105,24 @@ class ByteClasses:
         return None if -1 in bits else int.from_bytes(bits, "big")
 
 
-def steps_of(fields: Sequence[FieldCodec], classes: ByteClasses) -> tuple[Step, ...]:
-    """Give the checks of the segments of a message with these fields."""
-    steps = []
+def steps_of(
+    fields: Sequence[FieldCodec], classes: ByteClasses
+) -> tuple[tuple[Step, Sequence[FieldCodec]], ...]:
+    """Give the checks of the segments of a message, each with its fields."""
+    steps: list[tuple[Step, Sequence[FieldCodec]]] = []
     for head, tail in _segments(fields):
+        segment = tail if head is None else [head, *tail]
         mask = classes.mask(tail)
         if mask is None or (head is not None and not _is_plain(head)):
-            precise = tail if head is None else [head, *tail]
-            steps += [_precise_step(field) for field in precise]
+            steps += [(_precise_step(field), ()) for field in segment]
         elif head is None:
-            steps.append(_fixed_step(_Tail(tail, mask, classes.table)))
+            steps.append((_fixed_step(_Tail(tail, mask, classes.table)), segment))
         elif isinstance(head, PackedField):
-            steps.append(_packed_step(head, _Tail(tail, mask, classes.table)))
+            step = _packed_step(head, _Tail(tail, mask, classes.table))
+            steps.append((step, segment))
         else:
-            steps.append(_plain_step(head, _Tail(tail, mask, classes.table)))
+            step = _plain_step(head, _Tail(tail, mask, classes.table))
+            steps.append((step, segment))
     return tuple(steps)
 
 
@@ -211,19 +223,24 @@ def _are_digits(fields: Sequence[FieldCodec]) -> bool:
 
 
 def _fixed_step(tail: _Tail) -> Step:
-    size, is_digits, mask, table = tail.size, tail.is_digits, tail.mask, tail.table
+    size, mask, table = tail.size, tail.mask, tail.table
     number = int.from_bytes
 
-    def step(raw: bytes, pos: int, marks: list[int]) -> int:
+    def check_digits(raw: bytes, pos: int, marks: list[int]) -> int:
         end = pos + size
-        if is_digits:
-            if not raw[pos:end].isdigit():
-                raise Refused
-        elif number(raw[pos:end].translate(table), "big") & mask != mask:
-            raise Refused
-        return end
+        return end if raw[pos:end].isdigit() else NOWHERE
 
-    return step
+    def check_classes(raw: bytes, pos: int, marks: list[int]) -> int:
+        end = pos + size
+        is_good = number(raw[pos:end].translate(table), "big") & mask == mask
+        return end if is_good else NOWHERE
+
+    def skip(raw: bytes, pos: int, marks: list[int]) -> int:
+        return pos + size
+
+    if tail.is_digits:
+        return check_digits
+    return check_classes if mask else skip
 
 
 def _plain_step(head: FieldCodec, tail: _Tail) -> Step:
@@ -237,14 +254,14 @@ def _plain_step(head: FieldCodec, tail: _Tail) -> Step:
         start = pos + prefix
         pos = start + sizes[raw[pos:start]]
         if admitted is not None and raw[start:pos].lstrip(admitted):
-            raise Refused
+            return NOWHERE
         marks.append(pos)
         end = pos + size
         if is_digits:
             if not raw[pos:end].isdigit():
-                raise Refused
+                return NOWHERE
         elif mask and number(raw[pos:end].translate(table), "big") & mask != mask:
-            raise Refused
+            return NOWHERE
         return end
 
     return step
@@ -263,18 +280,18 @@ def _packed_step(head: PackedField, tail: _Tail) -> Step:
         pos = start + (digits + 1) // 2
         nibbles = raw[start:pos].hex()
         if digits % 2:
-            if nibbles[0 if left else -1] != filler:
-                raise Refused
+            if (nibbles[:1] if left else nibbles[-1:]) != filler:
+                return NOWHERE
             nibbles = nibbles[1:] if left else nibbles[:-1]
         if not (is_track or nibbles.isdecimal() or digits == 0):
-            raise Refused
+            return NOWHERE
         marks.append(pos)
         end = pos + size
         if is_digits:
             if not raw[pos:end].isdigit():
-                raise Refused
+                return NOWHERE
         elif mask and number(raw[pos:end].translate(table), "big") & mask != mask:
-            raise Refused
+            return NOWHERE
         return end
 
     return step

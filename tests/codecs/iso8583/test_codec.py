@@ -297,6 +297,7 @@ def test_a_third_bitmap_in_a_field_teaches_nothing() -> None:
     codec = compile_spec(build_layout("third", "1987", wire, above))
     message = codec.build("0100", {2: "41", 131: "x"})
     codec.teach(message.raw)
+    assert codec.decode(message.raw).fields == (2, 131)
     assert codec.decode(message.raw).values() == {2: "41", 131: "x"}
 
 
@@ -385,6 +386,7 @@ def test_an_odd_digit_is_filled_up_as_the_layout_says(
             "02123f",
         ),
         ("n..19", {"encoding": "cp1047"}, "12", "3032f1f2"),
+        ("an 3", {"encoding": "cp500"}, "A12", "c1f1f2"),
         ("b..19", {"encoding": "hex"}, b"\xab", "30314142"),
         ("b..19", {"encoding": "hex", "length_unit": "bytes"}, b"\xab", "30324142"),
         ("b...999", {"encoding": "raw", "length_encoding": "bin"}, b"\xab", "0001ab"),
