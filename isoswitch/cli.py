@@ -18,7 +18,7 @@ from isoswitch.commands.dialect import app as dialect_app
 from isoswitch.commands.explain import explain
 from isoswitch.commands.hsm import app as hsm_app
 from isoswitch.commands.keys import app as keys_app
-from isoswitch.commands.options import Config, Json
+from isoswitch.commands.options import Config, Json, Operator
 from isoswitch.commands.qr import app as qr_app
 from isoswitch.commands.route import app as route_app
 from isoswitch.commands.wire import decode, diff, encode
@@ -40,7 +40,12 @@ simulate_app = typer.Typer(
     name="simulate",
 )
 
+clock_app = typer.Typer(
+    help="The wall clock of the running switch.", no_args_is_help=True, name="clock"
+)
+
 NETWORK = "The network"
+OPERATE = "Operate the running switch"
 TRY = "Try it"
 LOOK = "Look"
 CODES = "Messages and codes in words"
@@ -113,6 +118,27 @@ def doctor(config: Config = None, as_json: Json = False) -> None:
     from isoswitch.commands import doctor as command
 
     sys.exit(command.doctor(config, as_json=as_json))
+
+
+@app.command(rich_help_panel=OPERATE)
+def status(config: Config = None, as_json: Json = False) -> None:
+    """Tell whether the running switch takes money, and if not, why."""
+    from isoswitch.commands import operate
+
+    sys.exit(operate.status(config, as_json=as_json))
+
+
+@clock_app.callback()
+def _clock() -> None:
+    """The wall clock of the running switch."""
+
+
+@clock_app.command("confirm")
+def confirm_clock(config: Config = None, operator: Operator = "") -> None:
+    """Trust the clock as it stands after a jump, and take money again."""
+    from isoswitch.commands import operate
+
+    sys.exit(operate.confirm_clock(config, operator=operator))
 
 
 @app.command(rich_help_panel=TRY)
@@ -265,6 +291,7 @@ def simulate_storms(
 
 app.add_typer(verify_app, rich_help_panel=LOOK)
 app.add_typer(route_app, rich_help_panel=LOOK)
+app.add_typer(clock_app, rich_help_panel=OPERATE)
 app.add_typer(simulate_app, rich_help_panel=PARTS)
 app.add_typer(keys_app, rich_help_panel=PARTS)
 app.add_typer(hsm_app, rich_help_panel=PARTS)

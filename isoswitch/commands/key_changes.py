@@ -35,8 +35,8 @@ from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
 from isoswitch.hsm.port import ListKeys
 from isoswitch.hsm.settings import HsmdSettings
 from isoswitch.hsm.token import open_engine, open_vault
-from isoswitch.switch.control import Order, control_path, send_order
-from isoswitch.switch.keyexchange import CHANGED
+from isoswitch.switch.control import ExchangeKeys, control_path, send_order
+from isoswitch.switch.keyexchange import CHANGED, Change
 
 _RELOAD_TIMEOUT_S = 30.0
 _POLL_S = 0.05
@@ -254,8 +254,8 @@ def exchange(config: Path | None, endpoint: str, operator: str) -> None:
     """
     loaded = load_network(config)
     path = control_path(loaded.file(loaded.network.store.path))
-    order = Order(endpoint=endpoint, operator=operator or getpass.getuser())
-    changes = trio.run(send_order, path, order)
+    order = ExchangeKeys(endpoint=endpoint, operator=operator or getpass.getuser())
+    changes = trio.run(send_order, path, order, list[Change])
     table = plain_table("key", "version", "check", "result")
     for change in changes:
         table.add_row(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isoswitch.commands.options import Config, Json
+from isoswitch.commands.options import Config, Json, Operator
 
 app = typer.Typer(
     name="keys", help="List and change the stored keys.", no_args_is_help=True
@@ -15,9 +15,6 @@ app = typer.Typer(
 USAGES = "TR-31 usage: B0 C0 D0 E0 E2 E4 K0 K1 M1 M3 M6 M7 P0 S0 V1 V2, 10 UnionPay."
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Operator = Annotated[
-    str, typer.Option(help="Who does it; else the user.", show_default=False)
-]
 Name = Annotated[str, typer.Argument(help="The key's name, such as north/zpk.")]
 Version = Annotated[int, typer.Argument(help="The key's version.", min=1)]
 Usage = Annotated[str, typer.Option(help=USAGES)]

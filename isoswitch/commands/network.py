@@ -109,6 +109,11 @@ def _addresses(loaded: LoadedNetwork) -> RenderableType:
     for name, endpoint in network.endpoints.items():
         speaks = f"{endpoint.dialect}, {endpoint.framing}"
         table.add_row(f"issuer: {name}", f"{endpoint.host}:{endpoint.port}", speaks)
+    portal = network.portal
+    if portal is not None:
+        table.add_row(
+            "portal", f"{portal.host}:{portal.port}", "HTTP: /health/ready, /metrics"
+        )
     table.add_row("crypto process", str(network.hsm.socket), "SoftHSM by PKCS#11")
     table.add_row("store", str(network.store.path), "SQLite, one journal")
     if network.log.path:

@@ -17,4 +17,7 @@ Config = Annotated[
         show_default=False,
     ),
 ]
+Operator = Annotated[
+    str, typer.Option(help="Who does it; else the user.", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,6 +23,7 @@ import trio
 
 from isoswitch.commands.console import UNREACHABLE, Failure
 from isoswitch.config.load import LoadedNetwork
+from isoswitch.config.model import Network
 
 READY_TIMEOUT_S = 20.0
 DRAIN_TIMEOUT_S = 30.0
@@ -67,7 +68,7 @@ def parts_of(loaded: LoadedNetwork) -> tuple[Part, ...]:
         Part(
             name="switch",
             arguments=("serve", *config),
-            opens=tuple((row.host, row.port) for row in network.listeners.values()),
+            opens=tuple(address for _, address in _switch_addresses(network)),
         )
     )
     if simulators is not None and simulators.trickle is not None:
@@ -86,10 +87,7 @@ def check_ports_free(loaded: LoadedNetwork, *, issuers: bool = True) -> None:
         A port is taken; says which, by what it is needed, and what to do.
     """
     network = loaded.network
-    wanted = {
-        f"listeners.{name}": (row.host, row.port)
-        for name, row in network.listeners.items()
-    }
+    wanted = dict(_switch_addresses(network))
     if issuers and network.simulators is not None:
         wanted |= {
             f"endpoints.{name}": (
@@ -267,6 +265,14 @@ class Processes:
             f"{name} {what}" + (f"; it said last:{last}" if last else ""),
             fix=f"see {path}, then isoswitch doctor",
         )
+
+
+def _switch_addresses(network: Network) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Give what the switch opens, by the table that says so."""
+    if network.portal is not None:
+        yield "portal", (network.portal.host, network.portal.port)
+    for name, row in network.listeners.items():
+        yield f"listeners.{name}", (row.host, row.port)
 
 
 async def _answers(address: Address) -> bool:

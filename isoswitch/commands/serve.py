@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from isoswitch.commands.processes import check_ports_free
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import load_network
 from isoswitch.config.routing import load_routing
-from isoswitch.config.settings import hsmd_settings, switch_settings
+from isoswitch.config.settings import (
+    hsmd_settings,
+    portal_settings,
+    switch_settings,
+)
+from isoswitch.portal.server import serve_portal
 from isoswitch.switch.process import run_switch
 
 
@@ -32,6 +38,9 @@ def serve(
     check_ports_free(loaded, issuers=False)
     log_path = log or (loaded.file(network.log.path) if network.log.path else None)
 
+    portal = portal_settings(network)
+    beside = [partial(serve_portal, portal)] if portal is not None else []
+
     async def main() -> None:
         await run_switch(
             switch_settings(loaded),
@@ -40,6 +49,7 @@ def serve(
             hsm_sockets=hsmd_settings(loaded).sockets,
             log_path=log_path,
             log_level=network.log.level,
+            beside=beside,
         )
 
     run_trio(main)

@@ -226,13 +226,15 @@ def _timers_nest(network: Network) -> Iterator[Problem]:
 
 def _ports_differ(network: Network) -> Iterator[Problem]:
     taken: dict[tuple[str, int], str] = {}
+    if network.portal is not None:
+        taken[network.portal.host, network.portal.port] = "portal"
     for name, listener in network.listeners.items():
         address = (listener.host, listener.port)
         other = taken.setdefault(address, name)
         if other != name:
             yield Problem(
                 location=("listeners", name, "port"),
-                what=f"listeners {other} and {name} share port {listener.port}",
+                what=f"{other} and {name} share port {listener.port}",
                 fix="give one of them another port",
             )
 

@@ -60,12 +60,13 @@ class Table(BaseModel):
 
 
 class Switch(Table):
-    """This host: who it is."""
+    """This host: who it is, and which endpoints must be up before it is ready."""
 
     node: Name
     acquirer_id: InstitutionId
     country: NumericCode
     currency: NumericCode
+    ready_endpoints: Literal["any", "all", "none"] = "any"
 
 
 class Admission(Table):
@@ -90,13 +91,15 @@ class Day(Table):
 class Timers(Table):
     """How long each party waits; each must outlast the next by the margin.
 
-    ``issuer_s`` holds for every endpoint that names no ``request_timeout_s``.
+    ``issuer_s`` holds for every endpoint that names no ``request_timeout_s``. A wall
+    clock that moves by ``clock_jump_s`` is in doubt.
     """
 
     terminal_s: Seconds
     switch_s: Seconds
     issuer_s: Seconds
     margin_s: Seconds = 1.0
+    clock_jump_s: Annotated[float, Field(ge=1, le=86_400)] = 30.0
 
 
 class Store(Table):
@@ -137,6 +140,13 @@ class Tls(Table):
     certificate: FileName
     key: FileName
     ca: FileName
+
+
+class Portal(Table):
+    """Where monitoring asks for health and figures, over HTTP."""
+
+    host: str = "127.0.0.1"
+    port: Port
 
 
 class Listener(Table):
@@ -333,6 +343,7 @@ class Network(Table):
     store: Store
     log: Log = Log()
     hsm: Hsm
+    portal: Portal | None = None
     listeners: Annotated[dict[Name, Listener], Field(min_length=1)]
     endpoints: Annotated[dict[Name, Endpoint], Field(min_length=1)]
     merchants: Annotated[dict[MerchantId, Merchant], Field(min_length=1)]

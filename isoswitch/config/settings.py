@@ -12,6 +12,7 @@ from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Endpoint, Listener, Network, Terminal, Tls, Token
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
+from isoswitch.portal.settings import PortalSettings
 from isoswitch.routing.health import HealthPolicy
 from isoswitch.switch.settings import (
     AdmissionSettings,
@@ -70,8 +71,18 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
         transaction_timeout_s=network.timers.switch_s,
         cutover_at=time.fromisoformat(network.day.cutover),
         cutover_zone=network.day.zone,
+        ready_endpoints=network.switch.ready_endpoints,
+        clock_jump_s=network.timers.clock_jump_s,
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
         endpoint_health=HealthPolicy(**network.routing.health.model_dump()),
+    )
+
+
+def portal_settings(network: Network) -> PortalSettings | None:
+    """Give where the portal listens; None when there is none."""
+    portal = network.portal
+    return (
+        None if portal is None else PortalSettings(host=portal.host, port=portal.port)
     )
 
 

@@ -51,6 +51,7 @@ from isoswitch.store.port import (
     UnitOfWork,
 )
 from isoswitch.store.takings import ISSUER_ACCOUNTS, Taking, gather_totals
+from isoswitch.store.times import CommitTimes
 
 
 @dataclass(slots=True)
@@ -129,6 +130,7 @@ class MemoryStore:
         self._applied: list[Callable[[UnitOfWork, Committed], None]] = []
         self._refusal = ""
         self.is_full = False
+        self.commit_times = CommitTimes()
 
     def crash(self) -> None:
         """Die as a process does: what is not yet durable never will be.
@@ -163,9 +165,11 @@ class MemoryStore:
             self._idle = trio.Event()
             # The disk is nobody's child: it works on when its callers are cancelled.
             trio.lowlevel.spawn_system_task(self._commit_queued)
+        began_at = trio.current_time()
         committed: Committed = await trio.lowlevel.wait_task_rescheduled(
             lambda _: trio.lowlevel.Abort.FAILED
         )
+        self.commit_times.observe(trio.current_time() - began_at)
         return committed
 
     def on_commit(self, applied: Callable[[UnitOfWork, Committed], None]) -> None:

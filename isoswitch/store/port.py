@@ -13,6 +13,7 @@ from isoswitch.journal.records import ChainedRecord, Record
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Change, Hold
 from isoswitch.store.days import BusinessDay, DayMove
+from isoswitch.store.times import CommitTimes
 
 # Units of work that may wait for a store; more are refused at once.
 WAITING_MAX = 10_000
@@ -199,6 +200,8 @@ class Store(Protocol):
     """
 
     is_shared: bool
+
+    commit_times: CommitTimes
 
     async def commit(self, unit: UnitOfWork) -> Committed:
         """Sleep until the unit is durable.

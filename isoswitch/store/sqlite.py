@@ -41,6 +41,7 @@ from isoswitch.store.port import (
 )
 from isoswitch.store.reader import StoreReader
 from isoswitch.store.schema import connect_reader, connect_writer
+from isoswitch.store.times import CommitTimes
 from isoswitch.store.writer import GroupCommitWriter, Waiter
 
 EXIT_STORE_FAILED = 70
@@ -80,6 +81,7 @@ class SqliteStore:
         self._waiting: set[Waiter] = set()
         self._applied: list[Callable[[UnitOfWork, Committed], None]] = []
         self._refusal = ""
+        self.commit_times = CommitTimes()
         self._writer = GroupCommitWriter(
             connect_writer(path, vfs=vfs),
             deliver=lambda batch: token.run_sync_soon(self._wake, batch),
@@ -102,9 +104,11 @@ class SqliteStore:
         waiter = Waiter(trio.lowlevel.current_task(), unit, encoded)
         self._waiting.add(waiter)
         self._writer.put(waiter)
+        began_at = trio.current_time()
         committed: Committed = await trio.lowlevel.wait_task_rescheduled(
             lambda _: trio.lowlevel.Abort.FAILED
         )
+        self.commit_times.observe(trio.current_time() - began_at)
         return committed
 
     def on_commit(self, applied: Callable[[UnitOfWork, Committed], None]) -> None:

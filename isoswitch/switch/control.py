@@ -3,45 +3,72 @@
 One JSON object per line each way: what is asked for, and what came of it::
 
     {"order": "exchange keys", "endpoint": "north", "operator": "ann"}
-    {"changes": [{"key": "north/zpk", "version": 2, ...}], "fault": ""}
+    {"result": [{"key": "north/zpk", "version": 2, ...}], "fault": ""}
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 import trio
 
 from isoswitch.codecs.canonical.errors import ConfigError, IsoswitchError
+from isoswitch.journal.records import RecordKind
+from isoswitch.switch.health import Part
 from isoswitch.switch.keyexchange import Change
 from isoswitch.switch.server import Switch
+from isoswitch.switch.services import Services
+from isoswitch.switch.status import Status, read_status
 
 LINE_BYTES_MAX = 4096
 CONNECTIONS_MAX = 8
 PATIENCE_S = 60.0
 
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Order(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="order",
+):
     """What an operator wants."""
 
-    order: Literal["exchange keys"] = "exchange keys"
-    endpoint: str
     operator: str
+
+
+class ExchangeKeys(Order, frozen=True, kw_only=True, tag="exchange keys"):
+    """Change the working keys of a link now."""
+
+    endpoint: str
+
+
+class ConfirmClock(Order, frozen=True, kw_only=True, tag="confirm clock"):
+    """Trust the clock as it stands."""
+
+
+class ReadStatus(Order, frozen=True, kw_only=True, tag="status"):
+    """Tell how the switch stands."""
+
+
+AnyOrder = ExchangeKeys | ConfirmClock | ReadStatus
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What came of an order; ``fault`` says why nothing did."""
 
-    changes: list[Change] = []
+    result: Any = None
     fault: str = ""
 
 
@@ -67,7 +94,7 @@ async def serve_control(
                 nursery.start_soon(_serve, switch, trio.SocketStream(sock), limit)
 
 
-async def send_order(path: Path, order: Order) -> list[Change]:
+async def send_order(path: Path, order: AnyOrder, result: type[T]) -> T:
     """Give an order to a running switch and wait for what comes of it.
 
     Raises
@@ -83,15 +110,15 @@ async def send_order(path: Path, order: Order) -> list[Change]:
                 async for data in stream:
                     line += data
         report = msgspec.json.decode(line, type=Report)
+        if not report.fault:
+            return msgspec.convert(report.result, result)
     except (OSError, trio.BrokenResourceError, msgspec.MsgspecError):
         msg = f"no switch takes orders at {path}; start it with `isoswitch serve`"
         raise ConfigError(msg) from None
     except trio.TooSlowError:
         msg = "the switch does not answer; its log tells what it waits for"
         raise ConfigError(msg) from None
-    if report.fault:
-        raise ConfigError(report.fault)
-    return report.changes
+    raise ConfigError(report.fault)
 
 
 @contextmanager
@@ -135,16 +162,46 @@ async def _read_line(stream: trio.SocketStream) -> bytes:
 
 async def _carry_out(switch: Switch, line: bytes) -> Report:
     try:
-        order = msgspec.json.decode(line, type=Order)
+        order = msgspec.json.decode(line, type=AnyOrder)
     except msgspec.MsgspecError:
         return Report(fault="not an order")
     if switch.services is None:
         return Report(fault="the switch is starting; order again when it is ready")
     try:
-        changes = await switch.keys.order(
-            switch.services, order.endpoint, operator=order.operator
-        )
+        result = await HANDLERS[type(order)](switch, switch.services, order)
     except IsoswitchError as error:
-        log.error("order_not_done", order=order.order, reason=str(error))
+        log.error("order_not_done", order=type(order).__name__, reason=str(error))
         return Report(fault=str(error))
-    return Report(changes=changes)
+    return Report(result=result)
+
+
+async def _exchange_keys(
+    switch: Switch, services: Services, order: ExchangeKeys
+) -> list[Change]:
+    return await switch.keys.order(services, order.endpoint, operator=order.operator)
+
+
+async def _confirm_clock(
+    switch: Switch, services: Services, order: ConfirmClock
+) -> bool:
+    """Give whether there was anything to confirm."""
+    if not switch.health.has(Part.CLOCK):
+        return False
+    body = {"order": "confirm clock", "operator": order.operator}
+    await services.recorder.note(RecordKind.OPERATOR, "", body)
+    switch.health.confirm_clock()
+    return True
+
+
+async def _read_status(switch: Switch, services: Services, order: ReadStatus) -> Status:
+    del services, order
+    return read_status(switch)
+
+
+Handler = Callable[[Switch, Services, Any], Awaitable[Any]]
+
+HANDLERS: Mapping[type[Order], Handler] = {
+    ExchangeKeys: _exchange_keys,
+    ConfirmClock: _confirm_clock,
+    ReadStatus: _read_status,
+}

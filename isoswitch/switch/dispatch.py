@@ -56,6 +56,8 @@ UNSUPPORTED = Outcome.declined(
 OTHER_CONTENT = Outcome.declined(
     ResponseCode.DUPLICATE_TRANSACTION, "the same key came with other content"
 )
+# Of these nobody knows whether they are copies of what was decided before.
+UNTRUSTED = frozenset({"failed", "unverified"})
 
 log = structlog.get_logger()
 
@@ -227,6 +229,7 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
         log.warning("wrong_mac", terminal=job.terminal.id, transaction=job.id)
         return WRONG_MAC
     except HsmError as error:
+        job.mac_verdict = "unverified"
         services.health.notice("crypto_failed", error, transaction=job.id)
         return NO_CRYPTO
     job.mac_verdict = "verified" if job.terminal.tak else "none"
@@ -268,7 +271,7 @@ def check_admission(services: Services, job: Job) -> Outcome | None:
 
 async def _join(services: Services, job: Job, running: Job) -> Outcome | None:
     """Wait with the owner of the same request."""
-    if job.mac_verdict == "failed":
+    if job.mac_verdict in UNTRUSTED:
         # It would contradict the answer that the genuine copy gets.
         return None
     if running.fingerprint != job.fingerprint:
@@ -281,7 +284,8 @@ async def _repeat(
     services: Services, job: Job, existing: StoredTransaction
 ) -> Outcome | None:
     """Answer a request that was decided before, as it was decided."""
-    if job.mac_verdict == "failed" or existing.state is not TransactionState.CLOSED:
+    if job.mac_verdict in UNTRUSTED or existing.state is not TransactionState.CLOSED:
+        # Perhaps a genuine copy, of which nothing can be said: it comes again.
         return None
     if existing.fingerprint not in ("", job.fingerprint):
         return await _other_content(services, job, existing.id)

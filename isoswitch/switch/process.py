@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -22,6 +22,9 @@ from isoswitch.switch.settings import SwitchSettings
 
 DRAIN_MARGIN_S = 1.0
 
+# A task that is given the switch and says when it has started.
+Beside = Callable[..., Awaitable[None]]
+
 log = structlog.get_logger()
 
 
@@ -33,9 +36,13 @@ async def run_switch(
     hsm_sockets: Sequence[Path],
     log_path: Path | None = None,
     log_level: str = "info",
+    beside: Sequence[Beside] = (),
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; started when terminals can connect.
+
+    What runs ``beside`` the switch starts before it, so that it can tell that the
+    switch is starting.
 
     Raises
     ------
@@ -61,6 +68,8 @@ async def run_switch(
             random=random.Random(),  # noqa: S311
         )
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            for part in beside:
+                await nursery.start(part, switch)
             await nursery.start(switch.run)
             await nursery.start(serve_control, switch, control_path(store_path))
             # What is loaded stays; collecting it again and again costs 26 ms for each

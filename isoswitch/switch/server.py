@@ -13,6 +13,7 @@ import trio
 from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Store
+from isoswitch.store.times import CommitTimes
 from isoswitch.switch.admission import Buckets
 from isoswitch.switch.breakers import Breakers
 from isoswitch.switch.businessday import BusinessDays
@@ -66,15 +67,15 @@ class Switch:
         self._hsm = WatchedHsm(hsm, self.health, self.counts)
         self._routing = routing
         self._clock = clock
-        self._strays = Strays()
         self._leases = Leases(store, node=settings.node)
+        self.strays = Strays()
         self.links: Mapping[str, Link] = {
             name: Link(
                 endpoint,
                 connect=connect,
                 clock=clock,
                 random=random,
-                on_stray=self._strays.put,
+                on_stray=self.strays.put,
                 on_key=self._take_key,
                 may_send=self._may_send,
             )
@@ -86,10 +87,16 @@ class Switch:
             for listener in settings.listeners
         }
         self._nursery: trio.Nursery | None = None
-        self._is_draining = False
+        self.is_draining = False
         self._deciding_count = 0
+        self.is_started = False
         self.services: Services | None = None
         self.saf: Saf | None = None
+
+    @property
+    def commit_times(self) -> CommitTimes:
+        """How long units of work waited until they were durable."""
+        return self._store.commit_times
 
     async def run(
         self,
@@ -108,7 +115,7 @@ class Switch:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(services.leases.run)
-            nursery.start_soon(self._strays.run, services)
+            nursery.start_soon(self.strays.run, services)
             nursery.start_soon(saf.run)
             nursery.start_soon(self.keys.run, services)
             nursery.start_soon(sweep_forever, services)
@@ -124,6 +131,8 @@ class Switch:
                     await nursery.start(listener.run)
                 else:
                     nursery.start_soon(listener.expire_forever)
+                    listener.is_open = True
+            self.is_started = True
             log.info("ready", node=self.settings.node, boot=services.numbers.boot)
             task_status.started()
 
@@ -132,7 +141,7 @@ class Switch:
 
         The caller bounds the time and cancels ``run`` afterwards.
         """
-        self._is_draining = True
+        self.is_draining = True
         assert self.services is not None, "only a running switch drains"
         await self.services.jobs.wait_empty()
         for link in self.links.values():
@@ -185,7 +194,7 @@ class Switch:
         self.keys.put(request, self.links[request.endpoint])
 
     def _accept(self, arrival: Arrival) -> None:
-        if self._nursery is None or self.services is None or self._is_draining:
+        if self._nursery is None or self.services is None or self.is_draining:
             # Silence: the terminal repeats, here after the restart or elsewhere.
             arrival.done()
             return

@@ -47,6 +47,12 @@ class Listener:
         self._tls = make_tls_context(settings.tls) if settings.tls else None
         self._connections: set[Connection] = set()
         self.port = settings.port
+        self.is_open = False
+
+    @property
+    def connection_count(self) -> int:
+        """How many terminals are connected."""
+        return len(self._connections)
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -61,8 +67,12 @@ class Listener:
                 def accepted(stream: SocketStream) -> None:
                     nursery.start_soon(self._serve_socket, stream)
 
+                self.is_open = True
                 task_status.started()
-                await accept_forever(sock, accepted)
+                try:
+                    await accept_forever(sock, accepted)
+                finally:
+                    self.is_open = False
 
     async def expire_forever(self) -> None:
         """Close connections that are idle or slow for too long."""

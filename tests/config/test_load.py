@@ -102,6 +102,9 @@ def complaint(old: str, new: str) -> str:
             id="terminal timer within the switch's",
         ),
         pytest.param(
+            "port = 8583", "port = 8580", "portal and ascii share port", id="portal"
+        ),
+        pytest.param(
             "issuer_s = 4.0",
             "issuer_s = 7.5",
             "fix: 7 or less, or raise timers.switch_s",

@@ -9,16 +9,33 @@ import pytest
 import trio
 
 from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.world import World
-from isoswitch.switch.control import Order, control_path, send_order, serve_control
+from isoswitch.switch.control import (
+    ConfirmClock,
+    ExchangeKeys,
+    ReadStatus,
+    control_path,
+    send_order,
+    serve_control,
+)
+from isoswitch.switch.health import Part
+from isoswitch.switch.keyexchange import Change
+from isoswitch.switch.status import Status
 from tests.system.test_key_exchange import with_key_exchange
 
 
 @pytest.fixture
-async def path(nursery: trio.Nursery, tmp_path: Path) -> Path:
-    """The socket of a running switch whose links may change their keys."""
+async def world(nursery: trio.Nursery) -> World:
+    """A network whose links may change their keys."""
     world = World(change=with_key_exchange())
     await nursery.start(world.run)
+    return world
+
+
+@pytest.fixture
+async def path(nursery: trio.Nursery, world: World, tmp_path: Path) -> Path:
+    """The socket of its switch."""
     assert world.switch is not None
     path = control_path(tmp_path / "switch.db")
     await nursery.start(serve_control, world.switch, path)
@@ -27,7 +44,9 @@ async def path(nursery: trio.Nursery, tmp_path: Path) -> Path:
 
 async def test_an_order_changes_keys_and_tells_what_became_of_them(path: Path) -> None:
     assert (await trio.Path(path).stat()).st_mode & 0o777 == 0o600
-    changes = await send_order(path, Order(endpoint="north", operator="ann"))
+    changes = await send_order(
+        path, ExchangeKeys(endpoint="north", operator="ann"), list[Change]
+    )
     assert [(each.key, each.version, each.result) for each in changes] == [
         ("north/zpk", 2, "changed"),
         ("north/zak", 2, "changed"),
@@ -36,7 +55,9 @@ async def test_an_order_changes_keys_and_tells_what_became_of_them(path: Path) -
 
 async def test_an_order_that_cannot_be_done_says_why(path: Path) -> None:
     with pytest.raises(ConfigError, match="key_exchange"):
-        await send_order(path, Order(endpoint="nobody", operator="ann"))
+        await send_order(
+            path, ExchangeKeys(endpoint="nobody", operator="ann"), list[Change]
+        )
 
 
 @pytest.mark.parametrize("line", [b"hello\n", b"{}\n", b"x" * 10_000])
@@ -47,6 +68,28 @@ async def test_what_is_no_order_is_refused(path: Path, line: bytes) -> None:
 
 
 async def test_without_a_switch_an_order_says_what_to_start(tmp_path: Path) -> None:
-    order = Order(endpoint="north", operator="ann")
+    order = ExchangeKeys(endpoint="north", operator="ann")
     with pytest.raises(ConfigError, match="isoswitch serve"):
-        await send_order(tmp_path / "switch.control", order)
+        await send_order(tmp_path / "switch.control", order, list[Change])
+
+
+async def test_a_switch_tells_how_it_stands(path: Path) -> None:
+    status = await send_order(path, ReadStatus(operator="ann"), Status)
+    assert status.is_ready
+    assert [(each.name, each.is_up) for each in status.endpoints] == [
+        ("north", True),
+        ("south", True),
+    ]
+
+
+async def test_a_clock_in_doubt_is_confirmed_by_name(path: Path, world: World) -> None:
+    assert world.switch is not None
+    order = ConfirmClock(operator="ann")
+    assert not await send_order(path, order, bool)
+    world.switch.health.report(Part.CLOCK, "it jumped")
+    assert await send_order(path, order, bool)
+    assert not world.switch.health.conditions
+    assert world.store is not None
+    records = [each.record for each in await world.store.records("")]
+    (said,) = [each for each in records if each.kind is RecordKind.OPERATOR]
+    assert said.body == {"order": "confirm clock", "operator": "ann"}

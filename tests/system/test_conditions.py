@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 
 import pytest
 import structlog
 import trio
 
-from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import HsmUnavailable
 from isoswitch.hsm.port import AnyCommand, Hsm
 from isoswitch.journal.records import RecordKind
@@ -36,7 +37,7 @@ class MovedWorld(World):
 
     def __init__(self) -> None:
         self.moved = timedelta(0)
-        self.has_crypto = True
+        self.failing_calls: float = 0
         super().__init__(wrap_hsm=self._wrap)
 
     def now(self) -> datetime:
@@ -48,7 +49,8 @@ class MovedWorld(World):
 
         class Absent:
             async def run(self, *commands: AnyCommand) -> list[bytes]:
-                if not world.has_crypto:
+                if world.failing_calls:
+                    world.failing_calls -= 1
                     msg = "no crypto process answers"
                     raise HsmUnavailable(msg)
                 return await hsm.run(*commands)
@@ -124,7 +126,7 @@ async def test_without_the_crypto_process_no_money_moves_and_it_is_told_once(
     world: MovedWorld,
 ) -> None:
     with structlog.testing.capture_logs() as logs:
-        world.has_crypto = False
+        world.failing_calls = inf
         # Nobody pays: the switch finds out by itself.
         await trio.sleep(10)
         assert world.conditions() == [Part.CRYPTO]
@@ -133,12 +135,26 @@ async def test_without_the_crypto_process_no_money_moves_and_it_is_told_once(
                 customers.start_soon(world.pay)
             await trio.sleep(3)
             assert world.booked() == 0
-            world.has_crypto = True
+            world.failing_calls = 0
         await trio.sleep(2)
         assert world.conditions() == []
         assert (await world.pay()).state is BeliefState.APPROVED
     events = told_events(logs)
     assert [events[name] for name in TOLD] == [1, 1]
+
+
+async def test_a_repeat_that_comes_without_crypto_is_not_taken_for_another_request(
+    world: MovedWorld,
+) -> None:
+    """It cannot be compared with the original, so nothing is said before it can."""
+    terminal = world.terminals["TERM0001"]
+    request = terminal.build(Kind.PURCHASE, CARD, 1250)
+    first = await terminal.exchange(request)
+    world.failing_calls = 1
+    again = await terminal.exchange(terminal.as_repeat(request))
+    assert first
+    assert again
+    assert again.outcome == first.outcome
 
 
 @pytest.mark.parametrize("moved", [HOUR, -HOUR], ids=["forward", "back"])

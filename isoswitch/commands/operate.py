@@ -1,0 +1,74 @@
+"""Orders to the running switch, and what it says of itself."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import msgspec
+import trio
+from rich.console import Console
+from rich.text import Text
+
+from isoswitch.commands.console import FAILED, OK, plain_table, print_json, stdout
+from isoswitch.config.load import load_network
+from isoswitch.switch.control import (
+    ConfirmClock,
+    ReadStatus,
+    control_path,
+    send_order,
+)
+from isoswitch.switch.status import Status
+
+
+def socket_of(config: Path | None) -> Path:
+    """Give the control socket of the switch of a configuration."""
+    loaded = load_network(config)
+    return control_path(loaded.file(loaded.network.store.path))
+
+
+def operator_name(given: str) -> str:
+    """Give who orders: the name given, else the user."""
+    return given or getpass.getuser()
+
+
+def status(config: Path | None, *, as_json: bool) -> int:
+    """Print how the running switch stands; 1 when it takes no money."""
+    order = ReadStatus(operator=operator_name(""))
+    found = trio.run(send_order, socket_of(config), order, Status)
+    if as_json:
+        print_json({"ready": found.is_ready, **msgspec.to_builtins(found)})
+    else:
+        _print_status(found, stdout())
+    return OK if found.is_ready else FAILED
+
+
+def confirm_clock(config: Path | None, *, operator: str) -> int:
+    """Have the running switch trust the clock as it stands."""
+    order = ConfirmClock(operator=operator_name(operator))
+    was_in_doubt = trio.run(send_order, socket_of(config), order, bool)
+    stdout().print(
+        "the clock is trusted as it stands" if was_in_doubt else "it was not in doubt"
+    )
+    return OK
+
+
+def _print_status(found: Status, console: Console) -> None:
+    word, style = ("ready", "green") if found.is_ready else ("not ready", "bold red")
+    title = f"{found.node}, boot {found.boot}: "
+    console.print(Text.assemble((title, "bold"), (word, style)))
+    for problem in found.problems:
+        console.print(Text(f"  ✗ {problem}", style="red"))
+    for warning in found.warnings:
+        console.print(Text(f"  ! {warning}", style="yellow"))
+    table = plain_table("what", "state", "")
+    for listener in found.listeners:
+        state = "open" if listener.is_open else "closed"
+        said = f"{listener.connections} connected"
+        table.add_row(f"listener {listener.name} {listener.address}", state, said)
+    for endpoint in found.endpoints:
+        state = "signed on" if endpoint.is_up else "down"
+        table.add_row(f"endpoint {endpoint.name}", state, f"{endpoint.waiting} waiting")
+    table.add_row("transactions", f"{found.in_flight} in hand", "")
+    table.add_row("store and forward", f"{found.saf_waiting} waiting", "")
+    console.print(table)

@@ -1,0 +1,1 @@
+"""What a switch tells over HTTP: its health and its figures."""

@@ -1,0 +1,40 @@
+"""The portal's HTTP server, in the process and the event loop of its switch."""
+
+from __future__ import annotations
+
+import hypercorn.trio
+import trio
+from hypercorn.config import Config
+
+from isoswitch.portal.app import make_app
+from isoswitch.portal.settings import PortalSettings
+from isoswitch.switch.server import Switch
+from isoswitch.switch.sockets import listen_tcp
+
+REQUEST_BYTES_MAX = 16 * 1024
+
+
+async def serve_portal(
+    settings: PortalSettings,
+    switch: Switch,
+    *,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer HTTP until cancelled; started with the port that is open.
+
+    Raises
+    ------
+    OSError
+        The port is taken.
+    """
+    sock = listen_tcp(settings.host, settings.port)
+    port: int = sock.getsockname()[1]
+    config = Config()
+    # What fails in here is raised, and told by the log of the switch.
+    config.errorlog = None
+    config.h11_max_incomplete_size = REQUEST_BYTES_MAX
+    # From here on the socket is the server's, which closes it.
+    config.bind = [f"fd://{sock.detach()}"]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(hypercorn.trio.serve, make_app(switch), config)
+        task_status.started(port)
