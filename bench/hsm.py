@@ -1,13 +1,16 @@
 """What the crypto service costs: its process, the switch that asks it, DUKPT, refusals.
 
 One crypto process works one SoftHSM token. The switch's side is this process, which
-makes the three round trips of a purchase at a concurrency of 32. What a command costs
-the crypto process is measured in this one, on the same token: rounds of all
-contestants alternate, CPU time is measured, and a ratio is the median over all rounds.
+makes the three round trips of a purchase at a concurrency of 32: to a stand-in that
+answers at once, and to the crypto process, for which it mostly waits, so that every
+batch of answers finds cold caches. What a command costs the crypto process is measured
+in this one, on the same token: rounds of all contestants alternate, CPU time is
+measured, and a ratio is the median over all rounds.
 """
 
 from __future__ import annotations
 
+import gc
 import statistics
 import sys
 import tempfile
@@ -22,6 +25,7 @@ from typing import Any
 import msgspec
 import trio
 
+from bench.cpu import cpu_seconds, with_children
 from bench.network import CARD, ISSUER, TERMINALS, keyring_of, make_network
 from bench.processes import free_ports, running
 from isoswitch.codecs.canonical.errors import VerificationFailed
@@ -54,6 +58,7 @@ from isoswitch.simulators.terminal_crypto import encrypt_pin, generate_mac
 
 FOLDER = Path("var/bench")
 CONCURRENCY = 32
+ROUNDS = 5
 REQUEST_BYTES = 320
 ANSWER_BYTES = 160
 BLOCK_AT = 240
@@ -82,15 +87,21 @@ def run(quick: bool) -> list[Row]:
         port, issuer_port = free_ports(2)
         loaded = make_network(folder, port=port, issuer_port=issuer_port)
         provision(hsmd_settings(loaded), _PLANS, test_values=_VALUES)
-        socket = loaded.file(loaded.network.hsm.socket)
+        commands = Commands(loaded)
+        real, standin = loaded.file(loaded.network.hsm.socket), folder / "standin.sock"
         output = folder / "output"
-        with running(
-            *("isoswitch", "hsmd", "--config", str(loaded.path)),
-            opens=socket,
-            output=output,
+        with (
+            running(
+                *("isoswitch", "hsmd", "--config", str(loaded.path)),
+                opens=real,
+                output=output,
+            ) as hsmd,
+            running("bench.standin", str(standin), opens=standin, output=output),
         ):
-            rows = trio.run(_through_the_socket, loaded, 1.0 if quick else 4.0)
-        return rows + _in_this_process(loaded, rounds=21 if quick else 101)
+            seconds = 0.5 if quick else 2.0
+            crypto = with_children(hsmd.pid)
+            rows = trio.run(_through_sockets, real, standin, commands, crypto, seconds)
+        return rows + _in_this_process(loaded, commands, rounds=21 if quick else 101)
 
 
 _PLANS = (
@@ -156,25 +167,42 @@ class Commands:
         )
 
 
-async def _through_the_socket(loaded: LoadedNetwork, seconds: float) -> list[Row]:
-    commands = Commands(loaded)
-    async with open_hsm(loaded.file(loaded.network.hsm.socket), deadline_s=10) as hsm:
-        await _load(hsm, commands.purchase, seconds / 4)
-        combined = [
-            await _load(hsm, (commands.combined,), seconds / 2) for _ in range(5)
-        ]
-        purchases = [await _load(hsm, commands.purchase, seconds / 2) for _ in range(5)]
+async def _through_sockets(
+    real: Path, standin: Path, commands: Commands, crypto: list[int], seconds: float
+) -> list[Row]:
+    gc.collect()
+    # As the switch does once it has started.
+    gc.freeze()
+    combined, asked, answered = [], [], []
+    async with (
+        open_hsm(real, deadline_s=10) as hsm,
+        open_hsm(standin, deadline_s=10) as quick,
+    ):
+        await _load(hsm, commands.purchase, seconds)
+        for _ in range(ROUNDS):
+            used = sum(map(cpu_seconds, crypto))
+            rate, _ = await _load(hsm, (commands.combined,), seconds)
+            used = sum(map(cpu_seconds, crypto)) - used
+            combined.append((rate, used / (rate * seconds) * 1e6))
+            asked.append(await _load(hsm, commands.purchase, seconds))
+            answered.append(await _load(quick, commands.purchase, seconds))
     return [
         _row(
             "crypto process: verify MAC + translate PIN + MAC",
+            cpu_us=statistics.median(each[1] for each in combined),
             per_second=statistics.median(each[0] for each in combined),
             goal=">= 6000/s",
         ),
         _row(
-            "switch: CPU of a purchase's three requests",
-            cpu_us=statistics.median(each[1] for each in purchases),
-            per_second=statistics.median(each[0] for each in purchases),
+            "switch: three requests of a purchase",
+            cpu_us=statistics.median(each[1] for each in answered),
+            per_second=statistics.median(each[0] for each in answered),
             goal="<= 20 us",
+        ),
+        _row(
+            "switch: the same, waiting for the crypto process",
+            cpu_us=statistics.median(each[1] for each in asked),
+            per_second=statistics.median(each[0] for each in asked),
         ),
     ]
 
@@ -201,12 +229,14 @@ async def _load(
     return done / (time.monotonic() - began), used / done * 1e6
 
 
-def _in_this_process(loaded: LoadedNetwork, *, rounds: int) -> list[Row]:
+def _in_this_process(
+    loaded: LoadedNetwork, commands: Commands, *, rounds: int
+) -> list[Row]:
     settings = hsmd_settings(loaded)
     service = open_service(
         open_engine(settings.tokens[0]), settings.keys_file, settings.environment
     )
-    costs = _measure(_contestants(service, Commands(loaded), rounds), rounds=rounds)
+    costs = _measure(_contestants(service, commands, rounds), rounds=rounds)
     rows = [_row(name, cpu_us=statistics.median(costs[name])) for name in _BASELINES]
     for name, (theirs, goal) in _RATIOS.items():
         pairs = zip(costs[name], costs[theirs], strict=True)

@@ -1,0 +1,44 @@
+"""A stand-in for the crypto process that computes nothing and answers at once.
+
+    python -m bench.standin <socket>
+
+With it the client's own cost is measured: the process that asks is never asleep, as a
+switch at its limit is not, and no token takes its caches.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from isoswitch.hsm.wire import FrameBuffer, Reply, Status, decode_request, encode
+
+FRAME_BYTES_MAX = 65_536
+RESULT = bytes(32)
+
+
+def main(path: str) -> None:
+    """Serve one connection after the other until it is terminated."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                _serve(connection)
+
+
+def _serve(connection: socket.socket) -> None:
+    frames = FrameBuffer(frame_bytes_max=FRAME_BYTES_MAX)
+    while data := connection.recv(FRAME_BYTES_MAX):
+        connection.sendall(b"".join(map(_answer, frames.feed(data))))
+
+
+def _answer(body: bytes) -> bytes:
+    request = decode_request(body)
+    results = [RESULT] * len(request.commands)
+    return encode(Reply(request.number, Status.OK, results))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
