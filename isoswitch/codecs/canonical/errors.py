@@ -63,10 +63,11 @@ class DocumentError(DecodeError):
     def __init__(self, reason: str, *, path: str = "", line: int = 0) -> None:
         super().__init__(reason, field=path)
         self.line = line
-        place = ", ".join(
-            each for each in (f"line {line}" if line else "", path) if each
-        )
-        self.args = (f"{place}: {reason}" if place else reason,)
+
+    def __str__(self) -> str:
+        line = f"line {self.line}" if self.line else ""
+        place = ", ".join(each for each in (line, self.field) if each)
+        return f"{place}: {self.reason}" if place else self.reason
 
 
 class EncodeError(IsoswitchError):
