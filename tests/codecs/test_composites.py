@@ -85,7 +85,7 @@ SAMPLES: list[tuple[str, str, int, Value, dict[str, Value]]] = [
     # danil/iso8583 tests (BSD-3-Clause)
     (
         "host-120",
-        "extended-host-like",
+        "ascii-host-like",
         120,
         "UD062CI045010100201003010040100501006010070100801009010IR000CS00241",
         {"UD.CI.09": "0", "UD.IR": "", "UD.CS": "41"},

@@ -86,7 +86,7 @@ class Pan(Secret[str]):
 
     @property
     def masked(self) -> str:
-        """First six and last four digits (PCI DSS 3.4.1); fewer for short numbers."""
+        """First six and last four digits (PCI DSS 3.4.1); none of short numbers."""
         return mask_pan(self._value)
 
     @property
@@ -152,15 +152,18 @@ class KeyValue(Secret[bytes]):
 def mask_pan(digits: str) -> str:
     """Mask a card number: first six and last four digits stay.
 
+    Of fewer than thirteen digits none stays: they may be a security code or a PIN, and
+    of a short card number the rest is soon guessed.
+
     Examples
     --------
     >>> mask_pan("4111111111111111")
     '411111******1111'
     >>> mask_pan("12345678")
-    '****5678'
+    '********'
     """
     if len(digits) < 13:
-        return "*" * max(len(digits) - 4, 0) + digits[-4:]
+        return "*" * len(digits)
     return digits[:6] + "*" * (len(digits) - 10) + digits[-4:]
 
 

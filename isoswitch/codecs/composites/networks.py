@@ -381,7 +381,7 @@ POSTILION_127 = Bitmapped(
 
 # Others ------------------------------------------------------------------------
 
-EXTENDED_HOST_120 = TagLength(
+ASCII_HOST_120 = TagLength(
     tag=2,
     length=3,
     names={"UD": "user data"},
@@ -429,7 +429,7 @@ LAYOUTS: Mapping[tuple[str, int], Layout] = MappingProxyType(
         },
         ("mastercard-ipm-ascii-like", 55): CHIP_DATA,
         ("postilion-like", 127): POSTILION_127,
-        ("extended-host-like", 120): EXTENDED_HOST_120,
+        ("ascii-host-like", 120): ASCII_HOST_120,
         ("way4-like", 48): WAY4_48,
         ("way4-like", 55): CHIP_DATA,
         ("iso87-bcd", 55): CHIP_DATA,

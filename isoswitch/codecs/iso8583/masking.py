@@ -132,9 +132,7 @@ def _hide(value: str | bytes) -> str:
 def _mask_number(value: str | bytes) -> str:
     if isinstance(value, bytes):
         return _hide(value)
-    # Fewer digits may be a security code or a PIN; their last four are too many.
-    is_number = len(value) >= _PAN_DIGITS_MIN and value.isdecimal()
-    return mask_pan(value) if is_number else "*" * len(value)
+    return mask_pan(value) if value.isdecimal() else "*" * len(value)
 
 
 def _mask_track(value: str | bytes) -> str:

@@ -145,7 +145,7 @@ EPOC_EBT: Mapping[int, Override] = {
 
 WAY4: Mapping[int, Override] = _formats({48: "b...999", 55: "b...255"})
 
-EXTENDED_HOST: Mapping[int, Override] = {
+ASCII_HOST: Mapping[int, Override] = {
     **_formats(
         {
             22: "n 4",

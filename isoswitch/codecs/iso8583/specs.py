@@ -166,7 +166,7 @@ _TABLE: Mapping[str, _Entry] = {
     "postilion-like": _Entry("1987", _ASCII_RAW, networks.POSTILION, "Postilion"),
     "epoc-ebt-like": _Entry("1993", _ASCII, networks.EPOC_EBT, "US EBT"),
     "ascii-host-like": _Entry(
-        "1987", _ASCII_RAW, networks.EXTENDED_HOST, "Processor host, extended DE 22"
+        "1987", _ASCII_RAW, networks.ASCII_HOST, "Processor host, extended DE 22"
     ),
     "termapp-like": _Entry("1993", _ASCII_RAW, networks.TERMAPP, "OpenISO terminals"),
     "way4-like": _Entry(
