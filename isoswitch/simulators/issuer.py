@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -27,6 +27,7 @@ from isoswitch.codecs.canonical.errors import (
     PinBlockInvalid,
 )
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.dialects.cutover import DATE_FIELD
 from isoswitch.codecs.dialects.key_change import KeyPurpose
 from isoswitch.codecs.dialects.mti import ANSWERS
 from isoswitch.codecs.dialects.registry import get_dialect
@@ -47,13 +48,15 @@ NETWORK_KINDS = frozenset(
     {Kind.SIGN_ON, Kind.SIGN_OFF, Kind.ECHO, Kind.KEY_CHANGE, Kind.CUTOVER}
 )
 GARBAGE_BYTES = 40
+FIRST_STAN = 800_001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerProfile:
     """How a simulated issuer speaks, and the names of the keys it shares.
 
-    With a ``kek`` it changes the others: in key blocks, or encrypted ``is_legacy``.
+    With a ``kek`` it changes the others: in key blocks, or encrypted ``is_legacy``. One
+    that ``needs_sign_on`` takes no money before it.
     """
 
     name: str
@@ -65,13 +68,23 @@ class IssuerProfile:
     currency: str = "978"
     kek: str = ""
     is_legacy: bool = False
+    needs_sign_on: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """A network management request to the switch, and what the switch said."""
+
+    code: ResponseCode | None = None
+    answered: trio.Event = field(default_factory=trio.Event)
 
 
 class Issuer:
     """One issuer with its accounts, books and rules; serves many connections.
 
     ``bookings`` is what an auditor reads; ``counts`` tells what came that was not a
-    proper request; ``on_new_key`` is told name and key when a new one comes into use.
+    proper request, ``heard`` what network management did; ``on_new_key`` is told name
+    and key when a new one comes into use.
     """
 
     def __init__(
@@ -90,7 +103,12 @@ class Issuer:
         self.bookings = Bookings(log_path)
         self.accounts = Accounts(cards, self.bookings, random=random)
         self.counts: Counter[str] = Counter()
+        self.heard: Counter[Kind] = Counter()
+        self.cutover_dates: list[str] = []
         self.wires: list[Wire] = []
+        self._asked: dict[int, Asked] = {}
+        self._next_stan = FIRST_STAN
+        self._has_signed_off = False
         self._signed_on: set[Wire] = set()
         self._zpk, self._zak = (
             WorkingKeys(keyring.get_key(name), on_use=partial(on_new_key, name))
@@ -131,6 +149,36 @@ class Issuer:
         with trio.move_on_after(timeout_s):
             await offer.answered.wait()
         return offer.code
+
+    async def ask(
+        self,
+        kind: Kind,
+        *,
+        fields: Mapping[int, str | bytes] | None = None,
+        timeout_s: float = 10.0,
+    ) -> ResponseCode | None:
+        """Send the switch a sign-on, sign-off, echo or cutover; give its answer.
+
+        None when none comes. From its own sign-off on it takes no money.
+        """
+        self._has_signed_off = kind is Kind.SIGN_OFF or (
+            self._has_signed_off and kind is not Kind.SIGN_ON
+        )
+        asked = self._asked[self._next_stan] = Asked()
+        request = self._dialect.network_request(
+            kind,
+            stan=f"{self._next_stan:06d}",
+            transmitted_at=self._clock.now(),
+            extra=fields or {},
+        )
+        self._next_stan += 1
+        wire = self.wires[-1]
+        wire.send_nowait(request.raw)
+        if kind is Kind.SIGN_ON:
+            self._signed_on.add(wire)
+        with trio.move_on_after(timeout_s):
+            await asked.answered.wait()
+        return asked.code
 
     @property
     def is_away(self) -> bool:
@@ -178,7 +226,8 @@ class Issuer:
             self.counts["undecodable"] += 1
             return
         if request.mti not in ANSWERS:
-            if not self._keys.take_answer(self._dialect, request):
+            is_ours = self._take_answer(request)
+            if not is_ours and not self._keys.take_answer(self._dialect, request):
                 self.counts["not a request"] += 1
             return
         reaction, outcome = self._process(wire, request)
@@ -206,22 +255,41 @@ class Issuer:
             told = {**fields, **(reaction.fields or {})}
             return msgspec.structs.replace(reaction, fields=told), outcome
         if txn.kind in NETWORK_KINDS:
-            return reaction, self._network_outcome(wire, txn)
+            return reaction, self._network_outcome(wire, request, txn)
         return reaction, self._money_outcome(request, txn, reaction)
 
-    def _network_outcome(self, wire: Wire, txn: Transaction) -> Outcome:
+    def _take_answer(self, answer: Message) -> bool:
+        """Take the switch's answer to what we asked; False if we did not."""
+        stan = str(answer.get(11, ""))
+        asked = self._asked.pop(int(stan) if stan.isdecimal() else 0, None)
+        if asked is None:
+            return False
+        asked.code = self._dialect.to_code(answer)
+        asked.answered.set()
+        return True
+
+    def _network_outcome(
+        self, wire: Wire, request: Message, txn: Transaction
+    ) -> Outcome:
+        self.heard[txn.kind] += 1
         if txn.kind is Kind.SIGN_ON:
             self._signed_on.add(wire)
+            self._has_signed_off = False
         elif txn.kind is Kind.SIGN_OFF:
             self._signed_on.clear()
+        elif txn.kind is Kind.CUTOVER:
+            self.cutover_dates.append(str(request.get(DATE_FIELD, "")))
         return Outcome(code=ResponseCode.APPROVED)
 
     def _money_outcome(
         self, request: Message, txn: Transaction, reaction: Reaction
     ) -> Outcome:
         """Verify, then decide; what does not verify is not booked."""
-        if not self._signed_on:
+        if self.profile.needs_sign_on and not self._signed_on:
             self.counts["before sign-on"] += 1
+            return Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE)
+        if self._has_signed_off:
+            self.counts["after sign-off"] += 1
             return Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE)
         try:
             self._verify_mac(request)
@@ -281,7 +349,9 @@ class Issuer:
         self, wire: Wire, header: bytes, answer: Message, reaction: Reaction
     ) -> None:
         """Send an answer now or later, once, twice, or something else instead."""
-        payload = header + answer.raw
+        payload = headers.join(self.profile.header, header, answer.raw)
+        if reaction.elsewhere:
+            wire = next((each for each in self.wires if each is not wire), wire)
         fault = reaction.fault
         if fault is Fault.DISCONNECT:
             wire.close()

@@ -141,7 +141,8 @@ class Reaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ``code`` None lets the account decide. ``approved_percent`` makes an approval a
     partial one. ``fields`` replaces fields of the answer by number (None removes one).
     ``books`` False means that the request is lost before it is decided: nothing is
-    booked and nothing answered. ``away_s`` is how long ``Fault.AWAY`` lasts.
+    booked and nothing answered. ``away_s`` is how long ``Fault.AWAY`` lasts. With
+    ``elsewhere`` the answer goes out on another connection, where there is one.
     """
 
     code: ResponseCode | None = None
@@ -151,6 +152,7 @@ class Reaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     fields: Mapping[int, str | None] = {}
     books: bool = True
     away_s: float = 5.0
+    elsewhere: bool = False
 
 
 NORMAL = Reaction()

@@ -54,6 +54,11 @@ class Connection:
         """Whether frames can be sent."""
         return not self._closed_because
 
+    @property
+    def closed_because(self) -> str:
+        """The first reason for its end, empty while it is open."""
+        return self._closed_because
+
     def send_nowait(self, payload: bytes) -> int:
         """Queue one frame and give its mark for ``has_started``.
 

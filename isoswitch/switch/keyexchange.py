@@ -47,8 +47,9 @@ from isoswitch.codecs.dialects.key_change import (
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.hsm.port import ActivateKey, DropKey, ImportKey, OfferKey, WorkingKey
 from isoswitch.journal.records import RecordKind
+from isoswitch.switch.incoming import NetworkRequest
 from isoswitch.switch.keyjournal import AGREED, KeyEvent, note_key, read_story
-from isoswitch.switch.links import KeyRequest, Link
+from isoswitch.switch.links import Link
 from isoswitch.switch.ports import Random
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import KeyExchangeSettings
@@ -87,7 +88,7 @@ class _Lane:
             KeyPurpose.MAC: link.settings.zak,
         }
         self.lock = trio.Lock()
-        self.send, self.inbox = trio.open_memory_channel[KeyRequest](INBOX_MAX)
+        self.send, self.inbox = trio.open_memory_channel[NetworkRequest](INBOX_MAX)
         # What we have begun to offer, and what both agreed on but is not active yet.
         self.to_offer: list[KeyPurpose] = []
         self.agreed: dict[str, int] = {}
@@ -138,7 +139,7 @@ class KeyExchange:
             if link.settings.key_exchange is not None
         }
 
-    def put(self, request: KeyRequest, link: Link) -> None:
+    def put(self, request: NetworkRequest, link: Link) -> None:
         """Take a key that an endpoint sends; too many at once are left unanswered."""
         lane = self._lanes.get(request.endpoint)
         if lane is None:
@@ -285,7 +286,7 @@ async def _take_all(services: Services, lane: _Lane) -> None:
             log.error("key_not_answered", cause=lane.cause, reason=str(error))
 
 
-async def _take(services: Services, lane: _Lane, request: KeyRequest) -> None:
+async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> None:
     """Take one key of the endpoint: import it, say so, use it."""
     link = lane.link
     try:
@@ -325,7 +326,7 @@ async def _take(services: Services, lane: _Lane, request: KeyRequest) -> None:
 
 
 async def _import(
-    services: Services, lane: _Lane, request: KeyRequest
+    services: Services, lane: _Lane, request: NetworkRequest
 ) -> tuple[KeyPurpose, WorkingKey]:
     """Have the crypto process store a key; raises _Refusal."""
     profile = lane.profile
@@ -395,7 +396,7 @@ async def _resume(services: Services, lane: _Lane) -> None:
 
 def _answer(
     link: Link,
-    request: KeyRequest,
+    request: NetworkRequest,
     code: ResponseCode,
     extra: Mapping[int, str | bytes] | None = None,
 ) -> None:

@@ -131,6 +131,7 @@ async def verify_answer(
         results = await hsm.run(command, *then)
     except MacMismatch:
         link.mac_failures += 1
+        link.counts.mac_failures += 1
         raise
     link.mac_failures = 0
     return results[-1]

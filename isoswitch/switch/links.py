@@ -1,73 +1,53 @@
 """Live sessions with the endpoints that authorise.
 
-A link keeps its connections up: connect, sign on, echo when idle, connect again. Only
-a signed-on connection carries money. A message that no byte was written of raises
-``LinkDown`` and may go elsewhere; after the first byte only ``NoAnswer`` is left.
-
-    DOWN -> CONNECTED -> SIGNED_ON -> DOWN
+A link keeps its connections up (``upkeep.py``) or makes one for each request
+(``oneshot.py``), and only while it is signed on and nobody holds it back it carries
+money (``linkstate.py``). A message that no byte was written of raises ``LinkDown`` and
+may go elsewhere; after the first byte only ``NoAnswer`` is left.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Mapping
 
 import structlog
 import trio
 
 from isoswitch.codecs import headers
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
-from isoswitch.codecs.canonical.errors import DecodeError, LinkDown, NoAnswer
-from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.canonical.errors import LinkDown, NoAnswer
 from isoswitch.codecs.dialects.registry import get_dialect
-from isoswitch.codecs.framing import get_framing
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.switch.connection import Connection
-from isoswitch.switch.mux import Mux, NearMiss
+from isoswitch.switch.incoming import Hooks, Incoming, NetworkRequest, Stray
+from isoswitch.switch.linkstate import (
+    Hold,
+    LinkChange,
+    LinkCounts,
+    LinkState,
+    LinkStatus,
+    derive_state,
+)
+from isoswitch.switch.mux import Mux
 from isoswitch.switch.numbers import STAN_MAX
-from isoswitch.switch.ports import Clock, Random
-from isoswitch.switch.settings import EndpointSettings
-
-Connect = Callable[[EndpointSettings], Awaitable[trio.abc.Stream]]
+from isoswitch.switch.oneshot import OneShot
+from isoswitch.switch.peers import is_allowed
+from isoswitch.switch.ports import Clock, Random, iso_time
+from isoswitch.switch.settings import EndpointSettings, SignOn
+from isoswitch.switch.upkeep import Connect, Upkeep, Wiring
 
 AMOUNT = 4
 
 log = structlog.get_logger()
 
 
-class LinkState(StrEnum):
-    """How far a connection of a link has come."""
-
-    DOWN = "down"
-    CONNECTED = "connected"
-    SIGNED_ON = "signed_on"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stray:
-    """An answer that no request waits for, or that does not echo its request."""
-
-    endpoint: str
-    message: Message
-    miss: NearMiss
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRequest:
-    """A key that an endpoint sends, and the way back to it."""
-
-    endpoint: str
-    message: Message
-    reply: Callable[[Message], None]
-
-
 class Link:
     """The session with one endpoint, over one or several connections.
 
     ``sent_count`` counts the requests that carried money; ``mac_failures`` the answers
-    in a row whose MAC did not verify.
+    in a row whose MAC did not verify. ``may_connect`` says whether this node is the
+    one that an endpoint of one session is to see.
     """
 
     def __init__(
@@ -78,39 +58,90 @@ class Link:
         clock: Clock,
         random: Random,
         on_stray: Callable[[Stray], None],
-        on_key: Callable[[KeyRequest], None],
+        on_key: Callable[[NetworkRequest], None],
+        on_cutover: Callable[[NetworkRequest], None],
+        on_change: Callable[[LinkChange], None],
+        may_connect: Callable[[], bool] = lambda: True,
         may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self.settings = settings
         self.dialect = get_dialect(settings.dialect)
-        self._framing = get_framing(settings.framing)
-        self._connect = connect
         self._clock = clock
-        self._random = random
-        self._on_stray = on_stray
-        self._on_key = on_key
+        self._on_change = on_change
+        self._may_connect = may_connect
         self._may_send = may_send
+        self._log = log.bind(endpoint=settings.name)
         self.sent_count = 0
         self.mac_failures = 0
+        self.counts = LinkCounts()
         self._mux = Mux(
             match_fields=settings.match_fields, find_unechoed=self._find_unechoed
         )
-        self._signed_on: list[Connection] = []
+        hooks = Hooks(
+            on_stray=on_stray,
+            on_key=on_key,
+            on_cutover=on_cutover,
+            on_sign_on=self._partner_signed_on,
+            on_sign_off=self._partner_signed_off,
+        )
+        incoming = Incoming(
+            settings, self.dialect, mux=self._mux, hooks=hooks, counts=self.counts
+        )
+        wiring = Wiring(
+            settings=settings,
+            connect=connect,
+            random=random,
+            mux=self._mux,
+            incoming=incoming,
+            may_connect=may_connect,
+            changed=self._changed,
+        )
+        self._upkeep = Upkeep(wiring, ask=self._agrees, clock=clock)
+        self._one_shot = OneShot(wiring) if settings.is_one_shot else None
         self._turn = itertools.count()
         self._stans = itertools.cycle(range(1, STAN_MAX + 1))
-        self._log = log.bind(endpoint=settings.name)
-        # Set once the first attempt to sign on has succeeded or failed.
-        self.attempted = trio.Event()
+        self._holds: set[Hold] = set()
+        self.state = LinkState.DOWN
+        self._since = clock.now()
+        self._reason = "not started"
 
     @property
     def is_up(self) -> bool:
         """Whether money can be sent now."""
-        return bool(self._signed_on)
+        return self.state is LinkState.SIGNED_ON
 
     @property
     def waiting_count(self) -> int:
         """How many requests wait for their answers."""
         return len(self._mux)
+
+    @property
+    def attempted(self) -> trio.Event:
+        """Set once the first attempt to sign on has succeeded or failed."""
+        return self._upkeep.attempted
+
+    def status(self) -> LinkStatus:
+        """Tell how the link stands."""
+        standing = (self._one_shot or self._upkeep).standing
+        echoes = self._upkeep.echoes
+        return LinkStatus(
+            endpoint=self.settings.name,
+            role="one-shot" if self._one_shot else self.settings.role,
+            state=self.state,
+            since=iso_time(self._since),
+            reason=self._reason,
+            held_by=sorted(self._holds),
+            connections=standing.open_count,
+            signed_on=standing.signed_on_count,
+            in_flight=len(self._mux),
+            last_echo_at=iso_time(echoes.last_at) if echoes.last_at else "",
+            echo_ms=round(echoes.elapsed_s * 1000, 1),
+            strays=self.counts.strays,
+            undecodable=self.counts.undecodable,
+            unexpected=self.counts.unexpected,
+            refused_peers=self.counts.refused_peers,
+            mac_failures=self.counts.mac_failures,
+        )
 
     async def request(
         self, message: Message, *, deadline: float, transaction_id: str
@@ -120,13 +151,14 @@ class Link:
         Raises
         ------
         LinkDown
-            Nothing was written: no connection is signed on, the limit of requests in
-            flight is reached, or this node may have been declared dead.
+            Nothing was written: no connection is signed on, somebody holds the link
+            back, the limit of requests in flight is reached, or this node may have been
+            declared dead.
         NoAnswer
             The endpoint may have seen the request and did not answer in time.
         """
-        if not self._signed_on:
-            msg = f"{self.settings.name} is not signed on"
+        if self.state is not LinkState.SIGNED_ON:
+            msg = f"{self.settings.name} is {self.state}: {self._reason}"
             raise LinkDown(msg)
         if not self._may_send():
             msg = "this node could not renew its lease: others may act in its place"
@@ -134,15 +166,14 @@ class Link:
         if len(self._mux) >= self.settings.in_flight_max:
             msg = f"{self.settings.name} has {len(self._mux)} requests in flight"
             raise LinkDown(msg)
-        connection = self._signed_on[next(self._turn) % len(self._signed_on)]
         self.sent_count += 1
         self._log_leg(message, "out", transaction_id)
-        answer = await self._mux.exchange(connection, message.raw, message, deadline)
+        answer = await self._exchange(message, deadline)
         self._log_leg(answer, "in", transaction_id)
         return answer
 
     async def manage(self, kind: Kind, *, extra: Mapping[int, str | bytes]) -> Message:
-        """Send a network management request over a connection that carries money.
+        """Send a network management request over a connection that is signed on.
 
         Raises
         ------
@@ -151,11 +182,8 @@ class Link:
         NoAnswer
             The endpoint may have seen it and did not answer in time.
         """
-        if not self._signed_on:
-            msg = f"{self.settings.name} is not signed on"
-            raise LinkDown(msg)
-        connection = self._signed_on[next(self._turn) % len(self._signed_on)]
-        return await self._ask(connection, kind, extra)
+        deadline = trio.current_time() + self.settings.request_timeout_s
+        return await self._exchange(self._network_request(kind, extra), deadline)
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -163,79 +191,113 @@ class Link:
         """Keep the link up until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._mux.run)
-            for _ in range(self.settings.connections):
-                nursery.start_soon(self._keep_connected)
+            if self._one_shot is not None:
+                self.attempted.set()
+                nursery.start_soon(self._one_shot.run)
+            elif self.settings.is_server:
+                self.attempted.set()
+            else:
+                for _ in range(self.settings.connections):
+                    nursery.start_soon(self._upkeep.keep_connected)
             task_status.started()
 
+    async def serve_stream(self, stream: trio.abc.Stream, *, host: str) -> None:
+        """Serve a connection that the endpoint has opened, if it may."""
+        reason = self._find_refusal(host)
+        if reason:
+            self.counts.refused_peers += 1
+            self._log.warning("connection_refused", host=host, reason=reason)
+            await trio.aclose_forcefully(stream)
+            return
+        reason = await self._upkeep.serve(stream)
+        self._log.info("connection_ended", host=host, reason=reason)
+
+    def suspend(self) -> None:
+        """Send no more money until ``resume``; echoes go on."""
+        self._hold(Hold.OPERATOR, "suspended by an operator")
+
+    def resume(self) -> None:
+        """Lift an operator's suspension."""
+        self._lift(Hold.OPERATOR, "resumed by an operator")
+
     async def sign_off(self) -> None:
-        """Tell the endpoint that no more requests come; used when draining."""
-        for connection in list(self._signed_on):
-            self._signed_on.remove(connection)
-            await self._network_exchange(connection, Kind.SIGN_OFF)
+        """Send no more money, wait for what is in flight, and tell the endpoint."""
+        self.stay_signed_off()
+        with trio.move_on_after(self.settings.request_timeout_s):
+            await self._mux.wait_empty()
+        for connection in list(self._upkeep.signed_on):
+            self._upkeep.unmark(connection)
+            if self.settings.sign_on is not SignOn.NOBODY:
+                await self._agrees(connection, Kind.SIGN_OFF)
+        self._changed("signed off")
 
-    async def _keep_connected(self) -> None:
-        pause_s = self.settings.reconnect_min_s
-        while True:
-            began_at = trio.current_time()
-            reason = await self._connect_and_serve()
-            self.attempted.set()
-            self._log.info("link_down", reason=reason)
-            if trio.current_time() - began_at > self.settings.reconnect_max_s:
-                pause_s = self.settings.reconnect_min_s
-            await trio.sleep(pause_s * (0.5 + self._random.random()))
-            pause_s = min(pause_s * 2, self.settings.reconnect_max_s)
+    def stay_signed_off(self) -> None:
+        """Sign on no more until ``sign_on``."""
+        self._upkeep.wants_sign_on = False
+        self._hold(Hold.SIGNED_OFF, "signing off")
 
-    async def _connect_and_serve(self) -> str:
-        try:
-            with trio.fail_after(self.settings.connect_timeout_s):
-                stream = await self._connect(self.settings)
-        except (OSError, trio.TooSlowError) as error:
-            return f"cannot connect: {type(error).__name__}"
-        connection = Connection(
-            stream,
-            self._framing,
-            frame_bytes_max=self.settings.frame_bytes_max,
-            frame_timeout_s=self.settings.request_timeout_s,
-            idle_timeout_s=self.settings.echo_idle_s
-            * (self.settings.echo_misses_max + 2),
+    async def sign_on(self) -> bool:
+        """Sign on again on every connection; whether any was accepted.
+
+        An endpoint that accepts takes back a sign-off of its own.
+        """
+        self._upkeep.wants_sign_on = True
+        self._lift(Hold.SIGNED_OFF, "signing on")
+        accepted = [
+            await self._upkeep.sign_on(connection)
+            for connection in list(self._upkeep.open)
+        ]
+        if any(accepted):
+            self._lift(Hold.PARTNER, "signed on")
+        return any(accepted) or self._one_shot is not None
+
+    def _find_refusal(self, host: str) -> str:
+        """Say why a connection of the endpoint is not taken; empty when it is."""
+        if not is_allowed(self.settings.peers, host):
+            return "not an address of this endpoint"
+        if self._upkeep.standing.open_count >= self.settings.connections:
+            return "it has all its connections"
+        if not self._may_connect():
+            return "another node serves it"
+        return ""
+
+    def _partner_signed_on(self, connection: Connection) -> None:
+        if self.settings.sign_on is SignOn.THEM:
+            self._upkeep.mark(connection, "the endpoint signed on")
+        self._lift(Hold.PARTNER, "the endpoint signed on")
+
+    def _partner_signed_off(self, _: Connection) -> None:
+        self._hold(Hold.PARTNER, "the endpoint signed off")
+
+    def _hold(self, hold: Hold, reason: str) -> None:
+        self._holds.add(hold)
+        self._changed(reason)
+
+    def _lift(self, hold: Hold, reason: str) -> None:
+        if hold in self._holds:
+            self._holds.discard(hold)
+            self._changed(reason)
+
+    def _changed(self, reason: str) -> None:
+        """Derive the state anew, and tell when it is another one."""
+        standing = (self._one_shot or self._upkeep).standing
+        if not standing.open_count and self._one_shot is None:
+            # Whoever connects again signs on again.
+            self._holds.discard(Hold.PARTNER)
+        before, after = self.state, derive_state(standing, self._holds)
+        if before is after:
+            return
+        self.state, self._reason, self._since = after, reason, self._clock.now()
+        self._log.info("link_state", before=before, after=after, reason=reason)
+        self._on_change(
+            LinkChange(
+                endpoint=self.settings.name,
+                before=before,
+                after=after,
+                reason=reason,
+                at=iso_time(self._since),
+            )
         )
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._keep_alive, connection)
-                return await self._receive(connection, nursery.cancel_scope)
-        finally:
-            if connection in self._signed_on:
-                self._signed_on.remove(connection)
-            connection.close("the link stopped")
-            self._mux.lose(
-                connection, "the connection ended", fail_fast=self.settings.fail_fast
-            )
-
-    async def _receive(self, connection: Connection, scope: trio.CancelScope) -> str:
-        async def handle(payload: bytes) -> None:
-            self._dispatch(connection, payload)
-
-        try:
-            return await connection.run(handle)
-        finally:
-            scope.cancel()
-
-    def _dispatch(self, connection: Connection, payload: bytes) -> None:
-        try:
-            _, raw = headers.split(self.settings.header, payload)
-            message = self.dialect.codec.decode(raw)
-        except DecodeError as error:
-            # What cannot be read is no answer; its request runs into its timer.
-            self._log.warning("undecodable_message", error=str(error))
-            return
-        if message.mti[2] in "024":
-            self._answer_network(connection, message)
-            return
-        miss = self._mux.deliver(message)
-        if miss is not None:
-            self._on_stray(
-                Stray(endpoint=self.settings.name, message=message, miss=miss)
-            )
 
     def _find_unechoed(self, request: Message, answer: Message) -> tuple[int, ...]:
         differing = tuple(
@@ -250,58 +312,41 @@ class Link:
             return ()
         return differing
 
-    def _answer_network(self, connection: Connection, message: Message) -> None:
-        if message.mti[1] != "8":
-            self._log.warning("unexpected_request", mti=message.mti)
-            return
-        if self.dialect.network_kind(message) is Kind.KEY_CHANGE:
+    async def _exchange(self, message: Message, deadline: float) -> Message:
+        payload = self._payload(message)
+        if self._one_shot is not None:
+            return await self._one_shot.exchange(payload, message, deadline)
+        usable = self._upkeep.signed_on
+        if not usable:
+            msg = f"{self.settings.name} is not signed on"
+            raise LinkDown(msg)
+        connection = usable[next(self._turn) % len(usable)]
+        return await self._mux.exchange(connection, payload, message, deadline)
 
-            def reply(answer: Message) -> None:
-                connection.send_nowait(answer.raw)
-
-            self._on_key(
-                KeyRequest(endpoint=self.settings.name, message=message, reply=reply)
-            )
-            return
-        answer = self.dialect.to_response(message, Outcome(code=ResponseCode.APPROVED))
-        connection.send_nowait(answer.raw)
-
-    async def _keep_alive(self, connection: Connection) -> None:
-        if not await self._network_exchange(connection, Kind.SIGN_ON):
-            connection.close("sign-on was not accepted")
-            return
-        self._signed_on.append(connection)
-        self.attempted.set()
-        self._log.info("link_signed_on")
-        misses = 0
-        while misses < self.settings.echo_misses_max:
-            echo_at = connection.last_frame_at + self.settings.echo_idle_s
-            if trio.current_time() < echo_at:
-                await trio.sleep_until(echo_at)
-            elif await self._network_exchange(connection, Kind.ECHO):
-                misses = 0
-            else:
-                misses += 1
-        connection.close("echoes were not answered")
-
-    async def _network_exchange(self, connection: Connection, kind: Kind) -> bool:
+    async def _agrees(self, connection: Connection, kind: Kind) -> bool:
+        """Ask for network management over one connection; False without a yes."""
+        deadline = trio.current_time() + self.settings.request_timeout_s
         try:
-            answer = await self._ask(connection, kind, {})
+            message = self._network_request(kind, {})
+            payload = self._payload(message)
+            answer = await self._mux.exchange(connection, payload, message, deadline)
         except (LinkDown, NoAnswer):
             return False
         return self.dialect.to_code(answer) is ResponseCode.APPROVED
 
-    async def _ask(
-        self, connection: Connection, kind: Kind, extra: Mapping[int, str | bytes]
-    ) -> Message:
-        message = self.dialect.network_request(
+    def _network_request(self, kind: Kind, extra: Mapping[int, str | bytes]) -> Message:
+        return self.dialect.network_request(
             kind,
             stan=f"{next(self._stans):06d}",
             transmitted_at=self._clock.now(),
             extra=extra,
         )
-        deadline = trio.current_time() + self.settings.request_timeout_s
-        return await self._mux.exchange(connection, message.raw, message, deadline)
+
+    def _payload(self, message: Message) -> bytes:
+        settings = self.settings
+        if not settings.header:
+            return message.raw
+        return headers.join(settings.header, settings.header_value, message.raw)
 
     def _log_leg(self, message: Message, direction: str, transaction_id: str) -> None:
         self._log.info(

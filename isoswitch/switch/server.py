@@ -6,6 +6,7 @@ store -> recover -> links -> store and forward -> listeners
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import structlog
 import trio
@@ -20,20 +21,25 @@ from isoswitch.switch.businessday import BusinessDays
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.dispatch import Arrival, dispatch
 from isoswitch.switch.health import Health
+from isoswitch.switch.incoming import NetworkRequest
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.keyexchange import KeyExchange
 from isoswitch.switch.leases import Leases
-from isoswitch.switch.links import Connect, KeyRequest, Link
+from isoswitch.switch.linkjournal import LinkJournal
+from isoswitch.switch.linkorders import restore
+from isoswitch.switch.links import Link
 from isoswitch.switch.numbers import Numbers
+from isoswitch.switch.peers import listen_for_peers
 from isoswitch.switch.ports import Clock, Random
 from isoswitch.switch.recorder import Recorder
 from isoswitch.switch.recovery import recover, sweep_forever
 from isoswitch.switch.saf import Saf, lease_name
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import EndpointSettings, SwitchSettings
-from isoswitch.switch.sockets import open_tcp
+from isoswitch.switch.sockets import SocketStream, open_tcp
 from isoswitch.switch.strays import Strays
 from isoswitch.switch.terminals import Listener
+from isoswitch.switch.upkeep import Connect
 from isoswitch.switch.watch import WatchedHsm, watch_forever
 
 SIGN_ON_PATIENCE_S = 2.0
@@ -44,6 +50,17 @@ log = structlog.get_logger()
 async def connect_tcp(endpoint: EndpointSettings) -> trio.abc.Stream:
     """Connect to an endpoint's address."""
     return await open_tcp(endpoint.host, endpoint.port)
+
+
+def link_lease(endpoint: str) -> str:
+    """Name the lease of the node that may connect to an endpoint of one session.
+
+    Examples
+    --------
+    >>> link_lease("north")
+    'link/north'
+    """
+    return f"link/{endpoint}"
 
 
 class Switch:
@@ -67,6 +84,7 @@ class Switch:
         self._hsm = WatchedHsm(hsm, self.health, self.counts)
         self._routing = routing
         self._clock = clock
+        self._link_journal = LinkJournal()
         self._leases = Leases(store, node=settings.node)
         self.strays = Strays()
         self.links: Mapping[str, Link] = {
@@ -77,6 +95,9 @@ class Switch:
                 random=random,
                 on_stray=self.strays.put,
                 on_key=self._take_key,
+                on_cutover=self._link_journal.put,
+                on_change=self._link_journal.put,
+                may_connect=partial(self._may_connect, endpoint),
                 may_send=self._may_send,
             )
             for name, endpoint in settings.endpoints.items()
@@ -116,13 +137,17 @@ class Switch:
             self._nursery = nursery
             nursery.start_soon(services.leases.run)
             nursery.start_soon(self.strays.run, services)
+            nursery.start_soon(self._link_journal.run, services)
             nursery.start_soon(saf.run)
             nursery.start_soon(self.keys.run, services)
             nursery.start_soon(sweep_forever, services)
             nursery.start_soon(services.days.run)
             nursery.start_soon(watch_forever, services)
             for link in self.links.values():
+                await restore(self._store, link)
                 nursery.start_soon(link.run)
+                if listen and link.settings.is_server:
+                    await nursery.start(_listen_for, link)
             with trio.move_on_after(SIGN_ON_PATIENCE_S):
                 for link in self.links.values():
                     await link.attempted.wait()
@@ -157,8 +182,10 @@ class Switch:
         )
         self._store.on_commit(days.follow)
         await self._leases.begin(self._clock)
-        for name in self.links:
+        for name, link in self.links.items():
             self._leases.want(lease_name(name))
+            if link.settings.is_leased:
+                self._leases.want(link_lease(name))
         if self._store.is_shared:
             await self._leases.look()
         return Services(
@@ -187,10 +214,15 @@ class Switch:
         self._store.on_commit(self.counts.applied)
         await recover(services)
 
+    def _may_connect(self, endpoint: EndpointSettings) -> bool:
+        if endpoint.is_leased:
+            return self._leases.holds(link_lease(endpoint.name))
+        return endpoint.owner in {"", self.settings.node}
+
     def _may_send(self) -> bool:
         return self._leases.is_alive
 
-    def _take_key(self, request: KeyRequest) -> None:
+    def _take_key(self, request: NetworkRequest) -> None:
         self.keys.put(request, self.links[request.endpoint])
 
     def _accept(self, arrival: Arrival) -> None:
@@ -212,3 +244,13 @@ class Switch:
             await dispatch(services, arrival)
         finally:
             self._deciding_count -= 1
+
+
+async def _listen_for(
+    link: Link, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+) -> None:
+    async def serve(stream: SocketStream, host: str) -> None:
+        await link.serve_stream(stream, host=host)
+
+    settings = link.settings
+    await listen_for_peers(settings.host, settings.port, serve, task_status=task_status)

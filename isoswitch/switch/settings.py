@@ -118,7 +118,9 @@ class EndpointSettings:
 
     As a client we connect to ``host`` and ``port``; as a server we listen there, and
     only ``peers`` (addresses or networks) get in. ``is_one_shot`` opens a connection
-    for each request. Only the node that ``owner`` names connects; empty means any.
+    for each request. Only the node that ``owner`` names connects, or with
+    ``is_leased`` the one that holds the lease for it. With ``cuts_day`` its cutover
+    ends our business day too.
     ``header_value`` stands before our own requests. ``match_fields`` pair an answer
     with its request, ``echo_fields`` must come back unchanged. What is in flight when
     its connection is lost may be answered on another, unless it is to ``fail_fast``.
@@ -144,6 +146,8 @@ class EndpointSettings:
     is_one_shot: bool = False
     fail_fast: bool = False
     owner: str = ""
+    is_leased: bool = False
+    cuts_day: bool = False
     connections: int = 1
     request_timeout_s: float = 5.0
     match_fields: tuple[int, ...] = (11, 37)
@@ -161,6 +165,11 @@ class EndpointSettings:
     saf_window: int = 16
     not_processed: frozenset[ResponseCode] = frozenset()
     key_exchange: KeyExchangeSettings | None = None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the endpoint connects to us."""
+        return self.role is Role.SERVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

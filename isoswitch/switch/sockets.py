@@ -98,6 +98,15 @@ class SocketStream(trio.abc.HalfCloseableStream):
             return ""
         return f"{host}:{port}"
 
+    @property
+    def peer_host(self) -> str:
+        """The other end's address without its port; empty once it is gone."""
+        try:
+            host: str = self._sock.getpeername()[0]
+        except OSError:
+            return ""
+        return host
+
     async def _wait(self, ready: Callable[[socket.socket], object]) -> None:
         if self._sock.fileno() < 0:
             msg = "the stream is closed"

@@ -15,7 +15,7 @@ from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.journal.records import RecordKind
 from isoswitch.store.port import StoredTransaction, TransactionState
 from isoswitch.switch.checks import MOVES_NO_MONEY
-from isoswitch.switch.links import Stray
+from isoswitch.switch.incoming import Stray
 from isoswitch.switch.numbers import find_transaction_id
 from isoswitch.switch.services import Services
 

@@ -171,7 +171,9 @@ class Session:
         answer_header = headers.swap(self._settings.header, header)
 
         def send(answer: Message) -> None:
-            self._connection.send_nowait(answer_header + answer.raw)
+            self._connection.send_nowait(
+                headers.join(self._settings.header, answer_header, answer.raw)
+            )
 
         self._accept(
             Arrival(

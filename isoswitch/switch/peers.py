@@ -1,0 +1,53 @@
+"""Endpoints that connect to us: who may, and the address where they do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from ipaddress import IPv6Address, ip_address, ip_network
+
+import trio
+
+from isoswitch.switch.sockets import SocketStream, accept_forever, listen_tcp
+
+
+def is_allowed(peers: Iterable[str], host: str) -> bool:
+    """Tell whether an address is one of those, or in one of those networks.
+
+    Examples
+    --------
+    >>> is_allowed(["192.0.2.7", "198.51.100.0/24"], "::ffff:198.51.100.9")
+    True
+    >>> is_allowed(["192.0.2.7"], "192.0.2.70")
+    False
+    """
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in ip_network(peer) for peer in peers)
+
+
+async def listen_for_peers(
+    host: str,
+    port: int,
+    serve: Callable[[SocketStream, str], Awaitable[None]],
+    *,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Accept an endpoint's connections until cancelled; started with the port.
+
+    Raises
+    ------
+    OSError
+        The port is taken.
+    """
+    with listen_tcp(host, port) as sock:
+        async with trio.open_nursery() as nursery:
+
+            def accepted(stream: SocketStream) -> None:
+                nursery.start_soon(serve, stream, stream.peer_host)
+
+            task_status.started(sock.getsockname()[1])
+            await accept_forever(sock, accepted)
