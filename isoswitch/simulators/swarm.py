@@ -41,6 +41,7 @@ from isoswitch.simulators.rules import (
 from isoswitch.simulators.terminal import Request, Terminal
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.simulators.world import World
+from isoswitch.store.memory import MemoryStore
 from isoswitch.store.port import SafState, StoredTransaction
 from isoswitch.switch.numbers import find_transaction_id
 
@@ -109,6 +110,8 @@ async def settle(world: World, *, limit_s: float = SETTLE_S) -> Verdict:
 
 def _is_busy(world: World) -> bool:
     """Tell cheaply whether something is under way that an audit would call pending."""
+    if not any(node.switch for node in world.nodes):
+        return True
     return any(
         entry.state is SafState.PENDING for entry in world.disk.saf.values()
     ) or any(
@@ -119,9 +122,8 @@ def _is_busy(world: World) -> bool:
 
 
 async def _audit_world(world: World) -> Verdict:
-    assert world.store is not None, "only a started world is audited"
     return audit(
-        view=await view_store(world.store),
+        view=await view_store(MemoryStore(world.disk)),
         bookings={name: each.bookings for name, each in world.issuers.items()},
         beliefs=[b for t in world.terminals.values() for b in t.beliefs],
     )

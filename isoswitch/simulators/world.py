@@ -1,8 +1,8 @@
 """The whole network in one process: terminals, a switch, issuers, on memory streams.
 
 Time is trio's, so that under a virtual clock a silent issuer costs nothing; chance
-comes from one seed. ``crash_switch`` ends the switch as a process ends: what its store
-had not made durable is lost, its connections break, and nothing of it runs on.
+comes from one seed. Nodes end as processes end (``node.py``): their connections break,
+what they did not write is lost, and nothing of them runs on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -36,6 +37,7 @@ from isoswitch.simulators.cards import CARDS, NORTH, SOUTH, cards_of
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.network import MemoryStream, Weather, connect_in_memory
+from isoswitch.simulators.node import Node, Surroundings
 from isoswitch.simulators.terminal import Terminal, TerminalProfile
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.store.memory import MemoryDisk, MemoryStore
@@ -74,23 +76,26 @@ KEKS: Mapping[str, str] = {NORTH: f"{NORTH}/zmk", SOUTH: f"{SOUTH}/kbpk"}
 
 
 class World:
-    """A network of two terminals, one switch and two issuers.
+    """A network of two terminals, some switch nodes on one store, and two issuers.
 
     ``run`` it in a nursery; afterwards use ``terminals`` and ``issuers``, and
     ``crash_switch``, ``start_switch``, ``cut_link`` and ``heal_link`` to disturb it.
-    ``change`` adapts the switch's settings before it starts; ``routing`` takes the
-    place of a table of the test cards' BINs.
+    ``change`` adapts the nodes' settings before they start; ``routing`` takes the place
+    of a table of the test cards' BINs; ``on_step`` is told of every step after which a
+    node may have died. ``switch`` and ``store`` are those of the first node.
     """
 
     def __init__(
         self,
         *,
         seed: int = 1,
+        nodes: int = 1,
         late_s: float = 30.0,
         store_delay_s: Callable[[], float] = lambda: 0.0,
         change: Callable[[SwitchSettings], SwitchSettings] = lambda settings: settings,
         wrap_hsm: Callable[[Hsm], Hsm] = lambda hsm: hsm,
         routing: RoutingTable | None = None,
+        on_step: Callable[[Node, str], None] = lambda _node, _step: None,
     ) -> None:
         self.random = Random(seed)  # noqa: S311 a simulation repeats its chance
         self.weather = Weather(random=self.random)
@@ -101,23 +106,46 @@ class World:
         )
         self.settings = change(_settings())
         self.routing = routing or RoutingTable(bin_rows())
-        self._store_delay_s = store_delay_s
         self._began_at = trio.current_time()
         folder = Path(tempfile.mkdtemp(prefix="isoswitch-world-"))
         weakref.finalize(self, shutil.rmtree, folder)
         self.keys_file = folder / "keys.json"
         self.hsm = wrap_hsm(LocalHsm(self._make_crypto()))
         self._cut: set[str] = set()
+        self._unreachable_until: dict[str, float] = {}
         self.nursery: trio.Nursery | None = None
-        self._switch_scope = trio.CancelScope()
-        self._streams: trio.Nursery | None = None
-        self.store: MemoryStore | None = None
-        self.switch: Switch | None = None
+        self.nodes = [
+            Node(
+                replace(self.settings, node=f"sw{number}"),
+                Surroundings(
+                    disk=self.disk,
+                    is_shared=nodes > 1,
+                    hsm=self.hsm,
+                    routing=self.routing,
+                    clock=self,
+                    random=self.random,
+                    connect=self._connect_issuer,
+                    store_delay_s=store_delay_s,
+                    on_step=on_step,
+                ),
+            )
+            for number in range(1, nodes + 1)
+        ]
         self.issuers = {name: self._make_issuer(name, late_s) for name in ISSUERS}
         self.terminals = {
             name: self._make_terminal(name, listener)
             for name, listener in TERMINALS.items()
         }
+
+    @property
+    def switch(self) -> Switch | None:
+        """The switch of the first node; None when it does not run."""
+        return self.nodes[0].switch
+
+    @property
+    def store(self) -> MemoryStore | None:
+        """The store of the first node; None when it does not run."""
+        return self.nodes[0].store
 
     def now(self) -> datetime:
         """Give the world's time, which is its age."""
@@ -129,22 +157,20 @@ class World:
         """Start everything, and go on until cancelled."""
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
-            await self.start_switch()
+            for node in self.nodes:
+                await nursery.start(node.run)
             for terminal in self.terminals.values():
                 await nursery.start(terminal.run)
             task_status.started()
 
     async def start_switch(self) -> None:
-        """Start a switch on what the disk holds."""
+        """Start the first node's switch on what the disk holds."""
         assert self.nursery is not None, "a world is run before it is used"
-        await self.nursery.start(self._run_switch)
+        await self.nursery.start(self.nodes[0].run)
 
     def crash_switch(self) -> None:
-        """End the switch at once; only what is durable is left of it."""
-        assert self.store is not None, "only a started switch crashes"
-        self.store.crash()
-        self.switch = None
-        self._switch_scope.cancel()
+        """End the first node's switch at once; only what is durable is left of it."""
+        self.nodes[0].die()
 
     def cut_link(self, endpoint: str) -> None:
         """Break an issuer's connections and refuse new ones."""
@@ -156,42 +182,41 @@ class World:
         """Let an issuer be reached again."""
         self._cut.discard(endpoint)
 
-    async def connect(self, listener: str) -> trio.abc.Stream:
-        """Open a connection to the switch; raises OSError when it is not there."""
-        await trio.lowlevel.checkpoint()
-        if self.switch is None or self._streams is None:
-            msg = "the switch is not running"
+    def partition(self, party: str, lasts_s: float) -> None:
+        """Let nothing pass between the nodes and an issuer or a terminal's listener."""
+        until = trio.current_time() + lasts_s
+        self._unreachable_until[party] = until
+        for stream in self.streams:
+            if stream.party == party:
+                stream.hold(until)
+
+    async def connect(self, listener: str) -> MemoryStream:
+        """Open a connection to a node; raises OSError when none is there."""
+        await self._reach(listener)
+        listening = [node for node in self.nodes if node.switch is not None]
+        if not listening:
+            msg = "no switch is running"
             raise OSError(msg)
-        ours, theirs = self._join()
-        self._streams.start_soon(self.switch.listeners[listener].serve_stream, theirs)
+        node = listening[0]
+        if len(listening) > 1:
+            node = self.random.choice(listening)
+        ours, theirs = self._join(listener)
+        node.accept(listener, theirs)
         return ours
 
-    async def _run_switch(self, *, task_status: trio.TaskStatus[None]) -> None:
-        self.store = MemoryStore(self.disk, delay_s=self._store_delay_s)
-        switch = Switch(
-            self.settings,
-            store=self.store,
-            hsm=self.hsm,
-            routing=self.routing,
-            clock=self,
-            random=self.random,
-            connect=self._connect_issuer,
-        )
-        with trio.CancelScope() as self._switch_scope:
-            async with trio.open_nursery() as self._streams:
-                await self._streams.start(_run_quietly, switch)
-                self.switch = switch
-                task_status.started()
-
-    async def _connect_issuer(self, endpoint: EndpointSettings) -> trio.abc.Stream:
-        await trio.lowlevel.checkpoint()
+    async def _connect_issuer(self, endpoint: EndpointSettings) -> MemoryStream:
+        await self._reach(endpoint.name)
         if endpoint.name in self._cut:
             msg = "the issuer is not reachable"
             raise OSError(msg)
         assert self.nursery is not None, "only a running world connects"
-        ours, theirs = self._join()
+        ours, theirs = self._join(endpoint.name)
         self.nursery.start_soon(self.issuers[endpoint.name].serve_stream, theirs)
         return ours
+
+    async def _reach(self, party: str) -> None:
+        """Wait as long as nothing passes between the nodes and a party."""
+        await trio.sleep_until(self._unreachable_until.get(party, 0.0))
 
     def _make_crypto(self) -> CryptoService:
         engine = SoftwareEngine()
@@ -216,9 +241,9 @@ class World:
         )
         return CryptoService(plane.table, KnownAnswers(engine), plane=plane)
 
-    def _join(self) -> tuple[MemoryStream, MemoryStream]:
+    def _join(self, party: str) -> tuple[MemoryStream, MemoryStream]:
         self.streams = [each for each in self.streams if not each.is_closed]
-        ours, theirs = connect_in_memory(self.weather)
+        ours, theirs = connect_in_memory(self.weather, party=party)
         self.streams.append(ours)
         return ours, theirs
 
@@ -276,12 +301,6 @@ def bin_rows() -> tuple[BinRow, ...]:
         for card in CARDS.values()
     }
     return tuple(rows.values())
-
-
-async def _run_quietly(
-    switch: Switch, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    await switch.run(listen=False, task_status=task_status)
 
 
 def _settings() -> SwitchSettings:

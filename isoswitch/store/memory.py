@@ -2,7 +2,8 @@
 
 A `MemoryDisk` outlives its `MemoryStore` as a disk outlives a process. Units become
 durable in batches after a delay of virtual time, and waiters hear of it after another;
-`MemoryStore.crash` between any two of these steps loses what a power cut would lose.
+`MemoryStore.crash` between any two of these steps loses what a power cut would lose,
+or keeps, as a kill does, what was written and not yet synced.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import ChainMap
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from itertools import islice
 
 import outcome
@@ -99,6 +101,14 @@ class MemoryDisk:
         return Committed(last_seq=len(self.links), saf_entries=entries)
 
 
+class Step(Enum):
+    """How far a batch has come; a process may die after each step."""
+
+    UNWRITTEN = "before a write"
+    WRITTEN = "before a sync"
+    SYNCED = "after a sync"
+
+
 class MemoryStore:
     """A `Store` over a `MemoryDisk`; its life is that of a process.
 
@@ -111,6 +121,8 @@ class MemoryStore:
     delay_s
         Called twice per batch: how long until it is durable, and how long after that
         until its waiters hear of it.
+    on_step
+        Told of every step of a batch; may crash the store.
     """
 
     def __init__(
@@ -119,10 +131,13 @@ class MemoryStore:
         *,
         is_shared: bool = False,
         delay_s: Callable[[], float] = lambda: 0.0,
+        on_step: Callable[[Step], None] = lambda _: None,
     ) -> None:
         self._disk = disk
         self.is_shared = is_shared
         self._delay_s = delay_s
+        self._on_step = on_step
+        self._is_written = False
         self._queue: list[_Waiter] = []
         self._batch: list[_Waiter] = []
         self._idle = trio.Event()
@@ -132,13 +147,20 @@ class MemoryStore:
         self.is_full = False
         self.commit_times = CommitTimes()
 
-    def crash(self) -> None:
+    def crash(self, *, keeps_written: bool = False) -> None:
         """Die as a process does: what is not yet durable never will be.
+
+        With ``keeps_written`` only the process dies and not the machine: what it had
+        written is in the machine's memory and reaches the disk.
 
         Sleeping tasks hear `StoreUnavailable` so that their nursery can end, whether
         or not their unit is durable; nothing else of this store happens any more.
         """
         self._refusal = "the process has died"
+        if keeps_written and self._is_written:
+            for waiter in self._batch:
+                self._apply(waiter)
+        self._is_written = False
         lost = self._batch + self._queue
         self._batch, self._queue = [], []
         for waiter in lost:
@@ -305,9 +327,14 @@ class MemoryStore:
         """Commit batch after batch until nobody waits."""
         while self._queue:
             self._batch, self._queue = self._queue, []
+            self._on_step(Step.UNWRITTEN)
+            self._is_written = True
+            self._on_step(Step.WRITTEN)
             await trio.sleep(self._delay_s())
             # A crash empties the batch: nothing is applied and nobody is told.
             results = [self._apply(waiter) for waiter in self._batch]
+            self._is_written = False
+            self._on_step(Step.SYNCED)
             await trio.sleep(self._delay_s())
             batch, self._batch = self._batch, []
             self._wake(batch, results)
