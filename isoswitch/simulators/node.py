@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import trio
 
+from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.network import MemoryStream
@@ -21,6 +22,10 @@ from isoswitch.switch.leases import FencedOut
 from isoswitch.switch.ports import Clock, Random
 from isoswitch.switch.server import Switch
 from isoswitch.switch.settings import EndpointSettings, SwitchSettings
+
+
+# By these a process ends itself.
+FAIL_STOPS = (FencedOut, StoreUnavailable)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,7 +112,7 @@ class Node:
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Run one process to its end; started when terminals can connect."""
+        """Run one process to its end; started when terminals can connect, or dead."""
         assert not self.is_running, "a node runs one process at a time"
         store = MemoryStore(
             self._around.disk,
@@ -131,9 +136,14 @@ class Node:
                     await life.nursery.start(_run_quietly, switch)
                     life.switch = switch
                     task_status.started()
-        except* FencedOut:
-            # Fail-stop: whoever supervises the node starts it again.
+        except* Exception as faults:
+            # Fail-stop: whoever supervises the node starts it again. What a dead
+            # process trips over while it is taken down never happened.
+            if not life.is_dead and faults.subgroup(FAIL_STOPS) is None:
+                raise
             self.die()
+        if life.switch is None:
+            task_status.started()
 
     def die(self, *, by_power_cut: bool = False) -> None:
         """End the process at once.
