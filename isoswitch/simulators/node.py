@@ -23,7 +23,6 @@ from isoswitch.switch.ports import Clock, Random
 from isoswitch.switch.server import Switch
 from isoswitch.switch.settings import EndpointSettings, SwitchSettings
 
-
 # By these a process ends itself.
 FAIL_STOPS = (FencedOut, StoreUnavailable)
 
