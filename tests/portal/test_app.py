@@ -19,8 +19,6 @@ from isoswitch.switch.settings import SwitchSettings
 
 GOOD = {"ready": True, "problems": [], "warnings": []}
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 class Portal:
     """A running network, and the pages of its switch."""
