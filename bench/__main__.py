@@ -1,6 +1,6 @@
 """Runs all benchmarks, prints their table, and writes it to ``var/bench/latest.json``.
 
-    python -m bench [--quick] [codec] [routing] [store] [hsm] [purchase]
+    python -m bench [--quick] [codec] [xml] [routing] [store] [hsm] [purchase]
 
 A row is ``{name, cpu_us, per_second, p50_ms, p99_ms, baseline, ratio, goal}``; what was
 not measured is null. ``baseline`` says what the ratio compares with.
@@ -20,13 +20,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import codec, hsm, purchase, routing, store
+from bench import codec, hsm, purchase, routing, store, xml
 
 Row = dict[str, Any]
 
 PARTS: Mapping[str, Callable[[bool], list[Row]]] = {
     "codec": codec.run,
     "routing": routing.run,
+    "xml": xml.run,
     "store": store.run,
     "hsm": hsm.run,
     "purchase": purchase.run,

@@ -79,14 +79,18 @@ def run(quick: bool) -> list[dict[str, Any]]:
         message = codec.build("0200", _values(codec)).raw
         attacks = _hostile(codec, message)
         contestants = _contestants(codec, message) | attacks
-        costs = _measure(contestants, rounds=9 if quick else 31)
+        costs = measure(contestants, rounds=9 if quick else 31)
         for ours, theirs in _PAIRS.items():
             goal = GOALS.get(ours)
-            row = _row(f"{ours} {label}", costs[ours], theirs, costs[theirs], goal)
+            row = row_of(
+                f"codec: {ours} {label}", costs[ours], theirs, costs[theirs], goal
+            )
             rows.append(row)
         normal = "decode, all fields read"
         for attack in attacks:
-            row = _row(f"{attack} {label}", costs[attack], normal, costs[normal], 0.5)
+            row = row_of(
+                f"codec: {attack} {label}", costs[attack], normal, costs[normal], 0.5
+            )
             rows.append(row)
     return rows
 
@@ -211,7 +215,7 @@ def _refuse_each(codec: Codec, attacks: Iterator[bytes]) -> None:
     raise AssertionError(msg)
 
 
-def _measure(
+def measure(
     contestants: Contestants, *, rounds: int, calls: int = 400
 ) -> dict[str, list[float]]:
     """CPU microseconds per call of each contestant, one number per round."""
@@ -226,17 +230,18 @@ def _measure(
     return {name: taken[1:] for name, taken in costs.items()}
 
 
-def _row(
+def row_of(
     name: str,
     costs: list[float],
     against: str,
     baseline: list[float],
     goal: float | None,
 ) -> dict[str, Any]:
+    """Give a row of the table: one contestant against another."""
     cpu_us = statistics.median(costs)
     baseline_us = statistics.median(baseline)
     return {
-        "name": f"codec: {name}",
+        "name": name,
         "cpu_us": round(cpu_us, 3),
         "per_second": round(1e6 / cpu_us),
         "p50_ms": round(cpu_us / 1000, 6),

@@ -21,6 +21,7 @@ from isoswitch.commands.keys import app as keys_app
 from isoswitch.commands.options import Config, Json, Operator
 from isoswitch.commands.qr import app as qr_app
 from isoswitch.commands.route import app as route_app
+from isoswitch.commands.schemas import app as schemas_app
 from isoswitch.commands.wire import decode, diff, encode
 
 app = typer.Typer(
@@ -300,6 +301,7 @@ app.command(rich_help_panel=CODES)(encode)
 app.command(rich_help_panel=CODES)(diff)
 app.add_typer(dialect_app, rich_help_panel=CODES)
 app.add_typer(qr_app, rich_help_panel=CODES)
+app.add_typer(schemas_app, rich_help_panel=CODES)
 app.command(rich_help_panel=CODES)(explain)
 
 

@@ -10,9 +10,9 @@ without a value of the document.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+import msgspec
 from lxml import etree
 
 from isoswitch.codecs.canonical.errors import DocumentError
@@ -57,8 +57,7 @@ _ids = etree.XPath(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A header or a message within a document.
 
     ``message_id`` is that of its namespace, such as ``pacs.008.001.08``; ``element`` is
@@ -74,8 +73,7 @@ class Part:
         return self.message_id[:8]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(msgspec.Struct, frozen=True, kw_only=True):
     """A document that passed the door: its exact bytes and its parts.
 
     ``envelope`` is the name of the outermost element where that is neither header nor
@@ -98,22 +96,22 @@ def read_document(data: bytes, *, bytes_max: int = BYTES_MAX) -> Document:
         Anything but one well-formed UTF-8 document within the limits, which holds at
         most one header and one message of ISO 20022 and at least one of both.
     """
-    _check_bytes(data, bytes_max)
+    check_bytes(data, bytes_max)
     root = _parse(data.removeprefix(_BOM))
     _check_tree(root)
     return _find_parts(data, root)
 
 
-def path_of(element: Element) -> str:
-    """Give the names from the outermost element down to this one.
+def check_bytes(
+    data: bytes, bytes_max: int, *, elements_max: int = ELEMENTS_MAX
+) -> None:
+    """Refuse bytes that no parser shall see.
 
-    Names are the sender's too, so what looks like a card number is masked in them.
+    Raises
+    ------
+    DocumentError
+        Too long, not UTF-8, too many elements or namespaces, or a document type.
     """
-    names = [_local(each) for each in (element, *element.iterancestors())]
-    return scan("/".join(reversed(names)))[:300]
-
-
-def _check_bytes(data: bytes, bytes_max: int) -> None:
     if len(data) > bytes_max:
         raise DocumentError(f"longer than {bytes_max} bytes")
     if b"\0" in data:
@@ -126,15 +124,29 @@ def _check_bytes(data: bytes, bytes_max: int) -> None:
     declared = _DECLARED_ENCODING.match(data.removeprefix(_BOM))
     if declared and declared[1].lower() not in {b"utf-8", b"utf8"}:
         raise DocumentError("declares another encoding than UTF-8", line=1)
-    for forbidden in _FORBIDDEN:
-        at = data.find(forbidden)
-        if at >= 0:
-            line = data.count(b"\n", 0, at) + 1
-            raise DocumentError("a document type or entity is declared", line=line)
-    if data.count(b"<") - data.count(b"</") > ELEMENTS_MAX:
-        raise DocumentError(f"more than {ELEMENTS_MAX} elements")
+    if b"<!" in data:
+        for forbidden in _FORBIDDEN:
+            at = data.find(forbidden)
+            if at >= 0:
+                line = data.count(b"\n", 0, at) + 1
+                raise DocumentError("a document type or entity is declared", line=line)
+    # No element is shorter than four bytes.
+    if (
+        len(data) > 4 * elements_max
+        and data.count(b"<") - data.count(b"</") > elements_max
+    ):
+        raise DocumentError(f"more than {elements_max} elements")
     if data.count(b"xmlns") > NAMESPACES_MAX:
         raise DocumentError(f"more than {NAMESPACES_MAX} namespaces are declared")
+
+
+def path_of(element: Element) -> str:
+    """Give the names from the outermost element down to this one.
+
+    Names are the sender's too, so what looks like a card number is masked in them.
+    """
+    names = [_local(each) for each in (element, *element.iterancestors())]
+    return scan("/".join(reversed(names)))[:300]
 
 
 def _parse(data: bytes) -> Element:
@@ -175,24 +187,23 @@ def _check_tree(root: Element) -> None:
     if max(map(len, values)) > ATTRIBUTE_CHARACTERS_MAX:
         reason = f"an attribute of more than {ATTRIBUTE_CHARACTERS_MAX} characters"
         raise DocumentError(reason)
-    ids = _ids(tree)
-    if len(ids) != len(set(ids)):
-        raise DocumentError("two elements with the same id")
+    if len(set(values)) < len(values):
+        ids = _ids(tree)
+        if len(set(ids)) < len(ids):
+            raise DocumentError("two elements with the same id")
 
 
 def _find_parts(data: bytes, root: Element) -> Document:
     named = _MESSAGE.fullmatch(root.tag)
-    if named:
-        outermost = [(named[1], root)]
-        envelope = ""
-    else:
-        outermost = list(_outermost(root))
-        envelope = _local(root)
+    if named and named[2] == "Document" and named[1][:8] != _HEADER:
+        body = Part(message_id=named[1], element=root)
+        return Document(raw=data, header=None, body=body, envelope="", pieces=1)
+    outermost = [(named[1], root)] if named else _outermost(root)
     headers: dict[Element, list[Element]] = {}
     bodies: dict[Element, list[Element]] = {}
     ids: dict[Element, str] = {}
     for message_id, element in outermost:
-        found = headers if message_id.startswith(_HEADER) else bodies
+        found = headers if message_id[:8] == _HEADER else bodies
         is_whole = _local(element) in {"AppHdr", "Document"}
         above = element.getparent()
         owner = element if is_whole or above is None else above
@@ -208,7 +219,7 @@ def _find_parts(data: bytes, root: Element) -> Document:
         raw=data,
         header=_part(headers, ids, "AppHdr"),
         body=_part(bodies, ids, "Document"),
-        envelope=scan(envelope),
+        envelope="" if named else scan(_local(root)),
         pieces=len(outermost),
     )
 

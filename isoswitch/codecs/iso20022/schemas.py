@@ -89,7 +89,7 @@ class Schemas:
         self._origins: Mapping[str, Origin] = MappingProxyType({})
         if base is not None:
             self._origins = read_manifest(base).schemas
-        self._validators: dict[tuple[str, Mode], Any] = {}
+        self._validators: dict[tuple[str, Mode], tuple[Any, ...]] = {}
 
     def has_base(self, message_id: str) -> bool:
         """Whether the published schema of this message is there."""
@@ -110,23 +110,21 @@ class Schemas:
         DocumentError
             The first fault, with its path and line; or no schema for this message.
         """
-        message_id = part.message_id
+        validators = self._validators.get((part.message_id, mode))
+        if validators is None:
+            validators = self._choose(part.message_id, mode)
+            self._validators[part.message_id, mode] = validators
+        for each in validators:
+            if not each.validate(part.element):
+                raise _fault(each.error_log[0], part.element)
+
+    def _choose(self, message_id: str, mode: Mode) -> tuple[Any, ...]:
         used = [Mode.PROFILE, Mode.BASE] if mode is Mode.BOTH else [mode]
         if Mode.BASE in used and not self.has_base(message_id):
             used = [Mode.PROFILE]
         if Mode.PROFILE in used and not self.has_profile(message_id):
             raise DocumentError("no schema for this message", path=message_id)
-        for each in used:
-            validator = self._validator(message_id, each)
-            if not validator.validate(part.element):
-                raise _fault(validator.error_log[0], part.element)
-
-    def _validator(self, message_id: str, mode: Mode) -> Any:
-        found = self._validators.get((message_id, mode))
-        if found is None:
-            found = self._compile(message_id, mode)
-            self._validators[message_id, mode] = found
-        return found
+        return tuple(self._compile(message_id, each) for each in used)
 
     def _compile(self, message_id: str, mode: Mode) -> Any:
         name = f"{message_id}.xsd"

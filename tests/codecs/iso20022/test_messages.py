@@ -62,6 +62,18 @@ TRANSFER = CustomerTransfer(
     ),
 )
 
+REPORT = StatusReport(
+    message_id="S1",
+    created_at=NOW,
+    statuses=(
+        TransferStatus(
+            status="RJCT",
+            uetr="7b0c1d2e-3f40-4a5b-8c6d-7e8f90a1b2c3",
+            reasons=(Reason(code="AC04", details=("closed",)),),
+        ),
+    ),
+)
+
 
 @cache
 def _base(message_id: str) -> Schemas:
@@ -205,18 +217,7 @@ def test_a_message_that_is_not_understood_is_refused() -> None:
 
 
 def test_reasons_and_statuses_are_told() -> None:
-    report = StatusReport(
-        message_id="S1",
-        created_at=NOW,
-        statuses=(
-            TransferStatus(
-                status="RJCT",
-                uetr="7b0c1d2e-3f40-4a5b-8c6d-7e8f90a1b2c3",
-                reasons=(Reason(code="AC04", details=("closed",)),),
-            ),
-        ),
-    )
-    assert read_message(_part(build_message(report, None))) == report
+    assert read_message(_part(build_message(REPORT, None))) == REPORT
 
 
 @pytest.mark.skipif(not samples(), reason="no iso20022/samples beside the repository")

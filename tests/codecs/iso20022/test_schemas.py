@@ -6,18 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
+import xmlschema
 
 from isoswitch.codecs.canonical.errors import ConfigError, DecodeError, DocumentError
 from isoswitch.codecs.iso20022.document import Part, read_document
 from isoswitch.codecs.iso20022.messages import build_message
 from isoswitch.codecs.iso20022.schemas import (
     MANIFEST,
+    PROFILES,
     Mode,
     Schemas,
     compile_schema,
     read_manifest,
 )
-from tests.codecs.iso20022.test_messages import TRANSFER
+from tests.codecs.iso20022.mutations import mutated
+from tests.codecs.iso20022.test_messages import REPORT, TRANSFER
 from tests.iso20022 import FOLDER, published_into, samples
 
 GOOD = build_message(TRANSFER, None)
@@ -138,3 +141,45 @@ def _verdict(schemas: Schemas, part: Part) -> str:
     except DecodeError:
         return "invalid"
     return "valid"
+
+
+def test_two_validators_judge_a_mutated_corpus_alike(tmp_path: Path) -> None:
+    """The other one is ``xmlschema``, written without libxml2."""
+    corpus = {
+        "pacs.008.001.08": TRANSFER,
+        "pacs.002.001.10": REPORT,
+    }
+    schemas = Schemas()
+    verdicts = []
+    for message_id, message in corpus.items():
+        other = xmlschema.XMLSchema10(PROFILES / f"{message_id}.xsd", allow="local")
+        element = _part(build_message(message, None)).element
+        for seed in range(400):
+            wrong = mutated(element, seed)
+            verdict = _verdict(schemas, Part(message_id=message_id, element=wrong))
+            assert (verdict == "valid") is other.is_valid(wrong), (message_id, seed)
+            verdicts.append(verdict)
+    assert 20 < verdicts.count("valid") < len(verdicts) / 2
+
+
+def test_two_validators_judge_real_messages_alike(tmp_path: Path) -> None:
+    directory = published_into(tmp_path, "pacs.008.001.08", "head.001.001.02")
+    schemas = Schemas(directory)
+    others = {
+        message_id: xmlschema.XMLSchema10(directory / f"{message_id}.xsd")
+        for message_id in ("pacs.008.001.08", "head.001.001.02")
+    }
+    judged = 0
+    for path in samples():
+        document = read_document((FOLDER / path).read_bytes())
+        for part in (document.header, document.body):
+            if part is not None and part.message_id in others:
+                for seed in range(5):
+                    wrong = Part(
+                        message_id=part.message_id, element=mutated(part.element, seed)
+                    )
+                    verdict = _verdict(schemas, wrong)
+                    valid = others[part.message_id].is_valid(wrong.element)
+                    assert (verdict == "valid") is valid, (path, seed)
+                    judged += 1
+    assert judged > 300
