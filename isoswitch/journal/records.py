@@ -30,6 +30,7 @@ class RecordKind(StrEnum):
     OPERATOR = "operator"
     CHECKPOINT = "checkpoint"
     BUSINESS_DAY = "business_day"
+    SETTLEMENT = "settlement"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ or keeps, as a kill does, what was written and not yet synced.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -39,18 +39,21 @@ from isoswitch.store.days import (
 )
 from isoswitch.store.port import (
     WAITING_MAX,
+    BatchClose,
     Committed,
     DuplicateTransaction,
     Lease,
     LeaseChange,
     Move,
     OwnershipLost,
+    Reconciliation,
     SafEntry,
     SafState,
     SafUpdate,
     StoredTransaction,
     TransactionState,
     UnitOfWork,
+    Verdict,
 )
 from isoswitch.store.takings import ISSUER_ACCOUNTS, Taking, gather_totals
 from isoswitch.store.times import CommitTimes
@@ -67,6 +70,10 @@ class MemoryDisk:
     holds: dict[str, Hold] = field(default_factory=dict)
     ledger: dict[str, Entry] = field(default_factory=dict)
     days: dict[str, BusinessDay] = field(default_factory=dict)
+    batches: dict[str, int] = field(default_factory=dict)
+    reconciliations: dict[tuple[str, str, str], Reconciliation] = field(
+        default_factory=dict
+    )
     leases: dict[str, Lease] = field(default_factory=dict)
 
     def apply(self, unit: UnitOfWork, encoded: Sequence[bytes]) -> Committed:
@@ -83,6 +90,8 @@ class MemoryDisk:
             staged.change_ledger(change)
         if unit.day is not None:
             staged.move_day(unit.day)
+        if unit.batch is not None:
+            staged.close_batch(unit.batch)
         leases = dict(self.leases)
         for wanted in unit.leases:
             _change_lease(leases, wanted)
@@ -93,6 +102,10 @@ class MemoryDisk:
         self.holds |= staged.holds.maps[0]
         self.ledger |= staged.ledger.maps[0]
         self.days = staged.days
+        self.batches = staged.batches
+        for each in unit.reconciliations:
+            key = each.business_date, each.endpoint, each.currency
+            self.reconciliations[key] = each
         for record in encoded:
             seq = len(self.links) + 1
             previous = self.links[-1].hash if self.links else GENESIS
@@ -261,12 +274,49 @@ class MemoryStore:
 
     async def day_totals(self, business_date: str) -> Sequence[TotalsLine]:
         """Give what a day's entries come to."""
-        entries = await self.entries(business_date)
-        terminals = self._disk.transactions
+        return self._totals(await self.entries(business_date))
+
+    async def find_batch(self, terminal_id: str) -> int:
+        """Give the number of a terminal's open batch."""
+        await trio.lowlevel.checkpoint()
+        return self._disk.batches.get(terminal_id, 1)
+
+    async def batch_transactions(
+        self, terminal_id: str, number: int
+    ) -> Sequence[StoredTransaction]:
+        """Give the transactions of a terminal's batch in their order."""
+        await trio.lowlevel.checkpoint()
+        return [
+            row
+            for row in self._disk.transactions.values()
+            if (row.terminal_id, row.batch) == (terminal_id, number)
+        ]
+
+    async def batch_totals(self, terminal_id: str, number: int) -> Sequence[TotalsLine]:
+        """Give what the entries of a terminal's batch come to."""
+        ids = {row.id for row in await self.batch_transactions(terminal_id, number)}
+        return self._totals(
+            entry for entry in self._disk.ledger.values() if entry.transaction_id in ids
+        )
+
+    async def reconciliations(
+        self, business_date: str = ""
+    ) -> Sequence[Reconciliation]:
+        """Give those of a day, or all that are owed."""
+        await trio.lowlevel.checkpoint()
+        return [
+            each
+            for _, each in sorted(self._disk.reconciliations.items())
+            if each.business_date == business_date
+            or (not business_date and each.verdict is Verdict.OWED)
+        ]
+
+    def _totals(self, entries: Iterable[Entry]) -> list[TotalsLine]:
+        rows = self._disk.transactions
         return gather_totals(
             Taking(
                 endpoint=posting.account.removeprefix(ISSUER_ACCOUNTS),
-                terminal_id=terminals[entry.transaction_id].terminal_id,
+                terminal_id=rows[entry.transaction_id].terminal_id,
                 currency=posting.currency,
                 is_return=entry.id.endswith("/return"),
                 is_debit=posting.minor > 0,
@@ -396,6 +446,7 @@ class _Staged:
         self.holds = ChainMap({}, disk.holds)
         self.ledger = ChainMap({}, disk.ledger)
         self.days = disk.days
+        self.batches = disk.batches
         self._saf_id = len(disk.saf)
 
     def find_hold(self, hold_id: str) -> Hold | None:
@@ -413,6 +464,12 @@ class _Staged:
         if effect.entry is not None:
             check_books(self.days, effect.entry.business_date)
             self.ledger[effect.entry.id] = effect.entry
+
+    def close_batch(self, close: BatchClose) -> None:
+        if self.batches.get(close.terminal_id, 1) != close.number:
+            msg = f"batch {close.number} of {close.terminal_id} is closed already"
+            raise OwnershipLost(msg)
+        self.batches = {**self.batches, close.terminal_id: close.number + 1}
 
     def move_day(self, move: DayMove) -> None:
         self.days = move_day(self.days, move, has_open=self._has_open)
@@ -432,7 +489,8 @@ class _Staged:
         if transaction.id in self.transactions:
             msg = f"transaction id {transaction.id} is taken"
             raise ValueError(msg)
-        self.transactions[transaction.id] = transaction
+        batch = self.batches.get(transaction.terminal_id, 1)
+        self.transactions[transaction.id] = replace(transaction, batch=batch)
         self.by_dedup_key[transaction.dedup_key] = transaction.id
 
     def move(self, move: Move) -> None:

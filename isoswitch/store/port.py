@@ -50,7 +50,8 @@ class StoredTransaction:
     the same key. ``outcome`` is JSON, empty while open. ``sealed`` is the encrypted
     material of a reversal and is wiped when none can be owed any more. ``reversed``
     says that a reversal of it was accepted. ``original_id`` is the transaction that
-    this one completes, voids, refunds or reverses.
+    this one completes, voids, refunds or reverses. ``batch`` is the terminal's; the
+    store gives it.
     """
 
     id: str
@@ -75,6 +76,34 @@ class StoredTransaction:
     sealed: bytes = b""
     reversed: bool = False
     original_id: str = ""
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchClose:
+    """A compare-and-set: this batch of a terminal is closed and the next one begins."""
+
+    terminal_id: str
+    number: int
+
+
+class Verdict(StrEnum):
+    """What came of comparing a day's totals with an endpoint."""
+
+    OWED = "owed"
+    AGREED = "agreed"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """The totals of a business day that an endpoint has to confirm, in one currency."""
+
+    business_date: str
+    endpoint: str
+    currency: str
+    verdict: Verdict = Verdict.OWED
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +135,7 @@ class SafEntry:
     same ``order_key`` go out one after the other. ``next_at`` is UTC epoch seconds.
     ``sealed`` is the leg that it tells of, encrypted. A reversal is over
     ``amount_minor``, or over what the leg asked for where it is None, and leaves
-    ``remaining_minor`` standing.
+    ``remaining_minor`` standing. ``business_date`` is the day it belongs to.
     """
 
     id: int = 0
@@ -121,6 +150,7 @@ class SafEntry:
     message: SafMessage = SafMessage.REVERSAL
     amount_minor: int | None = None
     remaining_minor: int = 0
+    business_date: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +201,8 @@ class UnitOfWork:
     ledger: tuple[Change, ...] = ()
     leases: tuple[LeaseChange, ...] = ()
     day: DayMove | None = None
+    batch: BatchClose | None = None
+    reconciliations: tuple[Reconciliation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +291,26 @@ class Store(Protocol):
 
     async def day_totals(self, business_date: str) -> Sequence[TotalsLine]:
         """Give what a day's entries come to, by endpoint, terminal and currency."""
+        ...
+
+    async def find_batch(self, terminal_id: str) -> int:
+        """Give the number of a terminal's open batch; the first is 1."""
+        ...
+
+    async def batch_transactions(
+        self, terminal_id: str, number: int
+    ) -> Sequence[StoredTransaction]:
+        """Give the transactions of a terminal's batch in their order."""
+        ...
+
+    async def batch_totals(self, terminal_id: str, number: int) -> Sequence[TotalsLine]:
+        """Give what the entries of a terminal's batch come to."""
+        ...
+
+    async def reconciliations(
+        self, business_date: str = ""
+    ) -> Sequence[Reconciliation]:
+        """Give those of a day, or all that are owed."""
         ...
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:

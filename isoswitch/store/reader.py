@@ -23,20 +23,24 @@ from isoswitch.ledger.holds import Hold
 from isoswitch.store.days import BusinessDay
 from isoswitch.store.port import (
     Lease,
+    Reconciliation,
     SafEntry,
     SafState,
     StoredTransaction,
     TransactionState,
+    Verdict,
 )
 from isoswitch.store.schema import (
     DAY_COLUMNS,
     HOLD_COLUMNS,
+    RECONCILIATION_COLUMNS,
     SAF_COLUMNS,
     TRANSACTION_COLUMNS,
     connect_reader,
     to_day,
     to_entries,
     to_hold,
+    to_reconciliation,
     to_saf_entry,
     to_stored_transaction,
 )
@@ -50,9 +54,12 @@ SELECT_TOTALS = """
     SELECT p.account, t.terminal_id, p.currency, p.entry_id LIKE '%/return',
         p.minor > 0, count(*), sum(abs(p.minor))
     FROM postings p JOIN transactions t ON t.id = p.transaction_id
-    WHERE p.business_date = ? AND p.account LIKE 'issuer/%'
+    WHERE {where} AND p.account LIKE 'issuer/%'
     GROUP BY 1, 2, 3, 4, 5
 """
+SELECT_RECONCILIATIONS = f"""
+    SELECT {", ".join(RECONCILIATION_COLUMNS)} FROM reconciliations
+"""  # noqa: S608 (names of our own columns)
 SELECT_POSTINGS = (
     "SELECT entry_id, account, currency, minor, transaction_id, business_date "
     "FROM postings"
@@ -170,6 +177,53 @@ class StoreReader:
 
     def day_totals(self, business_date: str) -> list[TotalsLine]:
         """Give what a day's entries come to."""
+        return self._totals("p.business_date = ?", business_date)
+
+    def find_batch(self, terminal_id: str) -> int:
+        """Give the number of a terminal's open batch."""
+        number: int | None = self._connection.execute(
+            "SELECT number FROM batches WHERE terminal_id = ?", (terminal_id,)
+        ).get
+        return number or 1
+
+    def batches(self) -> dict[str, int]:
+        """Give the open batch of every terminal that closed one."""
+        return dict(self._connection.execute("SELECT terminal_id, number FROM batches"))
+
+    def batch_transactions(
+        self, terminal_id: str, number: int
+    ) -> list[StoredTransaction]:
+        """Give the transactions of a terminal's batch in their order."""
+        return [
+            to_stored_transaction(row)
+            for row in self._connection.execute(
+                f"{SELECT_TRANSACTIONS} WHERE terminal_id = ? AND batch = ? "
+                "ORDER BY rowid",
+                (terminal_id, number),
+            )
+        ]
+
+    def batch_totals(self, terminal_id: str, number: int) -> list[TotalsLine]:
+        """Give what the entries of a terminal's batch come to."""
+        return self._totals("t.terminal_id = ? AND t.batch = ?", terminal_id, number)
+
+    def reconciliations(self, business_date: str = "") -> list[Reconciliation]:
+        """Give those of a day, or all that are owed."""
+        where, value = (
+            ("business_date = ?", business_date)
+            if business_date
+            else ("verdict = ?", Verdict.OWED)
+        )
+        return [
+            to_reconciliation(row)
+            for row in self._connection.execute(
+                f"{SELECT_RECONCILIATIONS} WHERE {where} "
+                "ORDER BY business_date, endpoint, currency",
+                (value,),
+            )
+        ]
+
+    def _totals(self, where: str, *values: str | int) -> list[TotalsLine]:
         return gather_totals(
             Taking(
                 endpoint=account.removeprefix(ISSUER_ACCOUNTS),
@@ -181,7 +235,7 @@ class StoreReader:
                 minor=minor,
             )
             for account, terminal_id, currency, is_return, is_debit, count, minor in (
-                self._connection.execute(SELECT_TOTALS, (business_date,))
+                self._connection.execute(SELECT_TOTALS.format(where=where), values)
             )
         )
 

@@ -20,11 +20,13 @@ from isoswitch.ledger.entries import Entry, Posting
 from isoswitch.ledger.holds import Hold, HoldState
 from isoswitch.store.days import BusinessDay, DayState
 from isoswitch.store.port import (
+    Reconciliation,
     SafEntry,
     SafMessage,
     SafState,
     StoredTransaction,
     TransactionState,
+    Verdict,
 )
 
 # Releases up to 3.51.2 can lose committed writes when the write-ahead log restarts
@@ -37,6 +39,7 @@ TRANSACTION_COLUMNS = tuple(StoredTransaction.__dataclass_fields__)
 SAF_COLUMNS = tuple(SafEntry.__dataclass_fields__)
 HOLD_COLUMNS = tuple(Hold.__dataclass_fields__)
 DAY_COLUMNS = tuple(BusinessDay.__dataclass_fields__)
+RECONCILIATION_COLUMNS = tuple(Reconciliation.__dataclass_fields__)
 
 # Position in the tuple is the version that the step leads to.
 MIGRATIONS: tuple[str, ...] = (
@@ -148,12 +151,34 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX days_open ON days (state) WHERE state = 'open';
     """,
+    """
+    ALTER TABLE transactions ADD COLUMN batch INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX transactions_by_batch ON transactions (terminal_id, batch);
+    ALTER TABLE saf ADD COLUMN business_date TEXT NOT NULL DEFAULT '';
+
+    CREATE TABLE batches (
+        terminal_id TEXT PRIMARY KEY,
+        number INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE reconciliations (
+        business_date TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        PRIMARY KEY (business_date, endpoint, currency)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX reconciliations_owed ON reconciliations (verdict)
+        WHERE verdict = 'owed';
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)
 saf_row = attrgetter(*SAF_COLUMNS)
 hold_row = attrgetter(*HOLD_COLUMNS)
 day_row = attrgetter(*DAY_COLUMNS)
+reconciliation_row = attrgetter(*RECONCILIATION_COLUMNS)
 
 
 def to_stored_transaction(row: tuple[Any, ...]) -> StoredTransaction:
@@ -184,6 +209,13 @@ def to_day(row: tuple[Any, ...]) -> BusinessDay:
     fields = dict(zip(DAY_COLUMNS, row, strict=True))
     fields["state"] = DayState(fields["state"])
     return BusinessDay(**fields)
+
+
+def to_reconciliation(row: tuple[Any, ...]) -> Reconciliation:
+    """Read a row of ``reconciliations`` in the order of its columns."""
+    fields = dict(zip(RECONCILIATION_COLUMNS, row, strict=True))
+    fields["verdict"] = Verdict(fields["verdict"])
+    return Reconciliation(**fields)
 
 
 def to_entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:

@@ -34,6 +34,7 @@ from isoswitch.store.port import (
     WAITING_MAX,
     Committed,
     Lease,
+    Reconciliation,
     SafEntry,
     SafState,
     StoredTransaction,
@@ -152,6 +153,28 @@ class SqliteStore:
     async def day_totals(self, business_date: str) -> Sequence[TotalsLine]:
         """Give what a day's entries come to."""
         return await self._ask(partial(self._reader.day_totals, business_date))
+
+    async def find_batch(self, terminal_id: str) -> int:
+        """Give the number of a terminal's open batch."""
+        return await self._ask(partial(self._reader.find_batch, terminal_id))
+
+    async def batch_transactions(
+        self, terminal_id: str, number: int
+    ) -> Sequence[StoredTransaction]:
+        """Give the transactions of a terminal's batch in their order."""
+        return await self._ask(
+            partial(self._reader.batch_transactions, terminal_id, number)
+        )
+
+    async def batch_totals(self, terminal_id: str, number: int) -> Sequence[TotalsLine]:
+        """Give what the entries of a terminal's batch come to."""
+        return await self._ask(partial(self._reader.batch_totals, terminal_id, number))
+
+    async def reconciliations(
+        self, business_date: str = ""
+    ) -> Sequence[Reconciliation]:
+        """Give those of a day, or all that are owed."""
+        return await self._ask(partial(self._reader.reconciliations, business_date))
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""

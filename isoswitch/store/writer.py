@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -38,11 +39,13 @@ from isoswitch.store.days import (
     move_day,
 )
 from isoswitch.store.port import (
+    BatchClose,
     Committed,
     DuplicateTransaction,
     LeaseChange,
     Move,
     OwnershipLost,
+    Reconciliation,
     SafEntry,
     SafState,
     SafUpdate,
@@ -53,11 +56,13 @@ from isoswitch.store.reader import SELECT_TRANSACTIONS, StoreReader
 from isoswitch.store.schema import (
     DAY_COLUMNS,
     HOLD_COLUMNS,
+    RECONCILIATION_COLUMNS,
     SAF_COLUMNS,
     TRANSACTION_COLUMNS,
     day_row,
     hold_row,
     posting_rows,
+    reconciliation_row,
     saf_row,
     to_saf_entry,
     to_stored_transaction,
@@ -104,6 +109,11 @@ PUT_HOLD = f"""
 PUT_DAY = f"""
     INSERT OR REPLACE INTO days ({", ".join(DAY_COLUMNS)})
     VALUES ({", ".join("?" * len(DAY_COLUMNS))})
+"""  # noqa: S608 (names of our own columns)
+PUT_BATCH = "INSERT OR REPLACE INTO batches (terminal_id, number) VALUES (?, ?)"
+PUT_RECONCILIATION = f"""
+    INSERT OR REPLACE INTO reconciliations ({", ".join(RECONCILIATION_COLUMNS)})
+    VALUES ({", ".join("?" * len(RECONCILIATION_COLUMNS))})
 """  # noqa: S608 (names of our own columns)
 INSERT_POSTING = "INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_LEASE = """
@@ -179,6 +189,8 @@ class GroupCommitWriter:
         self._book = StoreReader(connection)
         self._seq, self._head = self._book.head()
         self._days = {day.date: day for day in self._book.days()}
+        # The open batch of each terminal that closed one; before that it is the first.
+        self._batches = self._book.batches()
         self._wal_pages = 0
         # Checkpoints are taken between batches, not inside somebody's commit.
         connection.wal_autocheckpoint(0)
@@ -225,6 +237,7 @@ class GroupCommitWriter:
     def _commit(self, batch: list[Waiter]) -> None:
         """Make a batch durable and set the result of every waiter."""
         seq, head, days = self._seq, self._head, self._days
+        batches = self._batches
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             rows: list[tuple[Any, ...]] = []
@@ -234,6 +247,7 @@ class GroupCommitWriter:
             self._connection.execute("COMMIT")
         except _PASSING as exc:
             self._seq, self._head, self._days = seq, head, days
+            self._batches = batches
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             for waiter in batch:
@@ -266,7 +280,7 @@ class GroupCommitWriter:
             *unit.saf_updates,
             *unit.leases,
         )
-        if len(statements) <= 1 and not unit.ledger and not unit.day:
+        if len(statements) <= 1 and not unit.ledger and unit.batch is None:
             # SQLite itself undoes a statement that fails. A savepoint costs two more,
             # and at each one the thread gives up the GIL and waits to get it back.
             return self._change(unit)
@@ -293,10 +307,17 @@ class GroupCommitWriter:
             self._change_lease(wanted)
         if unit.day is not None:
             self._move_day(unit.day)
+        for reconciliation in unit.reconciliations:
+            self._put_reconciliation(reconciliation)
+        if unit.batch is not None:
+            self._close_batch(unit.batch)
         return entries
 
     def _open(self, transaction: StoredTransaction) -> None:
         check_enters(self._days, transaction.business_date)
+        batch = self._batches.get(transaction.terminal_id)
+        if batch is not None:
+            transaction = replace(transaction, batch=batch)
         self._connection.execute(INSERT_TRANSACTION, transaction_row(transaction))
         if self._connection.changes():
             return
@@ -367,6 +388,18 @@ class GroupCommitWriter:
         if not self._connection.changes():
             msg = f"lease {name} is no longer as it was"
             raise OwnershipLost(msg)
+
+    def _put_reconciliation(self, reconciliation: Reconciliation) -> None:
+        self._connection.execute(PUT_RECONCILIATION, reconciliation_row(reconciliation))
+
+    def _close_batch(self, close: BatchClose) -> None:
+        """Begin a terminal's next batch; stands last, because it cannot fail later."""
+        if self._batches.get(close.terminal_id, 1) != close.number:
+            msg = f"batch {close.number} of {close.terminal_id} is closed already"
+            raise OwnershipLost(msg)
+        following = close.number + 1
+        self._connection.execute(PUT_BATCH, (close.terminal_id, following))
+        self._batches = {**self._batches, close.terminal_id: following}
 
     def _move_day(self, move: DayMove) -> None:
         before = self._days

@@ -14,6 +14,8 @@ import trio
 
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.codecs.dialects.dialect import Dialect
+from isoswitch.codecs.dialects.edition import Fields
+from isoswitch.codecs.dialects.settlement import totals_fields
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.switch.numbers import Numbering
 from isoswitch.switch.settings import MerchantSettings, TerminalSettings
@@ -86,7 +88,9 @@ class Job:
         It is built once: what is written down is what is sent.
         """
         if self._answer is None or self._answer[:2] != (outcome, self.rrn):
-            extra = {} if 37 in self.request else {37: self.rrn}
+            extra: Fields = {} if 37 in self.request else {37: self.rrn}
+            if outcome.totals is not None:
+                extra |= totals_fields(self.dialect, outcome.totals)
             message = self.dialect.to_response(
                 self.request, outcome, extra=extra, mac=bool(self.tak)
             )

@@ -12,6 +12,7 @@ from isoswitch.codecs.canonical.errors import DecodeError, MacMismatch
 from isoswitch.codecs.canonical.sealing import pack_leg
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.dialect import Dialect, LegNumbers
+from isoswitch.codecs.dialects.settlement import day_fields
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.hsm.port import (
     AnyCommand,
@@ -52,7 +53,8 @@ async def prepare_leg(
         transmitted_at=services.clock.now(),
         acquirer_id=endpoint.acquirer_id,
     )
-    plain = link.dialect.to_request(txn, numbers, mac=True)
+    day = day_fields(link.dialect, job.business_date)
+    plain = link.dialect.to_request(txn, numbers, mac=True, extra=day)
     commands: list[AnyCommand] = []
     if owes_reversal:
         material = pack_leg(

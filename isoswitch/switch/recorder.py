@@ -6,7 +6,7 @@ the state of the leg, the reversal that is owed and the answer are one unit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from isoswitch.ledger.holds import DATED, Undo
 from isoswitch.routing.route import Route
 from isoswitch.store.days import DayClosed
 from isoswitch.store.port import (
+    BatchClose,
     Move,
     SafEntry,
     Store,
@@ -213,6 +214,7 @@ class Recorder:
             sealed=original.sealed,
             reason=job.txn.reversal_reason,
             amount_minor=approved_minor(original),
+            business_date=job.business_date,
         )
         await self._enter(
             job,
@@ -258,22 +260,41 @@ class Recorder:
         )
         return outcome
 
-    async def except_reversal(
-        self, job: Job, outcome: Outcome, candidates: tuple[str, ...]
+    async def conclude(
+        self,
+        job: Job,
+        outcome: Outcome,
+        *,
+        notes: Mapping[RecordKind, Sequence[Mapping[str, Any]]],
+        batch: BatchClose | None = None,
     ) -> Outcome:
-        """Acknowledge a reversal that fits several originals; the operator decides."""
+        """Open and close what moves no money itself, with what there is to note of it.
+
+        With ``batch`` the terminal's batch is closed in the same unit.
+        """
         job.is_closing = True
-        body = {"reason": outcome.reason, "candidates": list(candidates)}
-        exception = self._record(RecordKind.EXCEPTION, job, body)
+        noted = [
+            self._record(kind, job, dict(body))
+            for kind, bodies in notes.items()
+            for body in bodies
+        ]
         row = self._row(job, TransactionState.CLOSED, outcome=outcome)
         await self._enter(
             job,
             UnitOfWork(
-                records=(self._opened(job), exception, self._closed(job, outcome)),
+                records=(self._opened(job), *noted, self._closed(job, outcome)),
                 opens=(row,),
+                batch=batch,
             ),
         )
         return outcome
+
+    async def except_reversal(
+        self, job: Job, outcome: Outcome, candidates: tuple[str, ...]
+    ) -> Outcome:
+        """Acknowledge a reversal that fits several originals; the operator decides."""
+        body = {"reason": outcome.reason, "candidates": list(candidates)}
+        return await self.conclude(job, outcome, notes={RecordKind.EXCEPTION: [body]})
 
     async def note(
         self, kind: RecordKind, transaction_id: str, body: Mapping[str, Any]
@@ -318,6 +339,7 @@ class Recorder:
             amount_minor=approved.amount.minor
             if approved and approved.amount
             else None,
+            business_date=job.business_date,
         )
         move = Move(
             id=job.id,

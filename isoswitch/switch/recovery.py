@@ -105,6 +105,7 @@ async def _abandon(services: Services, row: StoredTransaction) -> bool:
                 endpoint=row.endpoint,
                 order_key=row.pan_hash,
                 sealed=row.sealed,
+                business_date=row.business_date,
             ),
         )
     records.append(

@@ -37,6 +37,7 @@ from isoswitch.codecs.canonical.errors import (
 from isoswitch.codecs.canonical.sealing import unpack_advice, unpack_reversal
 from isoswitch.codecs.canonical.transaction import Transaction
 from isoswitch.codecs.dialects.dialect import LegNumbers
+from isoswitch.codecs.dialects.settlement import day_fields
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.hsm.port import DecryptData
 from isoswitch.journal.records import Record, RecordKind
@@ -301,7 +302,8 @@ class Saf:
             acquirer_id=txn.acquirer_id,
             repeat=item.is_repeat,
         )
-        message = link.dialect.to_request(txn, numbers, mac=True)
+        extra = day_fields(link.dialect, item.entry.business_date)
+        message = link.dialect.to_request(txn, numbers, mac=True, extra=extra)
         return await authenticate(
             self._services.hsm, link.dialect, message, link.settings.zak
         )

@@ -23,6 +23,7 @@ from isoswitch.codecs.canonical.codes import (
 )
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan, Secret
+from isoswitch.codecs.canonical.totals import Totals
 from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
 from isoswitch.codecs.emv.tlv import decode_tlv
 
@@ -75,6 +76,7 @@ class _StoredOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     amount: tuple[int, str] | None = None
     balance: tuple[int, str] | None = None
     emv: str = ""
+    totals: Totals | None = None
 
 
 _encode_leg = msgspec.msgpack.Encoder().encode
@@ -259,6 +261,7 @@ def store_outcome(outcome: Outcome) -> str:
             amount=_pair(outcome.amount),
             balance=_pair(outcome.balance),
             emv=outcome.emv.reveal().hex() if outcome.emv else "",
+            totals=outcome.totals,
         )
     ).decode()
 
@@ -279,6 +282,7 @@ def load_outcome(text: str) -> Outcome:
         amount=Money(*stored.amount) if stored.amount else None,
         balance=Money(*stored.balance) if stored.balance else None,
         emv=Secret(bytes.fromhex(stored.emv)) if stored.emv else None,
+        totals=stored.totals,
     )
 
 

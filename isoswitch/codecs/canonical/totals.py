@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+
+class Standing(NamedTuple):
+    """What is left of one side after its reversals, in minor units."""
+
+    transactions: int
+    minor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,24 @@ class Totals:
             - self.debit_reversals_minor
             - self.credits_minor
             + self.credit_reversals_minor
+        )
+
+    @property
+    def standing(self) -> tuple[Standing, Standing]:
+        """What is left of the debits and of the credits.
+
+        Two sides agree when these do: a transaction that one side undid before the
+        other heard of it is counted by only one of them.
+        """
+        return (
+            Standing(
+                self.debits - self.debit_reversals,
+                self.debits_minor - self.debit_reversals_minor,
+            ),
+            Standing(
+                self.credits - self.credit_reversals,
+                self.credits_minor - self.credit_reversals_minor,
+            ),
         )
 
     def __add__(self, other: Totals) -> Totals:

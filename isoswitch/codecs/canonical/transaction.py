@@ -15,6 +15,7 @@ from isoswitch.codecs.canonical.codes import (
 )
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
+from isoswitch.codecs.canonical.totals import Totals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,7 @@ class Outcome:
     reason: str = ""
     amount: Money | None = None
     balance: Money | None = None
+    totals: Totals | None = None
     emv: Secret[bytes] | None = None
 
     @property

@@ -8,6 +8,7 @@ from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.switch.flows.authorisation import authorise
 from isoswitch.switch.flows.reversal import reverse
+from isoswitch.switch.flows.settlement import settle_batch, take_upload
 from isoswitch.switch.job import Job
 from isoswitch.switch.services import Services
 
@@ -18,5 +19,7 @@ FLOWS: Mapping[Kind, Flow] = {
     Kind.CASH_WITHDRAWAL: authorise,
     Kind.BALANCE_INQUIRY: authorise,
     Kind.REVERSAL: reverse,
+    Kind.RECONCILIATION: settle_batch,
+    Kind.BATCH_UPLOAD: take_upload,
 }
 NETWORK_KINDS = frozenset({Kind.SIGN_ON, Kind.SIGN_OFF, Kind.ECHO})
