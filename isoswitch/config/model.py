@@ -208,6 +208,7 @@ class Endpoint(Table):
     saf_retry_max_s: Seconds | None = None
     saf_refusals_max: Count | None = None
     saf_window: Count | None = None
+    reconciles: bool = False
     not_processed: list[Annotated[ResponseCode, Field(strict=False)]] | None = None
     key_exchange: KeyExchange | None = None
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from random import Random
 
+import msgspec
+
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
@@ -79,6 +81,7 @@ class Accounts:
         *,
         pin_matches: bool | None,
         now: datetime,
+        business_date: str = "",
     ) -> Outcome:
         """Decide a request and book the decision; a repeat gets its first decision.
 
@@ -91,10 +94,12 @@ class Accounts:
             first = self._decide(
                 transaction, reaction, pin_matches=pin_matches, now=now
             )
-            self._book(first)
+            self._book(msgspec.structs.replace(first, business_date=business_date))
         return self._outcome(first, transaction)
 
-    def reverse(self, transaction: Transaction, *, now: datetime) -> Outcome:
+    def reverse(
+        self, transaction: Transaction, *, now: datetime, business_date: str = ""
+    ) -> Outcome:
         """Undo an approval once, or leave a tombstone; a repeat changes nothing."""
         key = _key(transaction)
         if self.bookings.find_reversal(key) is None:
@@ -111,6 +116,7 @@ class Accounts:
                     transaction=transaction.kind.value,
                     amount_minor=self.bookings.approved_minor(key),
                     currency=original.currency if original else "",
+                    business_date=business_date,
                 )
             )
         return Outcome(code=ResponseCode.APPROVED)

@@ -41,7 +41,8 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``amount_minor`` is what was approved, or given back by a reversal. ``content``
     tells a repeat from another request under the same key. ``pin_tries_left`` is set
-    when the decision changed the PIN tries of the card.
+    when the decision changed the PIN tries of the card. ``business_date`` is the day
+    that the acquirer named.
     """
 
     kind: BookingKind
@@ -58,6 +59,7 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     approval_code: str = ""
     content: str = ""
     pin_tries_left: int | None = None
+    business_date: str = ""
 
     @property
     def key(self) -> BookingKey:

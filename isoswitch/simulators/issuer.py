@@ -31,6 +31,11 @@ from isoswitch.codecs.dialects.cutover import DATE_FIELD
 from isoswitch.codecs.dialects.key_change import KeyPurpose
 from isoswitch.codecs.dialects.mti import ANSWERS
 from isoswitch.codecs.dialects.registry import get_dialect
+from isoswitch.codecs.dialects.settlement import (
+    read_day,
+    read_settlement,
+    totals_fields,
+)
 from isoswitch.codecs.framing import get_framing
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.simulators.accounts import Accounts
@@ -40,6 +45,7 @@ from isoswitch.simulators.issuer_crypto import decrypt_pin, generate_mac, verify
 from isoswitch.simulators.issuer_keys import IssuerKeys
 from isoswitch.simulators.keyring import Keyring, SharedKey
 from isoswitch.simulators.rules import NORMAL, Fault, Reaction, Rule, RuleBook
+from isoswitch.simulators.settlement import compare_totals, issuer_totals
 from isoswitch.simulators.wire import Wire
 from isoswitch.simulators.working_keys import WorkingKeys
 from isoswitch.switch.ports import Clock
@@ -297,14 +303,23 @@ class Issuer:
             self.counts["wrong mac"] += 1
             return Outcome.declined(ResponseCode.SECURITY_VIOLATION)
         now = self._clock.now()
+        date = read_day(request, reference=now)
+        if txn.kind is Kind.RECONCILIATION:
+            settlement = read_settlement(self._dialect, request)
+            books = self.bookings.entries
+            currency = settlement.currency or self.profile.currency
+            ours = issuer_totals(books, date, currency)
+            return compare_totals(settlement, ours)
         if txn.kind is Kind.REVERSAL:
-            return self.accounts.reverse(txn, now=now)
+            return self.accounts.reverse(txn, now=now, business_date=date)
         try:
             pin_matches = self._pin_matches(txn)
         except PinBlockInvalid:
             self.counts["bad pin block"] += 1
             return Outcome.declined(ResponseCode.CRYPTOGRAPHIC_ERROR)
-        return self.accounts.authorise(txn, reaction, pin_matches=pin_matches, now=now)
+        return self.accounts.authorise(
+            txn, reaction, pin_matches=pin_matches, now=now, business_date=date
+        )
 
     def _verify_mac(self, request: Message) -> None:
         """Check the MAC of a request; one without a MAC does not verify."""
@@ -332,7 +347,8 @@ class Issuer:
             self._dialect.mac_field(request) is not None
             and reaction.fault is not Fault.NO_MAC
         )
-        answer = self._dialect.to_response(request, outcome, mac=with_mac)
+        told = totals_fields(self._dialect, outcome.totals) if outcome.totals else {}
+        answer = self._dialect.to_response(request, outcome, mac=with_mac, extra=told)
         if reaction.fault is Fault.WRONG_ECHO:
             answer = answer.replace({41: "ELSEWHER"})
         if reaction.fields:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from random import Random
 
 import trio
@@ -157,6 +158,10 @@ class Terminal:
         self._waiters: dict[tuple[str, str], _Waiter] = {}
         self._requests: dict[str, Request] = {}
 
+    def now(self) -> datetime:
+        """Give the time of this terminal's clock, in UTC."""
+        return self._clock.now()
+
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -252,9 +257,9 @@ class Terminal:
         self, kind: Kind, card: TestCard, amount_minor: int, *, pin: Pin | None = None
     ) -> Request:
         """Build a request of this terminal under its next trace number."""
-        now = self._clock.now().replace(microsecond=0)
+        now = self.now().replace(microsecond=0)
         profile = self.profile
-        stan = self._draw_stan()
+        stan = self.draw_stan()
         transaction = Transaction(
             kind=kind,
             function=Function.REQUEST,
@@ -302,8 +307,8 @@ class Terminal:
                 kind=Kind.REVERSAL,
                 function=self.profile.reversal_function,
                 is_repeat=False,
-                stan=self._draw_stan(),
-                transmitted_at=self._clock.now().replace(microsecond=0),
+                stan=self.draw_stan(),
+                transmitted_at=self.now().replace(microsecond=0),
                 pin_block=None,
                 track2=None,
                 emv=None,
@@ -322,8 +327,8 @@ class Terminal:
 
     def build_network(self, kind: Kind) -> Request:
         """Build a sign-on, sign-off or echo of this terminal."""
-        now = self._clock.now().replace(microsecond=0)
-        stan = self._draw_stan()
+        now = self.now().replace(microsecond=0)
+        stan = self.draw_stan()
         message = self.dialect.network_request(kind, stan=stan, transmitted_at=now)
         transaction = Transaction(
             kind=kind,
@@ -496,7 +501,8 @@ class Terminal:
         self._requests[belief.stan] = request
         return belief
 
-    def _draw_stan(self) -> str:
+    def draw_stan(self) -> str:
+        """Give the next trace number."""
         stan = self._next_stan
         self._next_stan = stan % STAN_MAX + 1
         return f"{stan:06d}"

@@ -9,7 +9,7 @@ changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.days import BusinessDay, DayMove, DayRefused, DayState, open_date
-from isoswitch.store.port import Committed, Store, UnitOfWork
+from isoswitch.store.port import Committed, Reconciliation, Store, UnitOfWork
 from isoswitch.switch.ports import Clock, iso_time
 
 TICK_S = 1.0
@@ -56,16 +56,24 @@ class BusinessDays:
     """The days as this switch knows them; ``date`` is the one that takes transactions.
 
     Follows every commit of its own store; what another node did it learns from the
-    store's refusals.
+    store's refusals. ``reconciling`` are the endpoints that get the totals of a closed
+    day, with the currency of a day on which nothing moved.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, *, cutover_at: time, zone: str
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        cutover_at: time,
+        zone: str,
+        reconciling: Mapping[str, str],
     ) -> None:
         self._store = store
         self._clock = clock
         self._cutover_at = cutover_at
         self._zone = ZoneInfo(zone)
+        self._reconciling = reconciling
         self.date = ""
 
     async def begin(self) -> None:
@@ -123,8 +131,23 @@ class BusinessDays:
 
     async def _close(self, day: BusinessDay) -> None:
         totals = await self._store.day_totals(day.date)
+        moved = {
+            (line.endpoint, line.currency)
+            for line in totals
+            if line.endpoint in self._reconciling
+        }
+        named = {endpoint for endpoint, _ in moved}
+        idle = {each for each in self._reconciling.items() if each[0] not in named}
+        owed = tuple(
+            Reconciliation(business_date=day.date, endpoint=name, currency=currency)
+            for name, currency in sorted(moved | idle)
+        )
         await self._move(
-            DayState.CLOSED, day.date, reason="all of it is decided", totals=totals
+            DayState.CLOSED,
+            day.date,
+            reason="all of it is decided",
+            totals=totals,
+            owed=owed,
         )
 
     async def _move(
@@ -135,6 +158,7 @@ class BusinessDays:
         reason: str,
         following: str = "",
         totals: Sequence[TotalsLine] = (),
+        owed: tuple[Reconciliation, ...] = (),
     ) -> None:
         at = iso_time(self._clock.now())
         body = {"date": date, "state": to, "reason": reason}
@@ -147,7 +171,9 @@ class BusinessDays:
             body={**body, "totals": [asdict(line) for line in totals]},
         )
         move = DayMove(date=date, to=to, at=at, next_date=following)
-        await self._store.commit(UnitOfWork(records=(record,), day=move))
+        await self._store.commit(
+            UnitOfWork(records=(record,), day=move, reconciliations=owed)
+        )
         log.info("business_day", **body)
 
     def _date_of_clock(self) -> str:

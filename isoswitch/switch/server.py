@@ -31,6 +31,7 @@ from isoswitch.switch.links import Link
 from isoswitch.switch.numbers import Numbers
 from isoswitch.switch.peers import listen_for_peers
 from isoswitch.switch.ports import Clock, Random
+from isoswitch.switch.reconciliation import reconcile_forever
 from isoswitch.switch.recorder import Recorder
 from isoswitch.switch.recovery import recover, sweep_forever
 from isoswitch.switch.saf import Saf, lease_name
@@ -142,6 +143,7 @@ class Switch:
             nursery.start_soon(self.keys.run, services)
             nursery.start_soon(sweep_forever, services)
             nursery.start_soon(services.days.run)
+            nursery.start_soon(reconcile_forever, services)
             nursery.start_soon(watch_forever, services)
             for link in self.links.values():
                 await restore(self._store, link)
@@ -179,6 +181,11 @@ class Switch:
             self._clock,
             cutover_at=self.settings.cutover_at,
             zone=self.settings.cutover_zone,
+            reconciling={
+                name: self.settings.default_currency
+                for name, endpoint in self.settings.endpoints.items()
+                if endpoint.reconciles
+            },
         )
         self._store.on_commit(days.follow)
         await self._leases.begin(self._clock)

@@ -127,7 +127,7 @@ class EndpointSettings:
     ``not_processed`` are the answers by which it says that it has decided nothing, so
     that the next candidate may be asked. ``saf_retry_s`` is the first pause of store
     and forward, doubled up to ``saf_retry_max_s``; after ``saf_refusals_max`` refusals
-    an entry is quarantined.
+    an entry is quarantined. With ``reconciles`` it gets the totals of each closed day.
     """
 
     name: str
@@ -145,6 +145,7 @@ class EndpointSettings:
     sign_on: SignOn = SignOn.US
     is_one_shot: bool = False
     fail_fast: bool = False
+    reconciles: bool = False
     owner: str = ""
     is_leased: bool = False
     cuts_day: bool = False

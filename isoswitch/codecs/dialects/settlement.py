@@ -12,6 +12,9 @@ and then for foreign ones::
 
     debits n12, their count n3, credits n12, their count n3, verdict n1   (twice)
 
+ISO 8583:2003 packs everything into DE 74 and 75, and nobody was found who sends it:
+there totals are neither read nor written, and a batch is settled by its upload.
+
 A batch that was found to differ is uploaded, transaction by transaction, and settled
 again: with transaction type 96 (DE 3), by UnionPay terminals with code 202 or 207.
 """
@@ -30,6 +33,7 @@ from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.edition import Fields, FieldValue
 from isoswitch.codecs.iso8583.message import Message
 
+VERSION_2003 = "2"
 DAY_FIELD = 15
 CURRENCY_FIELDS = (50, 49)
 AFTER_UPLOAD_TYPE = "96"
@@ -70,8 +74,10 @@ def read_settlement(dialect: Dialect, message: Message) -> Settlement:
     DecodeError
         Only a part of the totals is there.
     """
-    read, is_after_upload = _LAYOUTS.get(dialect.name, _ISO)[:2]
-    currency = next((de for de in CURRENCY_FIELDS if de in message), 0)
+    read, is_after_upload, _ = _layout(dialect)
+    has_currency = dialect.edition.version != VERSION_2003
+    named = (de for de in CURRENCY_FIELDS if has_currency and de in message)
+    currency = next(named, 0)
     return Settlement(
         totals=read(message),
         currency=str(message[currency]) if currency else "",
@@ -90,9 +96,8 @@ def totals_fields(dialect: Dialect, totals: Totals, currency: str = "") -> Field
     >>> fields[76], fields[88], fields[97]
     ('0000000002', '0000000000003000', 'D0000000000003000')
     """
-    write = _LAYOUTS.get(dialect.name, _ISO)[2]
-    fields = write(totals)
-    if currency:
+    fields = _layout(dialect)[2](totals)
+    if currency and dialect.edition.version != VERSION_2003:
         fields[CURRENCY_FIELDS[0]] = currency
     return fields
 
@@ -216,6 +221,15 @@ _Layout = tuple[
     Callable[[Totals], Fields],
 ]
 _ISO: _Layout = (_read_iso, _iso_is_after_upload, _write_iso)
-_LAYOUTS: Mapping[str, _Layout] = {
-    "cup-pos": (_read_unionpay, _unionpay_is_after_upload, _write_unionpay)
-}
+_UNIONPAY: _Layout = (_read_unionpay, _unionpay_is_after_upload, _write_unionpay)
+_WITHOUT_TOTALS: _Layout = (
+    lambda _: None,
+    _iso_is_after_upload,
+    lambda _: {},
+)
+
+
+def _layout(dialect: Dialect) -> _Layout:
+    if dialect.name == "cup-pos":
+        return _UNIONPAY
+    return _WITHOUT_TOTALS if dialect.edition.version == VERSION_2003 else _ISO

@@ -1,0 +1,205 @@
+"""Terminals settle batches, endpoints confirm days, and every difference is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+import trio
+
+from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.totals import Totals
+from isoswitch.codecs.dialects.settlement import read_settlement
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.simulators.bookings import BookingKind
+from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.settlement import settle, terminal_totals, upload
+from isoswitch.simulators.terminal import Answer, Terminal
+from isoswitch.simulators.world import World
+from isoswitch.store.port import Store, Verdict
+from isoswitch.switch.settings import SwitchSettings
+
+FIRST = "2026-06-01"
+TERMINALS = ["TERM0001", "TERM0002"]
+
+
+def reconciling(settings: SwitchSettings) -> SwitchSettings:
+    endpoints = {
+        name: replace(endpoint, reconciles=True)
+        for name, endpoint in settings.endpoints.items()
+    }
+    return replace(settings, endpoints=endpoints)
+
+
+@pytest.fixture
+async def world(nursery: trio.Nursery) -> World:
+    """A network whose issuers confirm the totals of each day."""
+    network = World(change=reconciling)
+    await nursery.start(network.run)
+    return network
+
+
+def store_of(world: World) -> Store:
+    assert world.store is not None
+    return world.store
+
+
+async def records(world: World, kind: RecordKind) -> list[Record]:
+    found = [each.record for each in await store_of(world).records(limit=100_000)]
+    return [record for record in found if record.kind is kind]
+
+
+async def pay(terminal: Terminal, *amounts: int, card: str = "visa-ok") -> None:
+    chosen = get_card(card)
+    for minor in amounts:
+        await terminal.purchase(chosen, minor, pin=chosen.pin)
+
+
+async def settle_now(terminal: Terminal, **changes: int) -> Answer:
+    totals = replace(terminal_totals(terminal.beliefs), **changes)
+    answer = await settle(terminal, totals)
+    assert answer is not None
+    return answer
+
+
+async def close_day(world: World) -> None:
+    assert world.switch is not None
+    assert world.switch.services is not None
+    await world.switch.services.days.cut(reason="test")
+    await trio.sleep(30)
+
+
+@pytest.mark.parametrize("name", TERMINALS)
+async def test_a_batch_whose_totals_agree_is_closed(world: World, name: str) -> None:
+    terminal = world.terminals[name]
+    await pay(terminal, 1000, 500)
+    await pay(terminal, 700, card="visa-declined")
+    await terminal.reverse(terminal.beliefs[0])
+    answer = await settle_now(terminal)
+    assert answer.outcome.is_approved
+    assert await store_of(world).find_batch(name) == 2
+
+
+async def test_the_next_batch_begins_at_nothing(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    await pay(terminal, 1000)
+    await settle_now(terminal)
+    terminal.beliefs.clear()
+    await pay(terminal, 300)
+    answer = await settle_now(terminal)
+    assert answer.outcome.is_approved
+    told = await records(world, RecordKind.SETTLEMENT)
+    assert [each.body["ours"]["debits_minor"] for each in told] == [1000, 300]
+
+
+@pytest.mark.parametrize("name", TERMINALS)
+async def test_totals_that_differ_are_answered_with_ours_and_close_nothing(
+    world: World, name: str
+) -> None:
+    terminal = world.terminals[name]
+    await pay(terminal, 1000)
+    answer = await settle_now(terminal, debits_minor=999)
+    assert answer.outcome.code is ResponseCode.RECONCILIATION_ERROR
+    ours = read_settlement(terminal.dialect, answer.message).totals
+    assert ours == Totals(debits=1, debits_minor=1000)
+    assert await store_of(world).find_batch(name) == 1
+
+
+async def test_a_repeated_settlement_gets_its_first_answer_and_closes_once(
+    world: World,
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    await pay(terminal, 1000)
+    await settle_now(terminal)
+    terminal.beliefs.clear()
+    again = await settle_now(terminal)
+    assert again.outcome.is_approved
+    assert await store_of(world).find_batch("TERM0001") == 3
+
+
+async def test_after_an_upload_every_difference_is_an_exception(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    await pay(terminal, 1000, 500)
+    kept, forgotten = terminal.beliefs
+    await settle_now(terminal, debits=9)
+    unknown = replace(kept, stan="999999")
+    for belief in (kept, unknown):
+        outcome = await upload(terminal, belief)
+        assert outcome is not None
+        assert outcome.is_approved
+    answer = await settle(
+        terminal, terminal_totals(terminal.beliefs), is_after_upload=True
+    )
+    assert answer is not None
+    assert answer.outcome.is_approved
+    assert await store_of(world).find_batch("TERM0001") == 2
+    told = await records(world, RecordKind.EXCEPTION)
+    rows = await store_of(world).find_originals("TERM0001", forgotten.stan)
+    assert [each.body["reason"] for each in told] == [
+        "the terminal did not upload it",
+        "the terminal uploaded what we do not have",
+    ]
+    assert told[0].body["ours"] == rows[0].id
+
+
+async def test_a_terminal_whose_timeout_was_reversed_settles_all_the_same(
+    world: World,
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    await pay(terminal, 1000)
+    await pay(terminal, 400, card="mc-late")
+    await trio.sleep(60)
+    assert (await settle_now(terminal)).outcome.is_approved
+
+
+async def test_every_endpoint_confirms_the_totals_of_a_closed_day(
+    world: World,
+) -> None:
+    terminal = world.terminals["TERM0002"]
+    await pay(terminal, 1000, 250)
+    await pay(terminal, 300, card="mc-ok")
+    await pay(terminal, 400, card="mc-late")
+    await terminal.reverse(terminal.beliefs[1])
+    await trio.sleep(60)
+    await close_day(world)
+    found = await store_of(world).reconciliations(FIRST)
+    assert [(each.endpoint, each.verdict) for each in found] == [
+        ("north", Verdict.AGREED),
+        ("south", Verdict.AGREED),
+    ]
+
+
+async def test_a_day_on_which_nothing_moved_is_confirmed_too(world: World) -> None:
+    await close_day(world)
+    found = await store_of(world).reconciliations(FIRST)
+    assert {each.verdict for each in found} == {Verdict.AGREED}
+
+
+async def test_an_endpoint_with_other_totals_is_an_exception(world: World) -> None:
+    await pay(world.terminals["TERM0001"], 1000)
+    books = world.issuers["north"].bookings
+    (approval,) = [each for each in books.entries if each.kind is BookingKind.APPROVED]
+    books.entries[books.entries.index(approval)] = msgspec.structs.replace(
+        approval, amount_minor=900
+    )
+    await close_day(world)
+    found = await store_of(world).reconciliations(FIRST)
+    assert {each.endpoint: each.verdict for each in found}["north"] is Verdict.DIFFERS
+    (told,) = await records(world, RecordKind.EXCEPTION)
+    assert told.body["ours"]["debits_minor"] == 1000
+    assert told.body["theirs"]["debits_minor"] == 900
+
+
+async def test_totals_wait_until_nothing_of_their_day_is_owed(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    await pay(terminal, 1000)
+    world.cut_link("north")
+    await terminal.reverse(terminal.beliefs[0])
+    await close_day(world)
+    found = await store_of(world).reconciliations(FIRST)
+    assert {each.endpoint: each.verdict for each in found}["north"] is Verdict.OWED
+    world.heal_link("north")
+    await trio.sleep(120)
+    found = await store_of(world).reconciliations(FIRST)
+    assert {each.endpoint: each.verdict for each in found}["north"] is Verdict.AGREED
