@@ -7,10 +7,11 @@ theirs says, and a part that nobody knows is not shown where its field is hidden
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from isoswitch.codecs.canonical.errors import DecodeError
-from isoswitch.codecs.composites.model import Element, Layout
+from isoswitch.codecs.composites.model import Composite, Element, Layout
 from isoswitch.codecs.composites.networks import CHIP_DATA, find_layout
 from isoswitch.codecs.emv.bits import explain_value
 from isoswitch.codecs.emv.contactless import Scheme, find_scheme_in
@@ -75,6 +76,23 @@ def annotate(
     return parts
 
 
+def unknown_parts(message: Message) -> Iterator[tuple[str, int]]:
+    """Give path and length of each part of a field that its layout does not know.
+
+    Examples
+    --------
+    >>> from isoswitch.codecs.iso8583.specs import get_codec
+    >>> message = get_codec("iso87-bcd").build("0200", {55: bytes.fromhex("DF7F0101")})
+    >>> list(unknown_parts(message))
+    [('55.DF7F', 1)]
+    """
+    for de in message:
+        with suppress(DecodeError):
+            composite, _ = _composite_of(message, de)
+            for path, length in composite.unknown() if composite else ():
+                yield f"{de}.{path}", length
+
+
 def clear_value(value: str | bytes) -> str:
     """Give a value as text with nothing hidden; bytes in hexadecimal."""
     return value if isinstance(value, str) else value.hex().upper()
@@ -123,15 +141,9 @@ def _edition(message: Message) -> str:
 
 
 def _inner_parts(message: Message, de: int, *, unsafe: bool) -> Iterator[Part]:
-    layout, value = layout_of(message.codec.name, de), message[de]
-    if layout is None or not value:
-        return
-    start = message.offset(de)
-    is_wire = isinstance(value, bytes) and len(value) == message.end(de) - start
-    if layout is CHIP_DATA and isinstance(value, str):
-        value = _from_hexadecimal(value)
+    is_wire = _is_wire(message, de)
     try:
-        composite = layout.decode(value, path=str(de), offset=start if is_wire else 0)
+        composite, value = _composite_of(message, de)
     except DecodeError as fault:
         yield Part(
             place=fault.field if "." in fault.field else f"{de}.?",
@@ -142,6 +154,8 @@ def _inner_parts(message: Message, de: int, *, unsafe: bool) -> Iterator[Part]:
             value="",
             meaning="",
         )
+        return
+    if composite is None:
         return
     is_hidden = message.codec.spec.fields[de].masking == "hide" and not unsafe
     scheme = _scheme_in(value)
@@ -156,6 +170,24 @@ def _inner_parts(message: Message, de: int, *, unsafe: bool) -> Iterator[Part]:
             value=HIDDEN if is_hidden and not each.name and shown else shown,
             meaning=_meaning(each, scheme),
         )
+
+
+def _composite_of(message: Message, de: int) -> tuple[Composite | None, str | bytes]:
+    """Give the parts of a field, None if it has none, and what they were read from."""
+    layout, value = layout_of(message.codec.name, de), message[de]
+    if layout is None or not value:
+        return None, value
+    if layout is CHIP_DATA and isinstance(value, str):
+        value = _from_hexadecimal(value)
+    offset = message.offset(de) if _is_wire(message, de) else 0
+    return layout.decode(value, path=str(de), offset=offset), value
+
+
+def _is_wire(message: Message, de: int) -> bool:
+    """Whether the bytes of a field on the wire are those of its parts."""
+    value = message[de]
+    size = message.end(de) - message.offset(de)
+    return isinstance(value, bytes) and len(value) == size
 
 
 def _meaning(element: Element, scheme: Scheme | None) -> str:

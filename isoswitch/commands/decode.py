@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from isoswitch.codecs.annotation import Part, annotate, clear_value
+from isoswitch.codecs.annotation import Part, annotate, clear_value, unknown_parts
 from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.composites.drift import DriftCounter
 from isoswitch.codecs.detection import Detection, Profile, Reading, Undetected
 from isoswitch.codecs.headers import HEADERS, split
 from isoswitch.codecs.iso8583.masking import mask_value
@@ -62,6 +63,7 @@ def _show(conversation: Conversation, output: Output) -> int:
     if not output.as_json:
         _print_detection(detection)
     exit_code = OK
+    drift = DriftCounter()
     for number, each in enumerate(heard, start=1):
         if not output.as_json and len(heard) > 1:
             stdout().print(_place(number, each, heard[0].time_s))
@@ -73,11 +75,14 @@ def _show(conversation: Conversation, output: Output) -> int:
             exit_code = FAILED
             _show_broken(detection, each, fault, output)
             continue
+        drift.observe(_peer(each), number, unknown_parts(reading.message))
         if output.as_json:
             facts = _detection_json(detection) | _place_json(each)
             print_json(facts | _reading_json(detection.best.profile, reading, output))
         else:
             _print_reading(stdout(), detection.best.profile, reading, output)
+    if not output.as_json and len(heard) > 1:
+        _print_drift(drift)
     return exit_code
 
 
@@ -150,6 +155,24 @@ def _print_detection(detection: Detection) -> None:
         console.print(Text(f"  = reads the same as {ties}", style="dim"))
 
 
+def _print_drift(drift: DriftCounter) -> None:
+    """Tell what no dictionary here knows, of all messages together."""
+    rows = drift.report()
+    if not rows:
+        return
+    table = plain_table("unknown", "from", "messages", "first", "last", "bytes")
+    for row in rows:
+        shortest, longest = row.length_min, row.length_max
+        sizes = f"{shortest}" if shortest == longest else f"{shortest}-{longest}"
+        counts = str(row.count), str(row.first), str(row.last)
+        table.add_row(Text(row.path), Text(row.peer), *counts, sizes)
+    console = stdout()
+    console.print()
+    console.print(table)
+    if drift.overflow:
+        console.print(f"and {drift.overflow} more that did not fit")
+
+
 def _print_reading(
     console: Console, profile: Profile, reading: Reading, output: Output
 ) -> None:
@@ -219,6 +242,11 @@ def _place(number: int, heard: Heard, start_s: float) -> Text:
         ends = f"  {heard.source} → {heard.destination}"
         text.append(f"{ends}  packet {heard.packet}  +{heard.time_s - start_s:.6f} s")
     return text
+
+
+def _peer(heard: Heard) -> str:
+    """Who sent it; the port of a client is another one each time."""
+    return heard.source.rpartition(":")[0]
 
 
 def _place_json(heard: Heard) -> dict[str, Any]:

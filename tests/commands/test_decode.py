@@ -10,6 +10,7 @@ import pytest
 
 from isoswitch.codecs import headers
 from isoswitch.codecs.canonical.errors import EncodeError
+from isoswitch.codecs.composites.drift import ROWS_MAX
 from isoswitch.codecs.framing import get_framing
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.codecs.iso8583.specs import get_codec
@@ -137,6 +138,34 @@ def test_a_recording_is_read_in_order_with_both_sides(tmp_path: Path) -> None:
     assert found[2]["time_s"] == 1.004
     output = run("decode", str(file))
     assert "message 3  10.0.0.2:8583 → 10.0.0.1:40000  packet 5  +0.001000 s" in output
+
+
+def test_what_no_dictionary_knows_is_counted_over_a_recording(tmp_path: Path) -> None:
+    file = tmp_path / "capture.pcap"
+    known, unknown = request(1), request(2).replace({55: bytes.fromhex("DF7F020001")})
+    again = request(3).replace({55: bytes.fromhex("DF7F0101")})
+    payload = frame(known) + frame(unknown) + frame(again)
+    segments = [
+        Segment(sequence=0, flags=SYN),
+        Segment(sequence=500, flags=SYN | ACK, from_server=True),
+        Segment(payload=payload, sequence=1),
+    ]
+    file.write_bytes(pcap([ethernet(ipv4(each)) for each in segments], link_type=1))
+    head, row = run("decode", str(file)).splitlines()[-2:]
+    assert head.split() == ["unknown", "from", "messages", "first", "last", "bytes"]
+    assert row.split() == ["55.DF7F", "10.0.0.1", "2", "2", "3", "1-2"]
+    assert "DF7F" not in run("decode", request(1).raw.hex())
+
+
+def test_unknown_parts_are_counted_up_to_a_limit(tmp_path: Path) -> None:
+    tags = [bytes([0xDF, 0x90 + (n >> 7), n & 0x7F, 0]) for n in range(ROWS_MAX + 2)]
+    messages = [
+        frame(request(1).replace({55: b"".join(tags[start : start + 60])}))
+        for start in range(0, len(tags), 60)
+    ]
+    file = tmp_path / "messages"
+    file.write_bytes(b"".join(messages))
+    assert run("decode", str(file)).endswith("and 2 more that did not fit\n")
 
 
 def test_a_recording_that_begins_late_is_read_from_the_first_message(

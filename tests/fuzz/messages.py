@@ -20,6 +20,7 @@ from isoswitch.codecs.canonical.errors import DecodeError, PeerError
 from isoswitch.codecs.framing import FRAMINGS, get_framing
 from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.codecs.iso8583.specs import get_codec, get_spec, spec_names
+from tests.codecs.iso8583.samples import fault_of_fields
 from tests.fuzz.clock import CLOCK
 
 Target = Callable[[bytes], None]
@@ -37,7 +38,7 @@ def fuzz_iso8583(data: bytes) -> None:
 
 
 def fuzz_lanes(data: bytes) -> None:
-    """A codec that was taught by a message says what a new one says."""
+    """A codec that was taught, a new one, and the fields one by one say the same."""
     if not data:
         return
     name = NAMES[data[0] % len(NAMES)]
@@ -45,6 +46,9 @@ def fuzz_lanes(data: bytes) -> None:
     new.forget()
     verdict = _verdict(new, data[1:])
     assert _verdict(taught, data[1:]) == verdict, name
+    if new.has_mti(data[1:]):
+        fault = None if len(verdict) == 2 else verdict
+        assert fault_of_fields(new, data[1:]) == fault, name
     if len(verdict) == 2:
         taught.teach(data[1:])
         assert _verdict(taught, data[1:]) == verdict, name

@@ -1,13 +1,17 @@
-"""Messages for tests: a full purchase, and values drawn for any field table."""
+"""Messages for tests: a full purchase, values for any field table, and a judge."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.iso8583.bitmaps import numbers_of
+from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.codecs.iso8583.compiled import KNOWN_MTIS
 from isoswitch.codecs.iso8583.spec import FieldSpec, Spec
 
 Value = str | bytes
+Fault = tuple[str, int, str]
 
 PURCHASE: dict[int, Value] = {
     2: "4761739001010010",
@@ -70,3 +74,20 @@ def messages(draw: st.DrawFn, spec: Spec) -> tuple[str, dict[int, Value]]:
     )
     mti = draw(st.sampled_from(sorted(KNOWN_MTIS)))
     return mti, {de: draw(field_values(spec.fields[de])) for de in chosen}
+
+
+def fault_of_fields(codec: Codec, raw: bytes) -> Fault | None:
+    """What the fields say of the body of a message, asked one by one."""
+    try:
+        numbers, pos = codec.bitmaps.read(raw, codec.mti_end)
+        for de in numbers:
+            field = codec.field(de)
+            if field is None:
+                return str(de), pos, "field is not in this layout"
+            end = field.check(raw, pos)
+            if field is codec.map_field:
+                numbers += numbers_of(codec.bitmaps.read_map(raw, pos, 2), 129)
+            pos = end
+    except DecodeError as fault:
+        return fault.field, fault.offset, fault.reason
+    return None if pos == len(raw) else ("end", pos, "bytes follow the last field")
