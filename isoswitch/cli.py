@@ -18,6 +18,8 @@ from isoswitch.commands.dialect import app as dialect_app
 from isoswitch.commands.explain import explain
 from isoswitch.commands.hsm import app as hsm_app
 from isoswitch.commands.keys import app as keys_app
+from isoswitch.commands.link import app as link_app
+from isoswitch.commands.link import links
 from isoswitch.commands.options import Config, Json, Operator
 from isoswitch.commands.qr import app as qr_app
 from isoswitch.commands.route import app as route_app
@@ -292,6 +294,8 @@ def simulate_storms(
 
 app.add_typer(verify_app, rich_help_panel=LOOK)
 app.add_typer(route_app, rich_help_panel=LOOK)
+app.command(rich_help_panel=OPERATE)(links)
+app.add_typer(link_app, rich_help_panel=OPERATE)
 app.add_typer(clock_app, rich_help_panel=OPERATE)
 app.add_typer(simulate_app, rich_help_panel=PARTS)
 app.add_typer(keys_app, rich_help_panel=PARTS)

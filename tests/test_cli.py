@@ -18,7 +18,7 @@ HEAVY = (
 COMMANDS = (
     *("setup", "up", "demo", "check", "doctor", "pay", "trigger", "show", "tail"),
     *("verify", "serve", "hsmd", "simulate", "explain", "qr", "keys"),
-    *("decode", "encode", "diff", "dialect", "schemas"),
+    *("decode", "encode", "diff", "dialect", "schemas", "links", "link"),
 )
 
 

@@ -135,6 +135,8 @@ def make_issuer(
             zpk=row.zpk,
             zak=row.zak,
             currency=network.switch.currency,
+            needs_sign_on=not row.one_shot and row.sign_on != "nobody",
+            signs_on=row.sign_on == "them",
         ),
         keyring=keyring_of(loaded),
         cards=cards_of(name),

@@ -56,12 +56,11 @@ def parts_of(loaded: LoadedNetwork) -> tuple[Part, ...]:
     ]
     simulators = network.simulators
     if simulators is not None:
-        rows = [network.endpoints[name] for name in simulators.issuers]
         parts.append(
             Part(
                 name="issuers",
                 arguments=("simulate", "issuers", *config),
-                opens=tuple((row.host, row.port) for row in rows),
+                opens=tuple(address for _, address in _issuer_addresses(network)),
             )
         )
     parts.append(
@@ -88,14 +87,8 @@ def check_ports_free(loaded: LoadedNetwork, *, issuers: bool = True) -> None:
     """
     network = loaded.network
     wanted = dict(_switch_addresses(network))
-    if issuers and network.simulators is not None:
-        wanted |= {
-            f"endpoints.{name}": (
-                network.endpoints[name].host,
-                network.endpoints[name].port,
-            )
-            for name in network.simulators.issuers
-        }
+    if issuers:
+        wanted |= dict(_issuer_addresses(network))
     for table, (host, port) in wanted.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -273,6 +266,17 @@ def _switch_addresses(network: Network) -> Iterator[tuple[str, tuple[str, int]]]
         yield "portal", (network.portal.host, network.portal.port)
     for name, row in network.listeners.items():
         yield f"listeners.{name}", (row.host, row.port)
+    for name, endpoint in network.endpoints.items():
+        if endpoint.role == "server":
+            yield f"endpoints.{name}", (endpoint.host, endpoint.port)
+
+
+def _issuer_addresses(network: Network) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Give what the simulated issuers open; those that connect to us open nothing."""
+    for name in network.simulators.issuers if network.simulators else ():
+        endpoint = network.endpoints[name]
+        if endpoint.role == "client":
+            yield f"endpoints.{name}", (endpoint.host, endpoint.port)
 
 
 async def _answers(address: Address) -> bool:

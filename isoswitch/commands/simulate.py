@@ -83,6 +83,8 @@ async def _serve_issuer(loaded: LoadedNetwork, name: str) -> None:
     endpoint = loaded.network.endpoints[name]
     books = loaded.file(loaded.network.store.path).with_name(f"books-{name}.jsonl")
     issuer = make_issuer(loaded, name, log_path=books)
+    if endpoint.role == "server":
+        await issuer.call(endpoint.host, endpoint.port)
     try:
         await issuer.run(host=endpoint.host, port=endpoint.port)
     except OSError as fault:

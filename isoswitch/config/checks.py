@@ -18,6 +18,7 @@ from isoswitch.codecs.dialects.registry import EDITIONS
 from isoswitch.codecs.framing import FRAMINGS
 from isoswitch.codecs.headers import HEADERS
 from isoswitch.config.bins import bin_rows
+from isoswitch.config.linkchecks import headers_are_whole, links_make_sense
 from isoswitch.config.model import Endpoint, Listener, Network, RoutingRule
 from isoswitch.config.source import Location, Problem
 from isoswitch.routing.bins import BinsRefused, BinTable
@@ -228,15 +229,23 @@ def _ports_differ(network: Network) -> Iterator[Problem]:
     taken: dict[tuple[str, int], str] = {}
     if network.portal is not None:
         taken[network.portal.host, network.portal.port] = "portal"
-    for name, listener in network.listeners.items():
-        address = (listener.host, listener.port)
-        other = taken.setdefault(address, name)
-        if other != name:
-            yield Problem(
-                location=("listeners", name, "port"),
-                what=f"{other} and {name} share port {listener.port}",
-                fix="give one of them another port",
-            )
+    servers = {
+        name: row for name, row in network.endpoints.items() if row.role == "server"
+    }
+    tables: Mapping[str, Mapping[str, Listener | Endpoint]] = {
+        "listeners": network.listeners,
+        "endpoints": servers,
+    }
+    for table, rows in tables.items():
+        for name, row in rows.items():
+            place = name if table == "listeners" else f"endpoint {name}"
+            other = taken.setdefault((row.host, row.port), place)
+            if other != place:
+                yield Problem(
+                    location=(table, name, "port"),
+                    what=f"{other} and {place} share port {row.port}",
+                    fix="give one of them another port",
+                )
 
 
 def _repeats_start_before_they_cap(network: Network) -> Iterator[Problem]:
@@ -312,6 +321,8 @@ CHECKS: tuple[Check, ...] = (
     _terminals_that_get_keys_use_them,
     _wire_formats_exist,
     _timers_nest,
+    links_make_sense,
+    headers_are_whole,
     _ports_differ,
     _repeats_start_before_they_cap,
     _simulators_fit_the_network,

@@ -6,10 +6,11 @@ endpoint that exists, timers that nest) stands in ``isoswitch.config.checks``.
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
 
@@ -26,9 +27,21 @@ PATTERNS = {
     r"^\d(\.\d{1,8})?$": "a share such as 0.0125, in quotes",
     r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": "hours such as 22:00-06:00",
     r"^[ -~]{1,8}$": "a terminal id of 1 to 8 characters (DE 41)",
+    r"^([0-9A-Fa-f]{2})+$": "pairs of hexadecimal digits",
     r"^[ -~]{1,15}$": "a merchant id of 1 to 15 characters (DE 42)",
 }
 """What each pattern of the types below means, for people."""
+
+
+def _check_peer_network(text: str) -> str:
+    """Give an address or network as it was written, if it is one."""
+    try:
+        ip_network(text)
+    except ValueError:
+        msg = 'not an address or network, such as "192.0.2.7" or "192.0.2.0/24"'
+        raise ValueError(msg) from None
+    return text
+
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9/_.-]{0,63}$")]
@@ -45,6 +58,8 @@ Hours = Annotated[
 ]
 TerminalId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,8}$")]
 MerchantId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,15}$")]
+HexDigits = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2})+$")]
+PeerNetwork = Annotated[str, AfterValidator(_check_peer_network)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 FrameBytes = Annotated[int, Field(ge=64, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -183,16 +198,29 @@ class KeyExchange(Table):
 
 
 class Endpoint(Table):
-    """A counterparty that authorises: address, dialect, keys, limits, timers."""
+    """A counterparty that authorises: address, dialect, keys, limits, timers.
+
+    ``role = "server"`` listens at the address for its ``peers``. ``header_value``, in
+    hexadecimal, stands before our requests when there is a ``header``.
+    """
 
     host: str = "127.0.0.1"
     port: Port
     dialect: str
     framing: str
     header: str = ""
+    header_value: HexDigits | None = None
     acquirer_id: InstitutionId | None = None
     zpk: KeyName
     zak: KeyName
+    role: Literal["client", "server"] = "client"
+    peers: list[PeerNetwork] = []
+    sign_on: Literal["us", "them", "nobody"] = "us"
+    one_shot: bool = False
+    fail_fast: bool = False
+    owner: Name | None = None
+    leased: bool = False
+    cuts_day: bool = False
     connections: Annotated[int, Field(ge=1, le=64)] | None = None
     request_timeout_s: Seconds | None = None
     match_fields: FieldNumbers | None = None

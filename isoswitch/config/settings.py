@@ -20,6 +20,8 @@ from isoswitch.switch.settings import (
     KeyExchangeSettings,
     ListenerSettings,
     MerchantSettings,
+    Role,
+    SignOn,
     SwitchSettings,
     TerminalSettings,
     TlsFiles,
@@ -137,7 +139,16 @@ def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettin
         "host": endpoint.host,
         "acquirer_id": network.switch.acquirer_id,
         "request_timeout_s": network.timers.issuer_s,
-        **endpoint.model_dump(exclude_unset=True, exclude={"key_exchange"}),
+        **endpoint.model_dump(
+            exclude_unset=True,
+            exclude={"key_exchange", "owner"},
+        ),
+        "header_value": bytes.fromhex(endpoint.header_value or ""),
+        "peers": tuple(endpoint.peers),
+        "role": Role(endpoint.role),
+        # A connection of one request has nobody sign on.
+        "sign_on": SignOn.NOBODY if endpoint.one_shot else SignOn(endpoint.sign_on),
+        "owner": endpoint.owner or "",
     }
     if endpoint.key_exchange is not None:
         profile = endpoint.key_exchange.model_dump()

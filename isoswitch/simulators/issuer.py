@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import NoReturn
 
 import msgspec
 import trio
@@ -55,6 +56,7 @@ NETWORK_KINDS = frozenset(
 )
 GARBAGE_BYTES = 40
 FIRST_STAN = 800_001
+CALL_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class IssuerProfile:
     """How a simulated issuer speaks, and the names of the keys it shares.
 
     With a ``kek`` it changes the others: in key blocks, or encrypted ``is_legacy``. One
-    that ``needs_sign_on`` takes no money before it.
+    that ``needs_sign_on`` takes no money before it; ``signs_on`` does it itself.
     """
 
     name: str
@@ -75,6 +77,7 @@ class IssuerProfile:
     kek: str = ""
     is_legacy: bool = False
     needs_sign_on: bool = True
+    signs_on: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -167,21 +170,7 @@ class Issuer:
 
         None when none comes. From its own sign-off on it takes no money.
         """
-        self._has_signed_off = kind is Kind.SIGN_OFF or (
-            self._has_signed_off and kind is not Kind.SIGN_ON
-        )
-        asked = self._asked[self._next_stan] = Asked()
-        request = self._dialect.network_request(
-            kind,
-            stan=f"{self._next_stan:06d}",
-            transmitted_at=self._clock.now(),
-            extra=fields or {},
-        )
-        self._next_stan += 1
-        wire = self.wires[-1]
-        wire.send_nowait(request.raw)
-        if kind is Kind.SIGN_ON:
-            self._signed_on.add(wire)
+        asked = self._ask(self.wires[-1], kind, fields or {})
         with trio.move_on_after(timeout_s):
             await asked.answered.wait()
         return asked.code
@@ -210,6 +199,17 @@ class Issuer:
         task_status.started((address[0], address[1]))
         await trio.serve_listeners(self.serve_stream, listeners)
 
+    async def call(self, host: str, port: int) -> NoReturn:
+        """Connect to a switch that listens for us, and again whenever that ends."""
+        while True:
+            try:
+                stream = await trio.open_tcp_stream(host, port)
+            except OSError:
+                pass
+            else:
+                await self.serve_stream(stream)
+            await trio.sleep(CALL_PAUSE_S)
+
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until either side closes it."""
         if self.is_away:
@@ -217,11 +217,28 @@ class Issuer:
             return
         wire = Wire(stream, self._framing)
         self.wires.append(wire)
+        if self.profile.signs_on:
+            self._ask(wire, Kind.SIGN_ON, {})
         try:
             await wire.run(lambda payload: self._receive(wire, payload))
         finally:
             self.wires.remove(wire)
             self._signed_on.discard(wire)
+
+    def _ask(self, wire: Wire, kind: Kind, fields: Mapping[int, str | bytes]) -> Asked:
+        stan = self._next_stan
+        self._next_stan += 1
+        asked = self._asked[stan] = Asked()
+        request = self._dialect.network_request(
+            kind, stan=f"{stan:06d}", transmitted_at=self._clock.now(), extra=fields
+        )
+        wire.send_nowait(request.raw)
+        if kind is Kind.SIGN_ON:
+            self._signed_on.add(wire)
+            self._has_signed_off = False
+        elif kind is Kind.SIGN_OFF:
+            self._has_signed_off = True
+        return asked
 
     def _receive(self, wire: Wire, payload: bytes) -> None:
         """Take one message from the wire and send what it comes to."""

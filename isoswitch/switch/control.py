@@ -23,6 +23,8 @@ from isoswitch.codecs.canonical.errors import ConfigError, IsoswitchError
 from isoswitch.journal.records import RecordKind
 from isoswitch.switch.health import Part
 from isoswitch.switch.keyexchange import Change
+from isoswitch.switch.linkorders import LinkOrder, carry_out
+from isoswitch.switch.linkstate import LinkStatus
 from isoswitch.switch.server import Switch
 from isoswitch.switch.services import Services
 from isoswitch.switch.status import Status, read_status
@@ -62,7 +64,18 @@ class ReadStatus(Order, frozen=True, kw_only=True, tag="status"):
     """Tell how the switch stands."""
 
 
-AnyOrder = ExchangeKeys | ConfirmClock | ReadStatus
+class ReadLinks(Order, frozen=True, kw_only=True, tag="links"):
+    """Tell how the links stand."""
+
+
+class OrderLink(Order, frozen=True, kw_only=True, tag="link"):
+    """Suspend or resume a link, sign it off or on."""
+
+    endpoint: str
+    act: LinkOrder
+
+
+AnyOrder = ExchangeKeys | ConfirmClock | ReadStatus | ReadLinks | OrderLink
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,10 +211,26 @@ async def _read_status(switch: Switch, services: Services, order: ReadStatus) ->
     return read_status(switch)
 
 
+async def _read_links(
+    switch: Switch, services: Services, order: ReadLinks
+) -> list[LinkStatus]:
+    del services, order
+    return [link.status() for link in switch.links.values()]
+
+
+async def _order_link(
+    switch: Switch, services: Services, order: OrderLink
+) -> LinkStatus:
+    del switch
+    return await carry_out(services, order.act, order.endpoint, operator=order.operator)
+
+
 Handler = Callable[[Switch, Services, Any], Awaitable[Any]]
 
 HANDLERS: Mapping[type[Order], Handler] = {
     ExchangeKeys: _exchange_keys,
     ConfirmClock: _confirm_clock,
     ReadStatus: _read_status,
+    ReadLinks: _read_links,
+    OrderLink: _order_link,
 }

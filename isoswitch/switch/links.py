@@ -97,7 +97,7 @@ class Link:
             changed=self._changed,
         )
         self._upkeep = Upkeep(wiring, ask=self._agrees, clock=clock)
-        self._one_shot = OneShot(wiring) if settings.is_one_shot else None
+        self._one_shot = OneShot(wiring) if settings.one_shot else None
         self._turn = itertools.count()
         self._stans = itertools.cycle(range(1, STAN_MAX + 1))
         self._holds: set[Hold] = set()

@@ -191,7 +191,7 @@ class Switch:
         await self._leases.begin(self._clock)
         for name, link in self.links.items():
             self._leases.want(lease_name(name))
-            if link.settings.is_leased:
+            if link.settings.leased:
                 self._leases.want(link_lease(name))
         if self._store.is_shared:
             await self._leases.look()
@@ -222,7 +222,7 @@ class Switch:
         await recover(services)
 
     def _may_connect(self, endpoint: EndpointSettings) -> bool:
-        if endpoint.is_leased:
+        if endpoint.leased:
             return self._leases.holds(link_lease(endpoint.name))
         return endpoint.owner in {"", self.settings.node}
 

@@ -117,9 +117,9 @@ class EndpointSettings:
     """A counterparty that authorises: addresses, dialect, keys, limits, timers.
 
     As a client we connect to ``host`` and ``port``; as a server we listen there, and
-    only ``peers`` (addresses or networks) get in. ``is_one_shot`` opens a connection
+    only ``peers`` (addresses or networks) get in. ``one_shot`` opens a connection
     for each request. Only the node that ``owner`` names connects, or with
-    ``is_leased`` the one that holds the lease for it. With ``cuts_day`` its cutover
+    ``leased`` the one that holds the lease for it. With ``cuts_day`` its cutover
     ends our business day too.
     ``header_value`` stands before our own requests. ``match_fields`` pair an answer
     with its request, ``echo_fields`` must come back unchanged. What is in flight when
@@ -143,11 +143,11 @@ class EndpointSettings:
     role: Role = Role.CLIENT
     peers: tuple[str, ...] = ()
     sign_on: SignOn = SignOn.US
-    is_one_shot: bool = False
+    one_shot: bool = False
     fail_fast: bool = False
     reconciles: bool = False
     owner: str = ""
-    is_leased: bool = False
+    leased: bool = False
     cuts_day: bool = False
     connections: int = 1
     request_timeout_s: float = 5.0

@@ -151,7 +151,7 @@ class Upkeep:
 
     async def _watch_owner(self, connection: Connection) -> None:
         """Close the connection when another node is to have it."""
-        while self._settings.is_leased:
+        while self._settings.leased:
             await trio.sleep(OWNER_POLL_S)
             if not self._wiring.may_connect():
                 connection.close("another node may connect now")

@@ -14,6 +14,8 @@ from isoswitch.simulators.world import World
 from isoswitch.switch.control import (
     ConfirmClock,
     ExchangeKeys,
+    OrderLink,
+    ReadLinks,
     ReadStatus,
     control_path,
     send_order,
@@ -21,6 +23,7 @@ from isoswitch.switch.control import (
 )
 from isoswitch.switch.health import Part
 from isoswitch.switch.keyexchange import Change
+from isoswitch.switch.linkstate import LinkState, LinkStatus
 from isoswitch.switch.status import Status
 from tests.system.test_key_exchange import with_key_exchange
 
@@ -93,3 +96,25 @@ async def test_a_clock_in_doubt_is_confirmed_by_name(path: Path, world: World) -
     records = [each.record for each in await world.store.records("")]
     (said,) = [each for each in records if each.kind is RecordKind.OPERATOR]
     assert said.body == {"order": "confirm clock", "operator": "ann"}
+
+
+async def test_an_order_suspends_a_link_and_the_list_tells(path: Path) -> None:
+    suspend = OrderLink(endpoint="north", act="suspend", operator="ann")
+    done = await send_order(path, suspend, LinkStatus)
+    assert (done.state, done.held_by) == (LinkState.SUSPENDED, ["operator"])
+    listed = await send_order(path, ReadLinks(operator="ann"), list[LinkStatus])
+    assert [(each.endpoint, each.state) for each in listed] == [
+        ("north", LinkState.SUSPENDED),
+        ("south", LinkState.SIGNED_ON),
+    ]
+    resume = OrderLink(endpoint="north", act="resume", operator="ann")
+    assert (await send_order(path, resume, LinkStatus)).state is LinkState.SIGNED_ON
+
+
+async def test_a_link_that_does_not_exist_cannot_be_ordered(path: Path) -> None:
+    with pytest.raises(ConfigError, match="isoswitch links"):
+        await send_order(
+            path,
+            OrderLink(endpoint="nobody", act="suspend", operator="ann"),
+            LinkStatus,
+        )

@@ -446,7 +446,7 @@ def one_shot(world: World) -> None:
 
 
 async def test_each_request_has_a_connection_of_its_own(nursery: trio.Nursery) -> None:
-    async with audited(nursery, is_one_shot=True, sign_on=SignOn.NOBODY) as world:
+    async with audited(nursery, one_shot=True, sign_on=SignOn.NOBODY) as world:
         one_shot(world)
         issuer = world.issuers["north"]
         assert link_of(world).state is LinkState.SIGNED_ON
@@ -461,7 +461,7 @@ async def test_each_request_has_a_connection_of_its_own(nursery: trio.Nursery) -
 async def test_a_one_shot_request_that_cannot_connect_was_never_seen(
     nursery: trio.Nursery,
 ) -> None:
-    async with audited(nursery, is_one_shot=True, sign_on=SignOn.NOBODY) as world:
+    async with audited(nursery, one_shot=True, sign_on=SignOn.NOBODY) as world:
         one_shot(world)
         world.cut_link("north")
         assert (await pay(world)).state is BeliefState.DECLINED
@@ -477,7 +477,7 @@ async def test_a_one_shot_request_that_cannot_connect_was_never_seen(
 async def test_a_one_shot_request_without_an_answer_is_reversed(
     nursery: trio.Nursery, fault: Fault
 ) -> None:
-    async with audited(nursery, is_one_shot=True, sign_on=SignOn.NOBODY) as world:
+    async with audited(nursery, one_shot=True, sign_on=SignOn.NOBODY) as world:
         one_shot(world)
         issuer = world.issuers["north"]
         issuer.set_rules(silent(Kind.PURCHASE, fault))

@@ -1,0 +1,85 @@
+"""How the links of the running switch stand, and what is ordered of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import trio
+from rich.table import Table
+
+from isoswitch.commands.console import OK, plain_table, print_json, stdout
+from isoswitch.commands.operate import operator_name, socket_of
+from isoswitch.switch.control import OrderLink, ReadLinks, send_order
+from isoswitch.switch.linkorders import LinkOrder
+from isoswitch.switch.linkstate import LinkState, LinkStatus
+
+STYLES = {
+    LinkState.DOWN: "red",
+    LinkState.CONNECTED: "yellow",
+    LinkState.SIGNED_ON: "green",
+    LinkState.SUSPENDED: "magenta",
+}
+
+
+def links(config: Path | None, *, as_json: bool) -> int:
+    """Print how every link stands."""
+    order = ReadLinks(operator=operator_name(""))
+    found = trio.run(send_order, socket_of(config), order, list[LinkStatus])
+    if as_json:
+        for each in found:
+            print_json(msgspec.to_builtins(each))
+        return OK
+    stdout().print(link_table(found))
+    return OK
+
+
+def order(config: Path | None, endpoint: str, act: str, *, operator: str) -> int:
+    """Have the running switch do something with a link, and print how it stands."""
+    wanted = OrderLink(
+        endpoint=endpoint,
+        act=msgspec.convert(act, LinkOrder),
+        operator=operator_name(operator),
+    )
+    found = trio.run(send_order, socket_of(config), wanted, LinkStatus)
+    stdout().print(link_table([found]))
+    return OK
+
+
+def link_table(found: Iterable[LinkStatus]) -> Table:
+    """Make the table of links."""
+    table = plain_table(
+        "endpoint", "state", "since", "up", "in flight", "last echo", "ms", "wrong"
+    )
+    for each in found:
+        state = f"[{STYLES[each.state]}]{each.state}[/]"
+        held = f" ({', '.join(each.held_by)})" if each.held_by else ""
+        table.add_row(
+            f"{each.endpoint} ({each.role})",
+            state + held,
+            f"{_clock(each.since)} {each.reason}",
+            f"{each.signed_on}/{each.connections}",
+            str(each.in_flight),
+            _clock(each.last_echo_at),
+            f"{each.echo_ms:g}" if each.last_echo_at else "",
+            ", ".join(_wrong(each)),
+        )
+    return table
+
+
+def _wrong(status: LinkStatus) -> Iterable[str]:
+    """Name what came that should not have come, and how often."""
+    counts = {
+        "strays": status.strays,
+        "undecodable": status.undecodable,
+        "unexpected": status.unexpected,
+        "wrong MACs": status.mac_failures,
+        "strangers": status.refused_peers,
+    }
+    return (f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _clock(at: str) -> str:
+    """Give the day and time of day of a record's time, without fractions."""
+    return at[:19].replace("T", " ")

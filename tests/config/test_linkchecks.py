@@ -1,0 +1,77 @@
+"""What contradicts itself in the way an endpoint is connected to is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isoswitch.config.load import LoadedNetwork, packaged_network, validate
+from isoswitch.config.settings import switch_settings
+from isoswitch.config.source import ConfigProblems, parse_source
+from isoswitch.switch.settings import EndpointSettings, Role, SignOn
+
+PACKAGED = packaged_network().read_text(encoding="utf-8")
+WITHOUT_CERTIFICATE = "\n".join(
+    line for line in PACKAGED.splitlines() if "TERM0003.pem" not in line
+).replace('listener = "tls"', 'listener = "ascii"')
+
+
+def north_with(lines: str) -> EndpointSettings:
+    """Load the packaged network with more said of the endpoint north."""
+    text = WITHOUT_CERTIFICATE.replace(
+        "[endpoints.north]", f"[endpoints.north]\n{lines}", 1
+    )
+    path = Path("network.toml")
+    network = validate(parse_source(path, text))
+    loaded = LoadedNetwork(path=path, folder=Path(), network=network)
+    return switch_settings(loaded).endpoints["north"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('role = "server"', "no address is its own"),
+        ('peers = ["192.0.2.7"]', "so nobody is let in"),
+        ('role = "server"\npeers = ["192.0.2.300"]', "not an address or network"),
+        ('role = "server"\npeers = ["192.0.2.7/24"]', "not an address or network"),
+        ('role = "server"\npeers = ["::1"]\none_shot = true', "never connects"),
+        ("one_shot = true\nconnections = 2", "has no connections"),
+        ('one_shot = true\nsign_on = "us"', "has no sign_on"),
+        ('owner = "sw1"\nleased = true', "and to who has the lease"),
+        ('header = "tpdu"', "one is missing"),
+        ('header_value = "6000010002"', "one is missing"),
+        ('header = "tpdu"\nheader_value = "600001"', "no header of the layout tpdu"),
+        ('header = "tpdu"\nheader_value = "60000"', "pairs of hexadecimal digits"),
+    ],
+)
+def test_a_link_that_contradicts_itself_is_refused(lines: str, said: str) -> None:
+    with pytest.raises(ConfigProblems, match=said):
+        north_with(lines)
+
+
+def test_a_port_where_an_endpoint_connects_is_its_own() -> None:
+    text = WITHOUT_CERTIFICATE.replace(
+        "port = 8591", 'port = 8583\nrole = "server"\npeers = ["::1"]'
+    )
+    with pytest.raises(ConfigProblems, match="ascii and endpoint north share port"):
+        validate(parse_source(Path("network.toml"), text))
+
+
+def test_a_link_is_told_what_the_file_says() -> None:
+    north = north_with(
+        'role = "server"\npeers = ["192.0.2.0/24", "2001:db8::1"]\nsign_on = "them"\n'
+        'fail_fast = true\nowner = "sw1"\ncuts_day = true\n'
+        'header = "tpdu"\nheader_value = "6000010002"'
+    )
+    assert (north.role, north.is_server) == (Role.SERVER, True)
+    assert north.peers == ("192.0.2.0/24", "2001:db8::1")
+    assert north.sign_on is SignOn.THEM
+    assert (north.fail_fast, north.owner, north.cuts_day) == (True, "sw1", True)
+    assert north.header_value == bytes.fromhex("6000010002")
+    assert north_with("leased = true").leased
+
+
+def test_a_link_of_one_shots_has_nobody_sign_on() -> None:
+    north = north_with("one_shot = true")
+    assert (north.one_shot, north.sign_on) == (True, SignOn.NOBODY)

@@ -1,0 +1,48 @@
+"""Endpoints that connect to us, on real sockets."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from isoswitch.switch.peers import is_allowed, listen_for_peers
+from isoswitch.switch.sockets import SocketStream
+
+
+@pytest.mark.parametrize(
+    ("peers", "host", "allowed"),
+    [
+        (["192.0.2.7"], "192.0.2.7", True),
+        (["192.0.2.7"], "192.0.2.8", False),
+        (["192.0.2.0/24"], "192.0.2.255", True),
+        (["192.0.2.0/24"], "192.0.3.0", False),
+        (["2001:db8::/32"], "2001:db8::1", True),
+        (["2001:db8::/32"], "2001:db9::1", False),
+        (["192.0.2.7"], "::ffff:192.0.2.7", True),
+        (["::/0"], "192.0.2.7", False),
+        ([], "192.0.2.7", False),
+        (["192.0.2.7"], "", False),
+        (["192.0.2.7"], "fe80::1%eth0", False),
+    ],
+)
+def test_an_address_is_allowed_by_itself_or_by_its_network(
+    peers: list[str], host: str, *, allowed: bool
+) -> None:
+    assert is_allowed(peers, host) is allowed
+
+
+async def test_who_connects_is_handed_over_with_its_address(
+    nursery: trio.Nursery,
+) -> None:
+    hosts: list[str] = []
+
+    async def serve(stream: SocketStream, host: str) -> None:
+        hosts.append(host)
+        await stream.send_all(b"hello")
+        await stream.aclose()
+        assert stream.peer_host == ""
+
+    port: int = await nursery.start(listen_for_peers, "127.0.0.1", 0, serve)
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        assert await stream.receive_some() == b"hello"
+    assert hosts == ["127.0.0.1"]
