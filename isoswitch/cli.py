@@ -279,6 +279,14 @@ def simulate_trickle(config: Config = None) -> None:
     simulate.trickle(config)
 
 
+@simulate_app.command("payshield")
+def simulate_payshield(config: Config = None) -> None:
+    """Run a simulated payment HSM at the first address of [hsm.payshield]."""
+    from isoswitch.commands import simulate
+
+    simulate.payment_hsm(config)
+
+
 @simulate_app.command("storms")
 def simulate_storms(
     *,

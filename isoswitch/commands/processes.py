@@ -24,6 +24,7 @@ import trio
 from isoswitch.commands.console import UNREACHABLE, Failure
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Network
+from isoswitch.config.settings import unit_address
 
 READY_TIMEOUT_S = 20.0
 DRAIN_TIMEOUT_S = 30.0
@@ -54,7 +55,15 @@ def parts_of(loaded: LoadedNetwork) -> tuple[Part, ...]:
             opens=(loaded.file(network.hsm.socket),),
         )
     ]
-    simulators = network.simulators
+    simulators, units = network.simulators, network.hsm.payshield
+    if simulators is not None and simulators.payment_hsm and units is not None:
+        parts.append(
+            Part(
+                name="unit",
+                arguments=("simulate", "payshield", *config),
+                opens=(unit_address(units.units[0]),),
+            )
+        )
     if simulators is not None:
         parts.append(
             Part(

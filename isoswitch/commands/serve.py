@@ -5,15 +5,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from isoswitch.commands.crypto import open_crypto
 from isoswitch.commands.processes import check_ports_free
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import load_network
 from isoswitch.config.routing import load_routing
-from isoswitch.config.settings import (
-    hsmd_settings,
-    portal_settings,
-    switch_settings,
-)
+from isoswitch.config.settings import portal_settings, switch_settings
 from isoswitch.portal.server import serve_portal
 from isoswitch.switch.process import run_switch
 
@@ -46,7 +43,7 @@ def serve(
             switch_settings(loaded),
             routing=routing,
             store_path=store or loaded.file(network.store.path),
-            hsm_sockets=hsmd_settings(loaded).sockets,
+            crypto=open_crypto(loaded),
             log_path=log_path,
             log_level=network.log.level,
             beside=beside,

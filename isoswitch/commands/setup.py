@@ -8,7 +8,7 @@ the simulators, which is why production refuses them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from isoswitch.codecs.canonical.errors import HsmError
@@ -19,8 +19,11 @@ from isoswitch.config.settings import hsmd_settings, switch_settings, tls_files
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.keys import KeyPlan, Mode, Usage
 from isoswitch.hsm.keytable import random_value
+from isoswitch.hsm.payshield.keys import read_unit_keys, write_unit_keys
+from isoswitch.hsm.payshield.layouts import KeyKind
 from isoswitch.hsm.provision import provision
 from isoswitch.simulators.keyring import Keyring, read_keyring, write_keyring
+from isoswitch.simulators.payshield_keys import wrap_test_key
 from isoswitch.switch.settings import SwitchSettings
 
 
@@ -73,14 +76,49 @@ def _ensure_keys(
     loaded: LoadedNetwork, shared: Sequence[KeyPlan], keyring: Keyring
 ) -> list[str]:
     """Make the token and the keys that are missing; give the names of these."""
-    plans = [*_own_plans(switch_settings(loaded)), *shared]
-    values = {plan.name: keyring.get_key(plan.name).value for plan in shared}
+    plans = list(_own_plans(switch_settings(loaded)))
+    units, made = loaded.network.hsm.payshield, []
+    if units is None:
+        plans += shared
+    else:
+        made = _ensure_unit_keys(loaded, loaded.file(units.keys_file), shared, keyring)
+    values = {
+        plan.name: keyring.get_key(plan.name).value for plan in plans if plan in shared
+    }
     try:
-        return provision(hsmd_settings(loaded), plans, test_values=values)
+        return made + provision(hsmd_settings(loaded), plans, test_values=values)
     except HsmError as fault:
         raise Failure(
             f"the token does not open: {fault}", fix=_fresh_start(loaded)
         ) from None
+
+
+def _ensure_unit_keys(
+    loaded: LoadedNetwork, path: Path, shared: Sequence[KeyPlan], keyring: Keyring
+) -> list[str]:
+    """Give the simulated payment HSM the keys that are missing; give their names.
+
+    They are in no token then.
+    """
+    present = read_unit_keys(path) if path.exists() else []
+    names = {key.plan.name for key in present}
+    endpoints = loaded.network.endpoints.values()
+    zone = {name for endpoint in endpoints for name in (endpoint.zpk, endpoint.zak)}
+    made = [
+        wrap_test_key(plan, _kind_of(plan, zone), keyring.get_key(plan.name).value)
+        for plan in shared
+        if plan.name not in names
+    ]
+    if made:
+        write_unit_keys(path, [*present, *made])
+    return [key.plan.name for key in made]
+
+
+def _kind_of(plan: KeyPlan, zone: Collection[str]) -> KeyKind:
+    """Give what a unit calls the key of a terminal, or one of the ``zone``."""
+    if plan.usage is Usage.PIN:
+        return KeyKind.ZPK if plan.name in zone else KeyKind.TPK
+    return KeyKind.ZAK if plan.name in zone else KeyKind.TAK
 
 
 def _fresh_start(loaded: LoadedNetwork) -> str:

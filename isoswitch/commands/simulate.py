@@ -20,7 +20,9 @@ from isoswitch.commands.ends import (
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.config.model import Trickle
+from isoswitch.config.settings import payshield_settings
 from isoswitch.simulators.beliefs import BeliefState
+from isoswitch.simulators.payshield import PayshieldUnit
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.switch.logs import configure_logs
 
@@ -46,6 +48,27 @@ def trickle(config: Path | None) -> None:
             fix="copy that table from the packaged network.toml",
         )
     run_trio(lambda: run_trickle(loaded, settings))
+
+
+def payment_hsm(config: Path | None) -> None:
+    """Run the simulated payment HSM until SIGTERM."""
+    loaded = load_network(config)
+    settings = payshield_settings(loaded)
+    if settings is None:
+        raise Failure(
+            f"{loaded.path} has no [hsm.payshield] that says where it listens",
+            fix="docs/payment-hsms.md shows that table",
+        )
+    run_trio(lambda: run_unit(PayshieldUnit(settings.profile), settings.units[0][1]))
+
+
+async def run_unit(unit: PayshieldUnit, port: int) -> None:
+    """Serve host commands on the loopback interface."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(unit.serve, port)
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
 
 
 async def run_issuers(loaded: LoadedNetwork) -> None:

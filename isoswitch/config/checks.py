@@ -309,6 +309,33 @@ def _known(
     )
 
 
+def _payment_hsms_do_what_the_network_needs(network: Network) -> Iterator[Problem]:
+    hsms, simulators = network.hsm.payshield, network.simulators
+    if hsms is None:
+        if simulators is not None and simulators.payment_hsm:
+            yield Problem(
+                location=("simulators", "payment_hsm"),
+                what="the network uses no payment HSM that could be simulated",
+                fix="add [hsm.payshield], or remove payment_hsm",
+            )
+        return
+    wanting = [
+        ("endpoints", name, "key_exchange")
+        for name, endpoint in network.endpoints.items()
+        if endpoint.key_exchange is not None
+    ] + [
+        ("terminals", name, "tmk")
+        for name, terminal in network.terminals.items()
+        if terminal.tmk is not None
+    ]
+    for location in wanting:
+        yield Problem(
+            location=location,
+            what="payment HSMs change no keys by message",
+            fix="remove it; docs/payment-hsms.md tells what they do",
+        )
+
+
 CHECKS: tuple[Check, ...] = (
     _there_are_bins,
     _bins_make_a_table,
@@ -326,4 +353,5 @@ CHECKS: tuple[Check, ...] = (
     _ports_differ,
     _repeats_start_before_they_cap,
     _simulators_fit_the_network,
+    _payment_hsms_do_what_the_network_needs,
 )

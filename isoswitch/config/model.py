@@ -28,6 +28,10 @@ PATTERNS = {
     r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": "hours such as 22:00-06:00",
     r"^[ -~]{1,8}$": "a terminal id of 1 to 8 characters (DE 41)",
     r"^([0-9A-Fa-f]{2})+$": "pairs of hexadecimal digits",
+    r"^[A-Za-z0-9.-]{1,253}:\d{1,5}$": "an address as host:port",
+    r"^[0-9A-F]{6,16}$": "6 to 16 upper-case hexadecimal digits",
+    r"^[0-9A-F]{3}$": "three upper-case hexadecimal digits, in quotes",
+    r"^\d{2}$": "two digits, in quotes",
     r"^[ -~]{1,15}$": "a merchant id of 1 to 15 characters (DE 42)",
 }
 """What each pattern of the types below means, for people."""
@@ -60,6 +64,9 @@ TerminalId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,8}$")]
 MerchantId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,15}$")]
 HexDigits = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2})+$")]
 PeerNetwork = Annotated[str, AfterValidator(_check_peer_network)]
+UnitAddress = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}:\d{1,5}$")
+]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 FrameBytes = Annotated[int, Field(ge=64, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -140,21 +147,53 @@ class Token(Table):
     softhsm_conf: FileName | None = None
 
 
-class Hsm(Table):
-    """The crypto process: its socket, its key blocks, the tokens that open them."""
-
-    socket: FileName
-    keys_file: FileName
-    environment: Literal["test", "production"] = "production"
-    tokens: Annotated[list[Token], Field(min_length=1)]
-
-
 class Tls(Table):
     """PEM files of one side of mutual TLS."""
 
     certificate: FileName
     key: FileName
     ca: FileName
+
+
+class PaymentHsms(Table):
+    """Payment HSMs that take host commands; they run what no token may in production.
+
+    The keys that the units wrapped lie in ``keys_file``. ``lmk`` chooses among the
+    local master keys of a unit, ``lmk_check_value`` is the beginning of what it reports
+    of the right one.
+    """
+
+    units: Annotated[list[UnitAddress], Field(min_length=1)]
+    keys_file: FileName
+    lmk_check_value: Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{6,16}$")]
+    lmk: Annotated[str, StringConstraints(pattern=r"^\d{2}$")] | None = None
+    profile: Literal["payshield", "legacy"] | None = None
+    ksn_descriptor: (
+        Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{3}$")] | None
+    ) = None
+    connections_per_unit: Annotated[int, Field(ge=1, le=64)] | None = None
+    in_flight_max: Count | None = None
+    deadline_s: Seconds | None = None
+    tls: Tls | None = None
+
+
+class Hsm(Table):
+    """The crypto process: its socket, its key blocks, the tokens that open them.
+
+    Started as root, its workers become ``user``. A worker is replaced after it made
+    ``objects_max`` session objects. ``ready_file`` is there while it answers. With
+    ``payshield`` payment HSMs run the payment commands, and the tokens the others.
+    """
+
+    socket: FileName
+    keys_file: FileName
+    environment: Literal["test", "production"] = "production"
+    tokens: Annotated[list[Token], Field(min_length=1)]
+    user: Annotated[str, StringConstraints(min_length=1, max_length=32)] | None = None
+    objects_max: Annotated[int, Field(ge=10_000)] | None = None
+    connections_max: Annotated[int, Field(ge=1, le=1_024)] | None = None
+    ready_file: FileName | None = None
+    payshield: PaymentHsms | None = None
 
 
 class Portal(Table):
@@ -355,11 +394,16 @@ class Trickle(Table):
 
 
 class Simulators(Table):
-    """The other ends: issuers, a trickle of terminals, and the test keys they share."""
+    """The other ends: issuers, a trickle of terminals, and the test keys they share.
+
+    With ``payment_hsm`` a simulated unit listens at the first address of
+    ``[hsm.payshield]``.
+    """
 
     keyring: FileName
     issuers: Annotated[dict[Name, Issuer], Field(min_length=1)]
     trickle: Trickle | None = None
+    payment_hsm: bool = False
 
 
 class Network(Table):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import time
 from pathlib import Path
-from ssl import PEM_cert_to_DER_cert
 from typing import Any
 
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Endpoint, Listener, Network, Terminal, Tls, Token
+from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
 from isoswitch.portal.settings import PortalSettings
 from isoswitch.routing.health import HealthPolicy
@@ -96,7 +97,43 @@ def hsmd_settings(loaded: LoadedNetwork) -> HsmdSettings:
         keys_file=loaded.file(hsm.keys_file),
         environment=Environment(hsm.environment),
         tokens=tuple(_token(loaded, token) for token in hsm.tokens),
+        ready_file=None if hsm.ready_file is None else loaded.file(hsm.ready_file),
+        **_given(
+            user=hsm.user,
+            objects_max=hsm.objects_max,
+            connections_max=hsm.connections_max,
+        ),
     )
+
+
+def payshield_settings(loaded: LoadedNetwork) -> PayshieldSettings | None:
+    """Give what the client of payment HSMs is told; None where there are none.
+
+    Raises
+    ------
+    ConfigError
+        A file of their TLS is missing or is not what it should be.
+    """
+    hsms = loaded.network.hsm.payshield
+    if hsms is None:
+        return None
+    return PayshieldSettings(
+        units=tuple(map(unit_address, hsms.units)),
+        tls=None if hsms.tls is None else _tls_context(tls_files(loaded, hsms.tls)),
+        **hsms.model_dump(exclude_none=True, exclude={"units", "keys_file", "tls"}),
+    )
+
+
+def unit_address(text: str) -> tuple[str, int]:
+    """Give host and port of a payment HSM.
+
+    Examples
+    --------
+    >>> unit_address("10.0.0.7:1500")
+    ('10.0.0.7', 1500)
+    """
+    host, _, port = text.rpartition(":")
+    return host, int(port)
 
 
 def tls_files(loaded: LoadedNetwork, tls: Tls) -> TlsFiles:
@@ -117,7 +154,9 @@ def pin_of_file(path: Path) -> str:
         There is no certificate at this place.
     """
     try:
-        return certificate_pin(PEM_cert_to_DER_cert(path.read_text(encoding="ascii")))
+        return certificate_pin(
+            ssl.PEM_cert_to_DER_cert(path.read_text(encoding="ascii"))
+        )
     except (OSError, ValueError):
         msg = f"{path} is no certificate; `isoswitch setup` makes one for tests"
         raise ConfigError(msg) from None
@@ -186,6 +225,16 @@ def _token(loaded: LoadedNetwork, token: Token) -> TokenSettings:
         softhsm_conf=None if conf is None else loaded.file(conf),
         **_given(module=token.module, storage_key=token.storage_key),
     )
+
+
+def _tls_context(files: TlsFiles) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=files.ca)
+        context.load_cert_chain(files.certificate, files.key)
+    except OSError as fault:
+        msg = f"[hsm.payshield] tls: {fault.strerror or fault}: see {files.certificate}"
+        raise ConfigError(msg) from None
+    return context
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from isoswitch.codecs.canonical.errors import (
     HsmError,
     HsmUnavailable,
     KeyRefused,
+    NotSupported,
     VerificationFailed,
 )
 
@@ -17,6 +18,7 @@ _OUTCOMES: Mapping[type[Exception], str] = {
     VerificationFailed: "verification_failed",
     KeyRefused: "key_refused",
     HsmUnavailable: "unavailable",
+    NotSupported: "not_supported",
     HsmError: "refused",
 }
 OK = "ok"

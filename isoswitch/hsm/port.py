@@ -386,6 +386,8 @@ class Hsm(Protocol):
             An unknown key, or a key used against its usage.
         HsmError
             A command that makes no sense, such as data that is no whole block.
+        NotSupported
+            A command that this backend, or its token, has no means for.
         HsmUnavailable
             The service did not answer in time.
         """

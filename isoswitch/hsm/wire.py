@@ -23,6 +23,7 @@ from isoswitch.codecs.canonical.errors import (
     HsmUnavailable,
     KeyRefused,
     MacMismatch,
+    NotSupported,
     PinBlockInvalid,
     VerificationFailed,
 )
@@ -41,6 +42,7 @@ class Status(IntEnum):
     KEY_REFUSED = 4
     REFUSED = 5
     UNAVAILABLE = 6
+    NOT_SUPPORTED = 7
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -78,6 +80,7 @@ STATUS_OF: dict[type[Exception], Status] = {
     VerificationFailed: Status.VERIFICATION_FAILED,
     KeyRefused: Status.KEY_REFUSED,
     HsmUnavailable: Status.UNAVAILABLE,
+    NotSupported: Status.NOT_SUPPORTED,
     HsmError: Status.REFUSED,
 }
 _ERROR_OF = {status: error for error, status in STATUS_OF.items()}

@@ -17,9 +17,12 @@ from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions import tr31
 from isoswitch.hsm.functions.components import has_odd_parity, with_odd_parity
+from isoswitch.hsm.functions.kcv import check_values
 from isoswitch.hsm.functions.tr31 import Header, ProtectionKey
+from isoswitch.hsm.keys import KeyPlan
 from isoswitch.hsm.payshield.fields import KEY_BLOCK
-from isoswitch.hsm.payshield.layouts import KEY_BLOCK_TYPE
+from isoswitch.hsm.payshield.keys import UnitKey
+from isoswitch.hsm.payshield.layouts import KEY_BLOCK_TYPE, KEY_TYPES, KeyKind
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.simulators import variant_lmk
 
@@ -62,6 +65,19 @@ def wrap_block(value: KeyValue, *, usage: str, algorithm: Algorithm, mode: str) 
     header = Header(version="D", usage=usage, algorithm=_LETTERS[algorithm], mode=mode)
     block = tr31.wrap(_protection_key(), header, KeyValue(clear))
     return KEY_BLOCK + _BLOCK_VERSION + block[1:]
+
+
+def wrap_test_key(plan: KeyPlan, kind: KeyKind, value: KeyValue) -> UnitKey:
+    """Wrap a test key as the simulated unit does: AES keys go in key blocks."""
+    values = check_values(value, plan.algorithm)
+    if plan.algorithm is Algorithm.AES:
+        wrapped = wrap_block(
+            value, usage=plan.usage, algorithm=plan.algorithm, mode=plan.mode
+        )
+        kcv = values.cmac
+    else:
+        wrapped, kcv = wrap_key(value, KEY_TYPES[kind]), values.legacy
+    return UnitKey(plan=plan, kind=kind, wrapped=wrapped, kcv=kcv.hex().upper())
 
 
 def unwrap(wrapped: str, key_type: str, usages: str = "") -> ClearKey:

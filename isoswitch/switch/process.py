@@ -6,12 +6,13 @@ import gc
 import random
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import structlog
 import trio
 
-from isoswitch.hsm.client import open_hsm
+from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.store.sqlite import open_sqlite_store
 from isoswitch.switch.control import control_path, serve_control
@@ -33,7 +34,7 @@ async def run_switch(
     *,
     routing: RoutingTable,
     store_path: Path,
-    hsm_sockets: Sequence[Path],
+    crypto: AbstractAsyncContextManager[Hsm],
     log_path: Path | None = None,
     log_level: str = "info",
     beside: Sequence[Beside] = (),
@@ -54,7 +55,7 @@ async def run_switch(
     writer = configure_logs(log_path, level=log_level)
     async with (
         trio.open_nursery() as nursery,
-        open_hsm(*hsm_sockets) as hsm,
+        crypto as hsm,
         open_sqlite_store(store_path) as store,
     ):
         nursery.start_soon(writer.run)

@@ -150,6 +150,22 @@ def complaint(old: str, new: str) -> str:
             id="dialect",
         ),
         pytest.param(
+            "[simulators]\n",
+            "[simulators]\npayment_hsm = true\n",
+            "uses no payment HSM that could be simulated",
+            id="simulated payment HSM that nobody asks",
+        ),
+        pytest.param(
+            'zak = "north/zak"',
+            'zak = "north/zak"\nkey_exchange = { under = "north/kbpk" }\n'
+            "[hsm.payshield]\n"
+            'units = ["127.0.0.1:1500"]\n'
+            'keys_file = "u.json"\n'
+            'lmk_check_value = "112233"\n',
+            "payment HSMs change no keys by message",
+            id="key exchange with payment HSMs",
+        ),
+        pytest.param(
             'country = "276"', 'country = "276', "not TOML", id="broken syntax"
         ),
     ],

@@ -13,10 +13,12 @@ from isoswitch.config.model import Endpoint, Listener, Table
 from isoswitch.config.routing import load_routing
 from isoswitch.config.settings import (
     hsmd_settings,
+    payshield_settings,
     pin_of_file,
     switch_settings,
 )
 from isoswitch.config.source import parse_source
+from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.routing.bins import Span
 from isoswitch.routing.facts import Facts
 from isoswitch.simulators.cards import CARDS, TestCard
@@ -131,6 +133,40 @@ def test_the_crypto_process_is_told_where_its_files_lie(tmp_path: Path) -> None:
     settings = hsmd_settings(load(PACKAGED, tmp_path))
     assert settings.socket == tmp_path / "var/hsmd.sock"
     assert settings.tokens[0].softhsm_conf == tmp_path / "var/softhsm2.conf"
+
+
+def test_an_operator_says_how_the_crypto_process_runs(tmp_path: Path) -> None:
+    lines = 'user = "hsm"\nobjects_max = 20000\nconnections_max = 8\n'
+    lines += 'ready_file = "var/hsmd.ready"\n'
+    network = PACKAGED.replace("[hsm]\n", f"[hsm]\n{lines}")
+    settings = hsmd_settings(load(network, tmp_path))
+    assert (settings.user, settings.objects_max) == ("hsm", 20_000)
+    assert settings.connections_max == 8
+    assert settings.ready_file == tmp_path / "var/hsmd.ready"
+
+
+UNITS = """payshield = { units = ["10.0.0.7:1500", "hsm.example:1501"], lmk = "01", \
+keys_file = "var/unit-keys.json", lmk_check_value = "268604", deadline_s = 3.0 }
+"""
+
+
+def test_payment_hsms_are_where_the_file_says(tmp_path: Path) -> None:
+    assert payshield_settings(load(PACKAGED, tmp_path)) is None
+    network = PACKAGED.replace("[hsm]\n", f"[hsm]\n{UNITS}")
+    settings = payshield_settings(load(network, tmp_path))
+    assert settings == PayshieldSettings(
+        units=(("10.0.0.7", 1500), ("hsm.example", 1501)),
+        lmk="01",
+        lmk_check_value="268604",
+        deadline_s=3.0,
+    )
+
+
+def test_a_payment_hsm_without_its_certificate_is_told(tmp_path: Path) -> None:
+    tls = ', tls = { certificate = "c.pem", key = "c.key", ca = "ca.pem" } }'
+    network = PACKAGED.replace("[hsm]\n", f"[hsm]\n{UNITS}".replace(" }", tls))
+    with pytest.raises(ConfigError, match=r"c\.pem"):
+        payshield_settings(load(network, tmp_path))
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=CARDS.keys())

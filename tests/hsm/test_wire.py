@@ -11,6 +11,7 @@ from isoswitch.codecs.canonical.errors import (
     HsmUnavailable,
     KeyRefused,
     MacMismatch,
+    NotSupported,
     PinBlockInvalid,
     VerificationFailed,
 )
@@ -56,6 +57,7 @@ def test_requests_and_replies_arrive_as_they_were() -> None:
         VerificationFailed("v"),
         KeyRefused("k"),
         HsmUnavailable("u"),
+        NotSupported("n"),
         HsmError("e"),
     ],
     ids=lambda error: type(error).__name__,

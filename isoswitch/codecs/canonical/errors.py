@@ -116,6 +116,10 @@ class HsmUnavailable(HsmError):
     """No crypto process or token answers in time; the command may be retried."""
 
 
+class NotSupported(HsmError):
+    """A command that this crypto backend has no means for; no retry helps."""
+
+
 class KeyRefused(HsmError):
     """An unknown key name, or a key used against its usage or mode."""
 

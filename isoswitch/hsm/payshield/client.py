@@ -26,6 +26,7 @@ from isoswitch.codecs.canonical.errors import (
     EncodeError,
     HsmError,
     HsmUnavailable,
+    NotSupported,
     VerificationFailed,
 )
 from isoswitch.hsm.groups import ungrouped
@@ -156,7 +157,7 @@ class PayshieldHsm:
                 return self._metrics.render({"isoswitch_hsm_keys": number}).encode()
         row = ROWS.get(type(command))
         if row is None:
-            raise HsmError(f"payment HSMs do not run {type(command).__name__}")
+            raise NotSupported(f"payment HSMs do not run {type(command).__name__}")
         context = Context(
             self._keys, self._profile, self._settings.ksn_descriptor, last
         )
@@ -174,7 +175,7 @@ class PayshieldHsm:
     async def _run_elsewhere(self, command: AnyCommand) -> bytes:
         if self._data is None:
             name = type(command).__name__
-            raise HsmError(
+            raise NotSupported(
                 f"payment HSMs do not run {name}, and nothing else is set up"
             )
         return (await self._data.run(command))[0]

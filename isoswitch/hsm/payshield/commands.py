@@ -16,6 +16,7 @@ from isoswitch.codecs.canonical.errors import (
     HsmError,
     KeyRefused,
     MacMismatch,
+    NotSupported,
     PinBlockInvalid,
     VerificationFailed,
 )
@@ -123,7 +124,7 @@ def validation_data(pan: Pan, rule: Ibm3624Rule) -> str:
 
     Raises
     ------
-    HsmError
+    NotSupported
         The rule leaves them out, which these units cannot be told.
 
     Examples
@@ -138,7 +139,7 @@ def validation_data(pan: Pan, rule: Ibm3624Rule) -> str:
     # The latest place: the account number stands behind the issuer's number.
     start = whole.rfind(account)
     if start < 0:
-        raise HsmError("the unit knows no rule of PIN offsets like this key's")
+        raise NotSupported("the unit knows no rule of PIN offsets like this key's")
     return f"{whole[:start]}N{whole[start + len(account) :]}"
 
 
@@ -162,7 +163,7 @@ def _generate_mac(command: GenerateMac, context: Context) -> list[HostCommand]:
     size = context.profile.mac_lengths.get(command.length)
     if size is None:
         lengths = " or ".join(map(str, context.profile.mac_lengths))
-        raise HsmError(f"a MAC of this unit has {lengths} bytes")
+        raise NotSupported(f"a MAC of this unit has {lengths} bytes")
     data = command.data
     if command.splice is not None:
         data = splice(data, context.last, command.splice)
@@ -174,7 +175,9 @@ def _mac_values(
 ) -> dict[str, Value]:
     algorithm = profile.mac_algorithms.get(key.plan.usage)
     if algorithm is None:
-        raise KeyRefused(f"the unit makes no MAC with a key of usage {key.plan.usage}")
+        raise NotSupported(
+            f"the unit makes no MAC with a key of usage {key.plan.usage}"
+        )
     if len(data) > profile.message_bytes_max:
         raise HsmError("the message is longer than the unit takes")
     return {
@@ -266,7 +269,7 @@ def _sources(
     pan = pan_of(command.pan)
     _check_known(command.source_format, context.profile)
     if command.source_format == _FORMAT_4:
-        raise KeyRefused("the unit verifies no PIN in a block of format 4")
+        raise NotSupported("the unit verifies no PIN in a block of format 4")
     try:
         _check_block(keys, command.block, command.source_format)
     except PinBlockInvalid:
@@ -416,12 +419,12 @@ def _source_purpose(ksn: bytes) -> Purpose:
 
 def _refuse_terminals(ksn: bytes) -> None:
     if ksn:
-        raise HsmError("payment HSMs do this with no key that a terminal derives")
+        raise NotSupported("payment HSMs do this with no key that a terminal derives")
 
 
 def _check_known(pin_format: int, profile: Profile) -> None:
     if pin_format not in profile.pin_formats:
-        raise KeyRefused("the unit does not know this PIN block format")
+        raise NotSupported("the unit does not know this PIN block format")
 
 
 def _check_block(
@@ -430,7 +433,7 @@ def _check_block(
     """Refuse a block, or a terminal's serial number, that none of the keys can have."""
     for key in keys:
         if ksn and key.plan.algorithm is Algorithm.AES:
-            raise KeyRefused("the unit takes no AES key that a terminal derives")
+            raise NotSupported("the unit takes no AES key that a terminal derives")
         _check_format(key, pin_format)
         try:
             if ksn:

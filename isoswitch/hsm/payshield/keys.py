@@ -118,6 +118,16 @@ def read_unit_keys(path: Path) -> list[UnitKey]:
         raise ConfigError(msg) from None
 
 
+def write_unit_keys(path: Path, keys: Iterable[UnitKey]) -> None:
+    """Write a key file as a whole, for its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.touch(mode=0o600)
+    encoded = msgspec.json.encode(sorted(keys, key=_precedence))
+    partial.write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
+    partial.replace(path)
+
+
 _MACS = frozenset({KeyKind.TAK, KeyKind.ZAK})
 _KINDS: Mapping[Usage, frozenset[KeyKind]] = {
     Usage.DUKPT_BASE: frozenset({KeyKind.BDK}),

@@ -17,6 +17,7 @@ from isoswitch.codecs.canonical.errors import (
     HsmUnavailable,
     KeyRefused,
     MacMismatch,
+    NotSupported,
     VerificationFailed,
 )
 from isoswitch.codecs.framing import get_framing
@@ -36,7 +37,8 @@ from isoswitch.hsm.port import (
     VerifyMac,
 )
 from isoswitch.simulators.payshield import PayshieldUnit
-from tests.hsm.payshield.units import local_hsm, unit_key, unit_keys
+from isoswitch.simulators.payshield_keys import wrap_test_key
+from tests.hsm.payshield.units import local_hsm, unit_keys
 from tests.hsm.softhsm import AES_KEY, OTHER_TDES_KEY, PAN, TDES_KEY, plan
 from tests.hsm.test_service import encrypted_block
 
@@ -146,7 +148,7 @@ async def test_without_another_hsm_data_commands_are_refused() -> None:
         site = Site({FIRST: honest}, nursery)
         settings = PayshieldSettings(units=(FIRST,))
         async with open_payshield(settings, unit_keys(), connect=site.connect) as hsm:
-            with pytest.raises(HsmError, match="do not run HashData"):
+            with pytest.raises(NotSupported, match="do not run HashData"):
                 await hsm.run(HashData(key="store/hash", data=b""))
             assert await hsm.run(CheckHealth()) == [b""]
             (listing,) = await hsm.run(ListKeys())
@@ -408,9 +410,9 @@ async def test_while_a_key_changes_both_versions_verify() -> None:
     first = plan("k/zak", "M3", "C")
     second = msgspec.structs.replace(first, version=2)
     pending = msgspec.structs.replace(
-        unit_key(second, KeyKind.ZAK, TDES_KEY), state=State.PENDING
+        wrap_test_key(second, KeyKind.ZAK, TDES_KEY), state=State.PENDING
     )
-    keys = [unit_key(first, KeyKind.ZAK, OTHER_TDES_KEY), pending]
+    keys = [wrap_test_key(first, KeyKind.ZAK, OTHER_TDES_KEY), pending]
     async with trio.open_nursery() as nursery:
         site = Site({FIRST: honest}, nursery)
         settings = PayshieldSettings(units=(FIRST,))
@@ -444,13 +446,16 @@ async def test_older_firmware_refuses_what_it_does_not_know() -> None:
             GenerateMac(key="s/zak", data=b"", length=4),
             msgspec.structs.replace(TRANSLATION, target_format=3),
         ):
-            with pytest.raises(KeyRefused):
+            with pytest.raises(NotSupported):
                 await hsm.run(command)
     assert site.asked == []
 
 
 async def test_a_pin_block_never_goes_to_a_terminal() -> None:
-    keys = [*unit_keys(), unit_key(plan("k/tpk", "P0", "E"), KeyKind.TPK, TDES_KEY)]
+    keys = [
+        *unit_keys(),
+        wrap_test_key(plan("k/tpk", "P0", "E"), KeyKind.TPK, TDES_KEY),
+    ]
     async with trio.open_nursery() as nursery:
         site = Site({FIRST: honest}, nursery)
         settings = PayshieldSettings(units=(FIRST,))

@@ -30,13 +30,14 @@ from isoswitch.hsm.payshield.layouts import KeyKind
 from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.port import CheckHealth
 from isoswitch.simulators.payshield import PayshieldUnit
+from isoswitch.simulators.payshield_keys import wrap_test_key
 from isoswitch.switch.settings import TlsFiles
-from tests.hsm.payshield.units import simulated_hsm, unit_key, unit_keys
+from tests.hsm.payshield.units import simulated_hsm, unit_keys
 from tests.hsm.softhsm import TDES_KEY, plan
 
 pytestmark = pytest.mark.live
 
-ZMK = unit_key(plan("partner/zmk", "K0", "B"), KeyKind.ZMK, TDES_KEY)
+ZMK = wrap_test_key(plan("partner/zmk", "K0", "B"), KeyKind.ZMK, TDES_KEY)
 ZPK = msgspec.structs.replace(plan("partner/zpk", "P0", "B"), is_exportable=True)
 
 
@@ -91,7 +92,7 @@ async def test_a_key_with_another_check_value_is_not_taken(
 
 
 async def test_a_key_that_is_not_exportable_stays(hsm: PayshieldHsm) -> None:
-    key = unit_key(plan("own/zpk", "P0", "B"), KeyKind.ZPK, TDES_KEY)
+    key = wrap_test_key(plan("own/zpk", "P0", "B"), KeyKind.ZPK, TDES_KEY)
     with pytest.raises(KeyRefused):
         await export_key(hsm, key, zmk=ZMK)
 

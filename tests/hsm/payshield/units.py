@@ -9,23 +9,20 @@ from threading import Thread
 
 import trio
 
-from isoswitch.codecs.canonical.secrets import KeyValue
-from isoswitch.hsm.engine import Algorithm
-from isoswitch.hsm.functions.kcv import check_values
-from isoswitch.hsm.keys import KeyPlan, Usage
+from isoswitch.hsm.keys import Usage
 from isoswitch.hsm.keytable import KeyTable, form_record
 from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.local import LocalHsm
 from isoswitch.hsm.payshield.client import PayshieldHsm, open_payshield
 from isoswitch.hsm.payshield.keys import UnitKey
-from isoswitch.hsm.payshield.layouts import KEY_TYPES, KeyKind
+from isoswitch.hsm.payshield.layouts import KeyKind
 from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.port import AnyCommand
 from isoswitch.hsm.service import CryptoService
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
 from isoswitch.simulators.payshield import LMK_CHECK_VALUE, PayshieldUnit
-from isoswitch.simulators.payshield_keys import wrap_block, wrap_key
+from isoswitch.simulators.payshield_keys import wrap_test_key
 from tests.hsm.softhsm import PLANS, VALUES
 
 KINDS = {
@@ -42,23 +39,10 @@ KINDS = {
 ELSEWHERE = ("store/hash", "store/seal")
 
 
-def unit_key(plan: KeyPlan, kind: KeyKind, value: KeyValue) -> UnitKey:
-    """Wrap a value as the simulated unit does: AES keys go in key blocks."""
-    is_aes = plan.algorithm is Algorithm.AES
-    wrapped = (
-        wrap_block(value, usage=plan.usage, algorithm=plan.algorithm, mode=plan.mode)
-        if is_aes
-        else wrap_key(value, KEY_TYPES[kind])
-    )
-    values = check_values(value, plan.algorithm)
-    kcv = (values.cmac if is_aes else values.legacy).hex().upper()
-    return UnitKey(plan=plan, kind=kind, wrapped=wrapped, kcv=kcv)
-
-
 def unit_keys() -> list[UnitKey]:
     """Give the keys of ``PLANS`` that a unit holds."""
     return [
-        unit_key(plan, KINDS[plan.name], VALUES[plan.name])
+        wrap_test_key(plan, KINDS[plan.name], VALUES[plan.name])
         for plan in PLANS
         if plan.name in KINDS
     ]
