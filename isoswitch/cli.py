@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.commands.day import app as day_app
 from isoswitch.commands.dialect import app as dialect_app
 from isoswitch.commands.explain import explain
 from isoswitch.commands.hsm import app as hsm_app
@@ -304,6 +305,7 @@ app.add_typer(verify_app, rich_help_panel=LOOK)
 app.add_typer(route_app, rich_help_panel=LOOK)
 app.command(rich_help_panel=OPERATE)(links)
 app.add_typer(link_app, rich_help_panel=OPERATE)
+app.add_typer(day_app, rich_help_panel=OPERATE)
 app.add_typer(clock_app, rich_help_panel=OPERATE)
 app.add_typer(simulate_app, rich_help_panel=PARTS)
 app.add_typer(keys_app, rich_help_panel=PARTS)

@@ -75,7 +75,11 @@ class OrderLink(Order, frozen=True, kw_only=True, tag="link"):
     act: LinkOrder
 
 
-AnyOrder = ExchangeKeys | ConfirmClock | ReadStatus | ReadLinks | OrderLink
+class CutDay(Order, frozen=True, kw_only=True, tag="cut day"):
+    """End the open business day now."""
+
+
+AnyOrder = ExchangeKeys | ConfirmClock | ReadStatus | ReadLinks | OrderLink | CutDay
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,6 +229,14 @@ async def _order_link(
     return await carry_out(services, order.act, order.endpoint, operator=order.operator)
 
 
+async def _cut_day(switch: Switch, services: Services, order: CutDay) -> str:
+    """Give the date of the day that is open now."""
+    del switch
+    body = {"order": "cut day", "operator": order.operator, "date": services.days.date}
+    await services.recorder.note(RecordKind.OPERATOR, "", body)
+    return await services.days.cut(reason=f"operator {order.operator}")
+
+
 Handler = Callable[[Switch, Services, Any], Awaitable[Any]]
 
 HANDLERS: Mapping[type[Order], Handler] = {
@@ -233,4 +245,5 @@ HANDLERS: Mapping[type[Order], Handler] = {
     ReadStatus: _read_status,
     ReadLinks: _read_links,
     OrderLink: _order_link,
+    CutDay: _cut_day,
 }

@@ -13,6 +13,7 @@ from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.world import World
 from isoswitch.switch.control import (
     ConfirmClock,
+    CutDay,
     ExchangeKeys,
     OrderLink,
     ReadLinks,
@@ -53,6 +54,20 @@ async def test_an_order_changes_keys_and_tells_what_became_of_them(path: Path) -
     assert [(each.key, each.version, each.result) for each in changes] == [
         ("north/zpk", 2, "changed"),
         ("north/zak", 2, "changed"),
+    ]
+
+
+async def test_the_order_to_cut_the_day_gives_the_next_and_is_recorded(
+    world: World, path: Path
+) -> None:
+    assert await send_order(path, CutDay(operator="ann"), str) == "2026-06-02"
+    assert world.store is not None
+    told = [each.record for each in await world.store.records("")]
+    (order,) = [each for each in told if each.kind is RecordKind.OPERATOR]
+    assert order.body == {"order": "cut day", "operator": "ann", "date": "2026-06-01"}
+    assert [day.date for day in await world.store.days()] == [
+        "2026-06-01",
+        "2026-06-02",
     ]
 
 
