@@ -56,6 +56,7 @@ WAYS: Mapping[RecordKind, Way] = {
     RecordKind.LATE: Way("{endpoint} → switch too late", "red"),
     RecordKind.UNMATCHED: Way("{endpoint} → switch unasked", "red"),
     RecordKind.REVERSAL_OWED: Way("reversal owed to {endpoint}", "yellow"),
+    RecordKind.STOOD_IN: Way("approved for {endpoint}", "yellow"),
     RecordKind.FORWARDED: Way("switch → {endpoint} from the queue", "yellow"),
     RecordKind.DELIVERED: Way("{endpoint} took it", "green"),
     RecordKind.QUARANTINED: Way("{endpoint} refuses it", "red"),

@@ -16,6 +16,7 @@ def bin_rows(network: Network) -> list[BinRow]:
             name=route.name or "",
             country=route.country or "",
             group=route.group or "",
+            stand_in=route.stand_in or "",
         )
         for digits, route in network.bins.items()
     ]

@@ -24,6 +24,7 @@ from isoswitch.config.source import Location, Problem
 from isoswitch.routing.bins import BinsRefused, BinTable
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.rules import Rule
+from isoswitch.switch.standin import MAY_STAND_IN
 
 Check = Callable[[Network], Iterator[Problem]]
 
@@ -134,6 +135,39 @@ def _amounts_fit(rule: RoutingRule, at: Location) -> Iterator[Problem]:
                 what=f"rule {rule.name}: {key} is {exc}",
                 fix="write no more decimals than its currency has",
             )
+
+
+def _stand_in_is_bounded(network: Network) -> Iterator[Problem]:
+    named: list[tuple[str | None, Location]] = [
+        *((row.stand_in, ("bins", name)) for name, row in network.bins.items()),
+        *(
+            (row.stand_in, ("endpoints", name))
+            for name, row in network.endpoints.items()
+        ),
+    ]
+    for name, at in named:
+        if name is not None:
+            yield from _known(
+                name, network.stand_in, "stand-in profile", at, "stand_in"
+            )
+    for name, profile in network.stand_in.items():
+        at = ("stand_in", name)
+        for kind in profile.kinds:
+            if kind not in MAY_STAND_IN:
+                yield Problem(
+                    location=(*at, "kinds"),
+                    what=f"nobody stands in for {kind}",
+                    fix=f"name only {', '.join(sorted(MAY_STAND_IN))}",
+                )
+        for key in ("floor", "card_max", "total_max"):
+            try:
+                parse_money(getattr(profile, key), profile.currency)
+            except ValueError as exc:
+                yield Problem(
+                    location=(*at, key),
+                    what=f"{key} of stand-in profile {name} is {exc}",
+                    fix="write no more decimals than its currency has",
+                )
 
 
 def _codes_that_decide_nothing_are_declines(network: Network) -> Iterator[Problem]:
@@ -343,6 +377,7 @@ CHECKS: tuple[Check, ...] = (
     _routes_lead_to_endpoints,
     _rules_lead_to_endpoints,
     _rules_make_sense,
+    _stand_in_is_bounded,
     _codes_that_decide_nothing_are_declines,
     _terminals_have_merchants_and_listeners,
     _terminals_that_get_keys_use_them,

@@ -24,6 +24,7 @@ PATTERNS = {
     r"^\d{6,11}(\.\.\d{6,11})?$": "a BIN of 6 to 11 digits, or a range in quotes",
     r"^\d{4}(-\d{4})?$": "four digits, or a range such as 3000-3299, in quotes",
     r"^\d{1,12}(\.\d{1,4})?$": "an amount in major units, such as 12.50, in quotes",
+    r"^[A-Z]{1,2}$": "one or two capital letters",
     r"^\d(\.\d{1,8})?$": "a share such as 0.0125, in quotes",
     r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": "hours such as 22:00-06:00",
     r"^[ -~]{1,8}$": "a terminal id of 1 to 8 characters (DE 41)",
@@ -55,6 +56,7 @@ InstitutionId = Annotated[str, StringConstraints(pattern=r"^\d{1,11}$")]
 BinDigits = Annotated[str, StringConstraints(pattern=r"^\d{6,11}(\.\.\d{6,11})?$")]
 CategoryRange = Annotated[str, StringConstraints(pattern=r"^\d{4}(-\d{4})?$")]
 MajorUnits = Annotated[str, StringConstraints(pattern=r"^\d{1,12}(\.\d{1,4})?$")]
+ApprovalPrefix = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}$")]
 Rate = Annotated[str, StringConstraints(pattern=r"^\d(\.\d{1,8})?$")]
 Hours = Annotated[
     str,
@@ -276,6 +278,7 @@ class Endpoint(Table):
     saf_refusals_max: Count | None = None
     saf_window: Count | None = None
     reconciles: bool = False
+    stand_in: Name | None = None
     not_processed: list[Annotated[ResponseCode, Field(strict=False)]] | None = None
     key_exchange: KeyExchange | None = None
 
@@ -311,7 +314,7 @@ class Route(Table):
     """Where the cards of a BIN go: first choice, and the one when that is away.
 
     ``name`` is written down in place of digits beyond the eighth; ``country`` is the
-    issuer's, and ``group`` a name that rules may ask for.
+    issuer's, ``group`` a name that rules may ask for, ``stand_in`` a profile.
     """
 
     primary: Name
@@ -319,6 +322,7 @@ class Route(Table):
     name: Name | None = None
     country: NumericCode | None = None
     group: Name | None = None
+    stand_in: Name | None = None
 
 
 class RoutingRule(Table):
@@ -373,6 +377,26 @@ class Routing(Table):
     health: Health = Health()
 
 
+class StandIn(Table):
+    """How far the switch approves in place of an issuer that is away.
+
+    Amounts are in major units of ``currency``. ``floor`` bounds one approval,
+    ``card_count_max`` and ``card_max`` those of a card on a business day, ``total_max``
+    what an issuer is owed that it has not been told of.
+    """
+
+    currency: NumericCode
+    floor: MajorUnits
+    card_count_max: Count
+    card_max: MajorUnits
+    total_max: MajorUnits
+    kinds: list[Annotated[Kind, Field(strict=False)]] = [Kind.PURCHASE]
+    with_pin: bool = False
+    with_chip: bool = False
+    after_silence: bool = False
+    approval_prefix: ApprovalPrefix = "S"
+
+
 class Issuer(Table):
     """A simulated issuer at the address of the endpoint of its name.
 
@@ -423,4 +447,5 @@ class Network(Table):
     terminals: Annotated[dict[TerminalId, Terminal], Field(min_length=1)]
     bins: dict[BinDigits, Route] = {}
     routing: Routing = Routing()
+    stand_in: dict[Name, StandIn] = {}
     simulators: Simulators | None = None

@@ -77,6 +77,13 @@ def _strangers(rows: Iterable[BinRow], network: Network) -> Iterator[BinProblem]
                     if near
                     else f"name one of {', '.join(sorted(network.endpoints))}",
                 )
+        if row.stand_in and row.stand_in not in network.stand_in:
+            yield BinProblem(
+                line=row.line,
+                digits=row.digits,
+                what=f"there is no stand-in profile {row.stand_in!r}",
+                fix=f"add [stand_in.{row.stand_in}], or leave it empty",
+            )
         if row.alternate == row.primary:
             yield BinProblem(
                 line=row.line,

@@ -9,8 +9,17 @@ from typing import Any
 
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.codecs.canonical.money import parse_money
 from isoswitch.config.load import LoadedNetwork
-from isoswitch.config.model import Endpoint, Listener, Network, Terminal, Tls, Token
+from isoswitch.config.model import (
+    Endpoint,
+    Listener,
+    Network,
+    StandIn,
+    Terminal,
+    Tls,
+    Token,
+)
 from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
 from isoswitch.portal.settings import PortalSettings
@@ -23,6 +32,7 @@ from isoswitch.switch.settings import (
     MerchantSettings,
     Role,
     SignOn,
+    StandInSettings,
     SwitchSettings,
     TerminalSettings,
     TlsFiles,
@@ -77,6 +87,9 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
         ready_endpoints=network.switch.ready_endpoints,
         clock_jump_s=network.timers.clock_jump_s,
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
+        stand_in={
+            name: _stand_in(name, profile) for name, profile in network.stand_in.items()
+        },
         endpoint_health=HealthPolicy(**network.routing.health.model_dump()),
     )
 
@@ -196,6 +209,7 @@ def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettin
     for key in ("match_fields", "echo_fields"):
         if key in given:
             given[key] = tuple(given[key])
+    given["stand_in"] = endpoint.stand_in or ""
     given["not_processed"] = frozenset(endpoint.not_processed or ())
     return EndpointSettings(**given, name=name)
 
@@ -214,6 +228,25 @@ def _terminal(loaded: LoadedNetwork, name: str, terminal: Terminal) -> TerminalS
         key_overlap_s=terminal.key_overlap_s,
         currency=terminal.currency or loaded.network.switch.currency,
         certificate_pin=pin,
+    )
+
+
+def _stand_in(name: str, profile: StandIn) -> StandInSettings:
+    def minor(amount: str) -> int:
+        return parse_money(amount, profile.currency).minor
+
+    return StandInSettings(
+        name=name,
+        currency=profile.currency,
+        floor_minor=minor(profile.floor),
+        card_count_max=profile.card_count_max,
+        card_minor_max=minor(profile.card_max),
+        total_minor_max=minor(profile.total_max),
+        kinds=frozenset(profile.kinds),
+        with_pin=profile.with_pin,
+        with_chip=profile.with_chip,
+        after_silence=profile.after_silence,
+        approval_prefix=profile.approval_prefix,
     )
 
 

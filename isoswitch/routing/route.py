@@ -61,11 +61,12 @@ _SHORT: Mapping[StepKind, str] = {
 class Route:
     """The endpoints to ask, in order, and why these; empty when none can be asked.
 
-    ``row`` names the BIN row, empty when no row covers the card; ``stand_in`` names
-    the profile of that row.
+    ``candidates`` are those in their order before anybody was left out. ``row`` names
+    the BIN row, empty when no row covers the card; ``stand_in`` names its profile.
     """
 
     endpoints: tuple[str, ...]
+    candidates: tuple[str, ...] = ()
     row: str
     stand_in: str = ""
     steps: tuple[Step, ...]

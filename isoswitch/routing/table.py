@@ -77,6 +77,7 @@ class RoutingTable:
         endpoints = self._available(ordered, states, steps_taken)
         return Route(
             endpoints=tuple(endpoints),
+            candidates=tuple(ordered),
             row=row.label,
             stand_in=row.stand_in,
             steps=tuple(steps_taken),

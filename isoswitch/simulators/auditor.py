@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.money import Money
@@ -42,11 +42,16 @@ _MONEY_KINDS = frozenset(kind.value for kind, sign in DEBITS.items() if sign)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreView:
-    """What the switch stored: its transactions, what it owes, what it gave up on."""
+    """What the switch stored: its transactions, what it owes, what it gave up on.
+
+    ``told_under`` gives the transaction by the reference number of an advice that had
+    to take another one than its own.
+    """
 
     transactions: tuple[StoredTransaction, ...]
     pending_saf: tuple[SafEntry, ...] = ()
     quarantined: tuple[str, ...] = ()
+    told_under: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +100,7 @@ async def view_store(store: Store) -> StoreView:
     """Read everything that an audit needs from a store."""
     ids: dict[str, None] = {}
     quarantined: list[str] = []
+    told_under: dict[str, str] = {}
     after_seq = 0
     while chained := await store.records(after_seq=after_seq, limit=RECORDS_PER_READ):
         after_seq = chained[-1].seq
@@ -104,11 +110,14 @@ async def view_store(store: Store) -> StoreView:
                 ids[record.transaction_id] = None
             if record.kind is RecordKind.QUARANTINED:
                 quarantined.append(record.transaction_id)
+            if record.kind is RecordKind.STOOD_IN:
+                told_under[record.body["rrn"]] = record.transaction_id
     found = [await store.find_transaction(each) for each in ids]
     return StoreView(
         transactions=tuple(each for each in found if each is not None),
         pending_saf=tuple(await store.pending_saf()),
         quarantined=tuple(quarantined),
+        told_under=told_under,
     )
 
 
@@ -156,10 +165,13 @@ class _Case:
         self.beliefs = [each for each in beliefs if each.kind.value in _MONEY_KINDS]
         self.rows = [row for row in view.transactions if row.kind in _MONEY_KINDS]
         self.owed = {entry.transaction_id for entry in view.pending_saf}
+        rrns = {row.id: row.rrn for row in view.transactions}
+        self.own_rrn = {rrn: rrns[name] for rrn, name in view.told_under.items()}
         self.books_by_rrn: dict[str, list[tuple[str, Booking]]] = defaultdict(list)
         for issuer, books in bookings.items():
             for booking in books.entries:
-                self.books_by_rrn[booking.rrn].append((issuer, booking))
+                own = self.own_rrn.get(booking.rrn, booking.rrn)
+                self.books_by_rrn[own].append((issuer, booking))
         self._rows_by_trace: dict[tuple[str, str], list[StoredTransaction]] = (
             defaultdict(list)
         )
@@ -230,7 +242,7 @@ def _check_belief(case: _Case, belief: Belief) -> Iterator[Finding]:
 
 def _check_books(case: _Case) -> Iterator[Finding]:
     """Look for what an issuer booked twice, or for nobody."""
-    known = {row.rrn for row in case.view.transactions}
+    known = {row.rrn for row in case.view.transactions} | case.own_rrn.keys()
     for issuer, books in case.bookings.items():
         approvals = Counter(
             booking.key

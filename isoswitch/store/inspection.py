@@ -81,13 +81,28 @@ RULES: tuple[Rule, ...] = (
         breaches="""
             SELECT DISTINCT 'transaction ' || transaction_id FROM journal
             WHERE record ->> 'kind' = 'reversal_owed'
-                AND transaction_id NOT IN (SELECT transaction_id FROM saf)
+                AND transaction_id NOT IN (
+                    SELECT transaction_id FROM saf WHERE message = 'reversal'
+                )
+        """,
+    ),
+    Rule(
+        sentence="an approval in an issuer's place is counted, and its advice owed",
+        breaches="""
+            SELECT DISTINCT 'transaction ' || transaction_id FROM journal
+            WHERE record ->> 'kind' = 'stood_in' AND NOT (
+                transaction_id IN (SELECT transaction_id FROM stand_ins)
+                AND transaction_id IN (
+                    SELECT transaction_id FROM saf WHERE message = 'advice'
+                )
+            )
         """,
     ),
     Rule(
         sentence="a reversal in store and forward was owed",
         breaches="""
-            SELECT 'entry ' || id FROM saf WHERE transaction_id NOT IN (
+            SELECT 'entry ' || id FROM saf
+            WHERE message = 'reversal' AND transaction_id NOT IN (
                 SELECT transaction_id FROM journal
                 WHERE record ->> 'kind' = 'reversal_owed'
             )

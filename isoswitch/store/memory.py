@@ -48,12 +48,20 @@ from isoswitch.store.port import (
     OwnershipLost,
     Reconciliation,
     SafEntry,
+    SafMessage,
     SafState,
     SafUpdate,
     StoredTransaction,
     TransactionState,
     UnitOfWork,
     Verdict,
+)
+from isoswitch.store.standins import (
+    Exposure,
+    StandIn,
+    check_stand_in,
+    count_usage,
+    gather_exposures,
 )
 from isoswitch.store.takings import ISSUER_ACCOUNTS, Taking, gather_totals
 from isoswitch.store.times import CommitTimes
@@ -75,10 +83,12 @@ class MemoryDisk:
         default_factory=dict
     )
     leases: dict[str, Lease] = field(default_factory=dict)
+    stand_ins: dict[str, StandIn] = field(default_factory=dict)
 
     def apply(self, unit: UnitOfWork, encoded: Sequence[bytes]) -> Committed:
         """Make a unit durable, or raise and change nothing."""
         staged = _Staged(self)
+        stand_ins = self._stood_in(unit)
         for transaction in unit.opens:
             staged.open(transaction)
         for move in unit.moves:
@@ -106,12 +116,44 @@ class MemoryDisk:
         for each in unit.reconciliations:
             key = each.business_date, each.endpoint, each.currency
             self.reconciliations[key] = each
+        self.stand_ins |= stand_ins
         for record in encoded:
             seq = len(self.links) + 1
             previous = self.links[-1].hash if self.links else GENESIS
             digest = chain_hash(previous, seq, record)
             self.links.append(Link(seq=seq, encoded=record, hash=digest))
         return Committed(last_seq=len(self.links), saf_entries=entries)
+
+    def untold(self) -> list[StandIn]:
+        """Give the stand-in approvals that their endpoints do not know yet."""
+        owed = {
+            entry.transaction_id
+            for entry in self.saf.values()
+            if entry.message is SafMessage.ADVICE
+            and entry.state is not SafState.DELIVERED
+        }
+        return [each for each in self._unreversed() if each.transaction_id in owed]
+
+    def _unreversed(self) -> list[StandIn]:
+        return [
+            each
+            for name, each in self.stand_ins.items()
+            if not self.transactions[name].reversed
+        ]
+
+    def _stood_in(self, unit: UnitOfWork) -> dict[str, StandIn]:
+        """Give the approval of a unit, within its limits."""
+        stand_in = unit.stand_in
+        if stand_in is None:
+            return {}
+        used = count_usage(
+            stand_in,
+            given=self.stand_ins.values(),
+            unreversed=self._unreversed(),
+            untold=self.untold(),
+        )
+        check_stand_in(stand_in, used)
+        return {stand_in.transaction_id: stand_in}
 
 
 class Step(Enum):
@@ -327,6 +369,11 @@ class MemoryStore:
             for posting in entry.postings
             if posting.account.startswith(ISSUER_ACCOUNTS)
         )
+
+    async def exposures(self) -> Sequence[Exposure]:
+        """Give what was approved in place of endpoints that they do not know yet."""
+        await trio.lowlevel.checkpoint()
+        return gather_exposures(self._disk.untold())
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""

@@ -13,6 +13,7 @@ from isoswitch.journal.records import ChainedRecord, Record
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Change, Hold
 from isoswitch.store.days import BusinessDay, DayMove
+from isoswitch.store.standins import Exposure, StandIn
 from isoswitch.store.times import CommitTimes
 
 # Units of work that may wait for a store; more are refused at once.
@@ -203,6 +204,7 @@ class UnitOfWork:
     day: DayMove | None = None
     batch: BatchClose | None = None
     reconciliations: tuple[Reconciliation, ...] = ()
+    stand_in: StandIn | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +245,8 @@ class Store(Protocol):
 
         Raises
         ------
-        DuplicateTransaction, OwnershipLost, LedgerRefused, DayClosed, DayRefused
+        DuplicateTransaction, OwnershipLost, LedgerRefused, DayClosed, DayRefused,
+        StandInRefused
             The unit was refused and nothing of it was stored; the rest of its batch
             was.
         StoreUnavailable
@@ -311,6 +314,9 @@ class Store(Protocol):
         self, business_date: str = ""
     ) -> Sequence[Reconciliation]:
         """Give those of a day, or all that are owed."""
+
+    async def exposures(self) -> Sequence[Exposure]:
+        """Give what was approved in place of endpoints that they do not know yet."""
         ...
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:

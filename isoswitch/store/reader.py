@@ -44,6 +44,7 @@ from isoswitch.store.schema import (
     to_saf_entry,
     to_stored_transaction,
 )
+from isoswitch.store.standins import CardUse, Exposure, StandIn, Usage
 from isoswitch.store.takings import ISSUER_ACCOUNTS, Taking, gather_totals
 
 SELECT_TRANSACTIONS = f"SELECT {', '.join(TRANSACTION_COLUMNS)} FROM transactions"  # noqa: S608 (names of our own columns)
@@ -64,6 +65,7 @@ SELECT_POSTINGS = (
     "SELECT entry_id, account, currency, minor, transaction_id, business_date "
     "FROM postings"
 )
+UNREVERSED = "coalesce(sum(iif(reversed, 0, stand_ins.amount_minor)), 0)"
 SELECT_JOURNAL = "SELECT seq, record, hash FROM journal"
 SELECT_HEAD = f"{SELECT_JOURNAL} ORDER BY seq DESC LIMIT 1"
 
@@ -238,6 +240,68 @@ class StoreReader:
                 self._connection.execute(SELECT_TOTALS.format(where=where), values)
             )
         )
+
+    def stand_in_usage(self, stand_in: StandIn) -> Usage:
+        """Give what is used of the limits of an approval in an issuer's place."""
+        card_count, card_minor = self._connection.execute(
+            f"SELECT count(*), {UNREVERSED} FROM stand_ins "  # noqa: S608 (a constant)
+            "JOIN transactions ON id = transaction_id "
+            "WHERE stand_ins.pan_hash = ? AND stand_ins.business_date = ? "
+            "AND stand_ins.currency = ?",
+            (stand_in.pan_hash, stand_in.business_date, stand_in.currency),
+        ).get
+        total_minor = sum(
+            each.minor
+            for each in self.exposures()
+            if (each.endpoint, each.currency) == (stand_in.endpoint, stand_in.currency)
+        )
+        return Usage(
+            card_count=card_count, card_minor=card_minor, total_minor=total_minor
+        )
+
+    def exposures(self) -> list[Exposure]:
+        """Give what was approved in place of endpoints that they do not know yet."""
+        return [
+            Exposure(
+                profile=profile,
+                endpoint=endpoint,
+                currency=currency,
+                count=count,
+                minor=minor,
+            )
+            for profile, endpoint, currency, count, minor in self._connection.execute(
+                "SELECT profile, stand_ins.endpoint, stand_ins.currency, "
+                "count(*), sum(stand_ins.amount_minor) "
+                "FROM saf JOIN stand_ins USING (transaction_id) "
+                "JOIN transactions ON transactions.id = transaction_id "
+                "WHERE message = 'advice' "
+                "AND saf.state IN ('pending', 'quarantined') AND NOT reversed "
+                "GROUP BY 1, 2, 3 ORDER BY 2, 1, 3"
+            )
+        ]
+
+    def stand_in_cards(self, business_date: str) -> list[CardUse]:
+        """Give what each card got on a day in its issuer's place, most first."""
+        return [
+            CardUse(
+                pan_masked=masked,
+                profile=profile,
+                endpoint=endpoint,
+                currency=currency,
+                count=count,
+                minor=minor,
+            )
+            for masked, profile, endpoint, currency, count, minor in (
+                self._connection.execute(
+                    "SELECT max(pan_masked), profile, stand_ins.endpoint, "  # noqa: S608 (a constant)
+                    f"stand_ins.currency, count(*), {UNREVERSED} FROM stand_ins "
+                    "JOIN transactions ON id = transaction_id "
+                    "WHERE stand_ins.business_date = ? "
+                    "GROUP BY stand_ins.pan_hash, 2, 3, 4 ORDER BY 6 DESC, 1",
+                    (business_date,),
+                )
+            )
+        ]
 
     def open_transactions(self) -> list[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""

@@ -172,6 +172,20 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX reconciliations_owed ON reconciliations (verdict)
         WHERE verdict = 'owed';
     """,
+    """
+    CREATE TABLE stand_ins (
+        transaction_id TEXT PRIMARY KEY,
+        profile TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        pan_hash TEXT NOT NULL,
+        business_date TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        amount_minor INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX stand_ins_by_card ON stand_ins (pan_hash, business_date);
+    CREATE INDEX saf_untold ON saf (transaction_id)
+        WHERE message = 'advice' AND state IN ('pending', 'quarantined');
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

@@ -42,6 +42,7 @@ from isoswitch.store.port import (
 )
 from isoswitch.store.reader import StoreReader
 from isoswitch.store.schema import connect_reader, connect_writer
+from isoswitch.store.standins import Exposure
 from isoswitch.store.times import CommitTimes
 from isoswitch.store.writer import GroupCommitWriter, Waiter
 
@@ -149,6 +150,10 @@ class SqliteStore:
     async def days(self) -> Sequence[BusinessDay]:
         """Give the business days, oldest first."""
         return await self._ask(self._reader.days)
+
+    async def exposures(self) -> Sequence[Exposure]:
+        """Give what was approved in place of endpoints that they do not know yet."""
+        return await self._ask(self._reader.exposures)
 
     async def day_totals(self, business_date: str) -> Sequence[TotalsLine]:
         """Give what a day's entries come to."""

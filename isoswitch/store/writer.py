@@ -68,6 +68,7 @@ from isoswitch.store.schema import (
     to_stored_transaction,
     transaction_row,
 )
+from isoswitch.store.standins import StandIn, StandInRefused, check_stand_in
 
 BATCH_MAX = 400
 CHECKPOINT_PAGES = 4000
@@ -116,6 +117,7 @@ PUT_RECONCILIATION = f"""
     VALUES ({", ".join("?" * len(RECONCILIATION_COLUMNS))})
 """  # noqa: S608 (names of our own columns)
 INSERT_POSTING = "INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_STAND_IN = "INSERT INTO stand_ins VALUES (?, ?, ?, ?, ?, ?, ?)"
 INSERT_LEASE = """
     INSERT INTO leases (name, holder, beat) VALUES (?, ?, 1)
     ON CONFLICT (name) DO NOTHING
@@ -133,6 +135,7 @@ _REFUSALS = (
     LedgerRefused,
     DayClosed,
     DayRefused,
+    StandInRefused,
     apsw.ConstraintError,
     apsw.TooBigError,
     TypeError,
@@ -280,7 +283,8 @@ class GroupCommitWriter:
             *unit.saf_updates,
             *unit.leases,
         )
-        if len(statements) <= 1 and not unit.ledger and unit.batch is None:
+        is_simple = not (unit.ledger or unit.day or unit.batch or unit.stand_in)
+        if len(statements) <= 1 and is_simple:
             # SQLite itself undoes a statement that fails. A savepoint costs two more,
             # and at each one the thread gives up the GIL and waits to get it back.
             return self._change(unit)
@@ -294,6 +298,8 @@ class GroupCommitWriter:
         return entries
 
     def _change(self, unit: UnitOfWork) -> tuple[SafEntry, ...]:
+        if unit.stand_in is not None:
+            self._stand_in(unit.stand_in)
         for transaction in unit.opens:
             self._open(transaction)
         for move in unit.moves:
@@ -366,6 +372,21 @@ class GroupCommitWriter:
         if not self._connection.changes():
             msg = f"store-and-forward entry {update.id} is gone or delivered"
             raise OwnershipLost(msg)
+
+    def _stand_in(self, stand_in: StandIn) -> None:
+        check_stand_in(stand_in, self._book.stand_in_usage(stand_in))
+        self._connection.execute(
+            INSERT_STAND_IN,
+            (
+                stand_in.transaction_id,
+                stand_in.profile,
+                stand_in.endpoint,
+                stand_in.pan_hash,
+                stand_in.business_date,
+                stand_in.currency,
+                stand_in.amount_minor,
+            ),
+        )
 
     def _change_ledger(self, change: Change) -> None:
         effect = apply(change, self._book)

@@ -33,6 +33,7 @@ from isoswitch.switch.accounts import (
     redirect_hold,
     settle_hold,
 )
+from isoswitch.switch.advices import Advice, advice_entry, stood_in_move
 from isoswitch.switch.businessday import BusinessDays
 from isoswitch.switch.job import Job
 from isoswitch.switch.numbers import Numbering
@@ -58,6 +59,15 @@ class Leg:
     sealed: bytes
     pin_verdict: str
     began_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """A leg that nobody answered, why it ended, and when."""
+
+    leg: Leg
+    reason: str
+    ended_at: float
 
 
 class Recorder:
@@ -173,17 +183,67 @@ class Recorder:
         self, job: Job, leg: Leg, outcome: Outcome, *, reason: str, now: float
     ) -> Outcome:
         """Write down the silence, the reversal it calls for, and the outcome."""
-        body = {
-            "endpoint": leg.endpoint,
-            "reason": reason,
-            "elapsed_ms": round((now - leg.began_at) * 1000, 1),
-        }
-        record = self._record(RecordKind.TIMED_OUT, job, body)
+        record = self._silent(job, Silence(leg=leg, reason=reason, ended_at=now))
         job.is_closing = True
         if leg.sealed:
             return await self._owe_reversal(job, leg, record, outcome, reason)
         closed = self._closed(job, outcome)
         await self._move(job, (record, closed), outcome, wipe=True)
+        return outcome
+
+    async def stand_in(
+        self,
+        job: Job,
+        advice: Advice,
+        outcome: Outcome,
+        *,
+        route: Route,
+        after: Silence | None = None,
+    ) -> Outcome:
+        """Approve in place of an endpoint, and owe it the advice, in one unit.
+
+        ``after`` is the leg that nobody answered: its reversal is owed before.
+
+        Raises
+        ------
+        StandInRefused
+            A limit is reached; nothing was written down.
+        """
+        job.is_closing = True
+        endpoint = advice.limits.endpoint
+        told: tuple[Record, ...] = ()
+        undone: tuple[SafEntry, ...] = ()
+        if after is not None:
+            owed = self._owed(job, after.leg, after.reason)
+            told = (self._silent(job, after), owed)
+            undone = (_reversal_entry(job, after.leg),)
+        unit = UnitOfWork(
+            records=(
+                *told,
+                self._stood_in(job, advice, route=route),
+                self._closed(job, outcome),
+            ),
+            saf_puts=(*undone, advice_entry(job, advice)),
+            ledger=settle_hold(job, outcome),
+            stand_in=replace(advice.limits, business_date=job.business_date),
+        )
+        if job.is_open:
+            instead = redirect_hold(job, endpoint=job.endpoint, instead=endpoint)
+            move = stood_in_move(job, advice, outcome)
+            await self._store.commit(
+                replace(unit, moves=(move,), ledger=instead + unit.ledger)
+            )
+            return outcome
+        row = self._row(job, TransactionState.CLOSED, outcome=outcome)
+        opened_at = self._clock.now()
+        hold = place_hold(job, endpoint, opened_at=opened_at, held_days=HELD_DAYS)
+        unit = replace(
+            unit,
+            records=(self._opened(job), *unit.records),
+            opens=(replace(row, endpoint=endpoint, sealed=advice.sealed),),
+            ledger=hold + unit.ledger,
+        )
+        await self._enter(job, unit)
         return outcome
 
     async def undo(
@@ -328,18 +388,10 @@ class Recorder:
         *,
         approved: Outcome | None = None,
     ) -> Outcome:
-        owed = self._record(
-            RecordKind.REVERSAL_OWED, job, {"endpoint": leg.endpoint, "reason": reason}
-        )
-        entry = SafEntry(
-            transaction_id=job.id,
-            endpoint=leg.endpoint,
-            order_key=job.pan_hash,
-            sealed=leg.sealed,
-            amount_minor=approved.amount.minor
-            if approved and approved.amount
-            else None,
-            business_date=job.business_date,
+        owed = self._owed(job, leg, reason)
+        amount = approved.amount if approved else None
+        entry = replace(
+            _reversal_entry(job, leg), amount_minor=amount.minor if amount else None
         )
         move = Move(
             id=job.id,
@@ -373,6 +425,30 @@ class Recorder:
         await self._store.commit(
             UnitOfWork(records=records, moves=(move,), ledger=settle_hold(job, outcome))
         )
+
+    def _silent(self, job: Job, silence: Silence) -> Record:
+        body = {
+            "endpoint": silence.leg.endpoint,
+            "reason": silence.reason,
+            "elapsed_ms": round((silence.ended_at - silence.leg.began_at) * 1000, 1),
+        }
+        return self._record(RecordKind.TIMED_OUT, job, body)
+
+    def _owed(self, job: Job, leg: Leg, reason: str) -> Record:
+        body = {"endpoint": leg.endpoint, "reason": reason}
+        return self._record(RecordKind.REVERSAL_OWED, job, body)
+
+    def _stood_in(self, job: Job, advice: Advice, *, route: Route) -> Record:
+        body: dict[str, Any] = {
+            "endpoint": advice.limits.endpoint,
+            "profile": advice.limits.profile,
+            "reason": advice.reason,
+            "rrn": advice.rrn,
+            "route": route.reason,
+        }
+        if not job.is_open:
+            body["decision"] = route.to_data()
+        return self._record(RecordKind.STOOD_IN, job, body)
 
     def _opened(self, job: Job) -> Record:
         body = {
@@ -455,11 +531,24 @@ def _answer_body(leg: Leg, answer: Message, *, now: float) -> dict[str, Any]:
     }
 
 
+def _reversal_entry(job: Job, leg: Leg) -> SafEntry:
+    return SafEntry(
+        transaction_id=job.id,
+        endpoint=leg.endpoint,
+        order_key=job.pan_hash,
+        sealed=leg.sealed,
+        business_date=job.business_date,
+    )
+
+
 def _redated(unit: UnitOfWork, job: Job) -> UnitOfWork:
     """Give the unit as it is on the day to which its transaction was moved."""
     date = job.business_date
+    limits = unit.stand_in
     return replace(
         unit,
+        stand_in=limits and replace(limits, business_date=date),
+        saf_puts=tuple(replace(entry, business_date=date) for entry in unit.saf_puts),
         opens=tuple(replace(row, business_date=date) for row in unit.opens),
         ledger=tuple(
             replace(change, business_date=date) if isinstance(change, DATED) else change

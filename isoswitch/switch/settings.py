@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.routing.health import HealthPolicy
 
 
@@ -88,6 +88,31 @@ class TerminalSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandInSettings:
+    """When, and how far, the switch approves in place of an issuer that is away.
+
+    ``floor_minor`` bounds one approval. A card gets at most ``card_count_max`` a
+    business day, over ``card_minor_max`` together; an issuer is owed at most
+    ``total_minor_max`` that it has not been told of. Requests with a PIN or with chip
+    data, which nobody verifies here, are approved only where the profile says so;
+    after the issuer was silent only with ``after_silence``. Approval codes begin with
+    ``approval_prefix``.
+    """
+
+    name: str
+    currency: str
+    floor_minor: int
+    card_count_max: int
+    card_minor_max: int
+    total_minor_max: int
+    kinds: frozenset[Kind] = frozenset({Kind.PURCHASE})
+    with_pin: bool = False
+    with_chip: bool = False
+    after_silence: bool = False
+    approval_prefix: str = "S"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MerchantSettings:
     """A card acceptor (DE 42); ``country`` empty is the switch's."""
 
@@ -128,6 +153,10 @@ class EndpointSettings:
     that the next candidate may be asked. ``saf_retry_s`` is the first pause of store
     and forward, doubled up to ``saf_retry_max_s``; after ``saf_refusals_max`` refusals
     an entry is quarantined. With ``reconciles`` it gets the totals of each closed day.
+    that the next candidate may be asked; ``stand_in`` is the profile by which we
+    approve in its place. ``saf_retry_s`` is the first pause of store and forward,
+    doubled up to ``saf_retry_max_s``; after ``saf_refusals_max`` refusals an entry is
+    quarantined.
     """
 
     name: str
@@ -165,6 +194,7 @@ class EndpointSettings:
     saf_refusals_max: int = 5
     saf_window: int = 16
     not_processed: frozenset[ResponseCode] = frozenset()
+    stand_in: str = ""
     key_exchange: KeyExchangeSettings | None = None
 
     @property
@@ -213,6 +243,7 @@ class SwitchSettings:
     admission: AdmissionSettings = AdmissionSettings()
     ready_endpoints: Literal["any", "all", "none"] = "any"
     clock_jump_s: float = 30.0
+    stand_in: Mapping[str, StandInSettings] = field(default_factory=dict)
     endpoint_health: HealthPolicy = field(default_factory=HealthPolicy)
     pan_hash_key: str = "store/pan-hash"
     seal_key: str = "store/seal"

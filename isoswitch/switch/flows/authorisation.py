@@ -22,11 +22,14 @@ from isoswitch.codecs.canonical.errors import (
     PinBlockInvalid,
 )
 from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.routing.route import Route
 from isoswitch.switch.checks import MOVES_NO_MONEY, check_card_request
 from isoswitch.switch.job import Job
 from isoswitch.switch.legs import prepare_leg, read_answer
+from isoswitch.switch.recorder import Leg, Silence
 from isoswitch.switch.routes import find_route
 from isoswitch.switch.services import Services
+from isoswitch.switch.standin import stand_in
 
 NO_ROUTE = Outcome.declined(ResponseCode.NO_SUCH_ISSUER, "no route for this BIN")
 WRONG_PIN_BLOCK = Outcome.declined(
@@ -88,9 +91,7 @@ async def authorise(services: Services, job: Job) -> Outcome:
             # Whatever came cannot be trusted: the issuer may have approved, so that
             # nobody else may be asked.
             services.breakers.failed(name, error)
-            return await recorder.timed_out(
-                job, leg, NO_ANSWER, reason=str(error), now=trio.current_time()
-            )
+            return await _give_up(services, job, leg, route, error)
         is_decided = outcome.code not in link.settings.not_processed
         services.breakers.answered(name, is_success=is_decided)
         if is_decided or name == route.endpoints[-1] or job.reversal_wanted:
@@ -98,7 +99,23 @@ async def authorise(services: Services, job: Job) -> Outcome:
                 job, leg, answer, outcome, now=trio.current_time()
             )
         await recorder.not_processed(job, leg, answer, now=trio.current_time())
-    return await recorder.refuse(job, NOBODY_UP, route=route)
+    approved = await stand_in(services, job, route)
+    return approved or await recorder.refuse(job, NOBODY_UP, route=route)
+
+
+async def _give_up(
+    services: Services, job: Job, leg: Leg, route: Route, error: IsoswitchError
+) -> Outcome:
+    """Reverse what may have been approved; after silence, a profile may approve."""
+    now, reason = trio.current_time(), str(error)
+    if isinstance(error, NoAnswer) and leg.sealed:
+        silence = Silence(leg=leg, reason=reason, ended_at=now)
+        approved = await stand_in(services, job, route, after=silence)
+        if approved is not None:
+            return approved
+    return await services.recorder.timed_out(
+        job, leg, NO_ANSWER, reason=reason, now=now
+    )
 
 
 def _why_unprepared(error: IsoswitchError) -> Outcome:

@@ -1,0 +1,189 @@
+"""Approving in place of an issuer that nobody can ask (failure table, rule 17).
+
+What a profile does not allow is declined as it would be without one. What it allows is
+approved with an approval code of our own range, recorded as stand-in, and owed to the
+issuer as an advice by store and forward, before any reversal of it. The limits are kept
+by the store (``store/standins.py``), so that they hold across requests and nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
+from isoswitch.codecs.canonical.errors import EncodeError, HsmError
+from isoswitch.codecs.canonical.sealing import pack_leg
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.dialects.dialect import LegNumbers
+from isoswitch.hsm.port import EncryptData
+from isoswitch.routing.route import Route
+from isoswitch.store.standins import StandIn, StandInRefused
+from isoswitch.switch.advices import Advice
+from isoswitch.switch.job import Job
+from isoswitch.switch.recorder import Silence
+from isoswitch.switch.services import Services
+from isoswitch.switch.settings import StandInSettings
+
+APPROVAL_CODE_CHARACTERS = 6
+# Cash is never given, and what gives money back can wait for its issuer.
+MAY_STAND_IN = frozenset({Kind.PURCHASE, Kind.PREAUTHORISATION})
+
+log = structlog.get_logger()
+
+# What a profile may forbid: the question, and what is said when it does.
+FORBIDDEN: tuple[tuple[Callable[[StandInSettings, Transaction], bool], str], ...] = (
+    (lambda profile, txn: txn.kind not in profile.kinds, "not for this kind"),
+    (lambda profile, txn: txn.amount is None, "not without an amount"),
+    (
+        lambda profile, txn: txn.pin_block is not None and not profile.with_pin,
+        "not with a PIN that nobody can verify",
+    ),
+    (
+        lambda profile, txn: txn.emv is not None and not profile.with_chip,
+        "not with chip data that nobody can verify",
+    ),
+    (
+        lambda profile, txn: (
+            txn.amount is not None and txn.amount.currency != profile.currency
+        ),
+        "not in this currency",
+    ),
+    (
+        lambda profile, txn: (
+            txn.amount is not None and txn.amount.minor > profile.floor_minor
+        ),
+        "above the floor limit",
+    ),
+)
+
+
+async def stand_in(
+    services: Services, job: Job, route: Route, *, after: Silence | None = None
+) -> Outcome | None:
+    """Approve what nobody could be asked about, within a profile; None if it may not.
+
+    ``after`` is the leg that an issuer left unanswered.
+    """
+    profile = find_profile(services, route)
+    if profile is None or (after is not None and not profile.after_silence):
+        return None
+    month = f"{services.clock.now():%y%m}"
+    objection = find_objection(profile, job.txn, month=month)
+    if objection:
+        log.info("not_stood_in", transaction=job.id, reason=objection)
+        return None
+    outcome = Outcome(
+        code=ResponseCode.APPROVED,
+        approval_code=_approval_code(profile, job),
+        reason=f"stand-in: {_why(route, after)}",
+    )
+    try:
+        advice = await _prepare_advice(services, job, route, profile, outcome)
+        if job.reversal_wanted:
+            return None
+        await services.recorder.stand_in(job, advice, outcome, route=route, after=after)
+    except (HsmError, EncodeError, StandInRefused) as error:
+        log.warning("not_stood_in", transaction=job.id, reason=str(error))
+        return None
+    log.warning(
+        "stood_in",
+        transaction=job.id,
+        endpoint=advice.limits.endpoint,
+        profile=profile.name,
+        reason=advice.reason,
+    )
+    return outcome
+
+
+def find_profile(services: Services, route: Route) -> StandInSettings | None:
+    """Find the profile for a card: of its BIN row, else of its first candidate."""
+    profiles = services.settings.stand_in
+    if route.stand_in:
+        return profiles.get(route.stand_in)
+    if not route.candidates:
+        return None
+    return profiles.get(services.links[route.candidates[0]].settings.stand_in)
+
+
+def find_objection(profile: StandInSettings, txn: Transaction, *, month: str) -> str:
+    """Say why a request is not approved in its issuer's place; empty when it may be.
+
+    ``month`` is ``YYMM``: a card that expired before it gets nothing.
+    """
+    if txn.expiry and txn.expiry < month:
+        return "not for an expired card"
+    return next((reason for asks, reason in FORBIDDEN if asks(profile, txn)), "")
+
+
+async def _prepare_advice(
+    services: Services,
+    job: Job,
+    route: Route,
+    profile: StandInSettings,
+    outcome: Outcome,
+) -> Advice:
+    """Seal what the issuer must be told, under numbers that it has not seen yet.
+
+    Raises
+    ------
+    HsmError, EncodeError
+        It cannot be sealed, or the issuer's dialect cannot carry it.
+    """
+    link = services.links[route.candidates[0]]
+    # A leg that was sent has taken the numbers of the transaction.
+    numbers = services.numbers.draw() if job.is_open else job.numbers
+    leg = LegNumbers(
+        stan=numbers.stan,
+        rrn=numbers.rrn,
+        transmitted_at=services.clock.now(),
+        acquirer_id=link.settings.acquirer_id,
+    )
+    txn = replace(
+        job.txn,
+        function=Function.ADVICE,
+        approval_code=outcome.approval_code,
+        pin_block=None,
+        track2=None,
+    )
+    packed = pack_leg(
+        txn,
+        mti=link.dialect.to_request(txn, leg, mac=True).mti,
+        stan=leg.stan,
+        rrn=leg.rrn,
+        transmitted_at=leg.transmitted_at,
+        acquirer_id=leg.acquirer_id,
+        with_chip=True,
+    )
+    command = EncryptData(key=services.settings.seal_key, data=packed)
+    (sealed,) = await services.hsm.run(command)
+    assert txn.amount is not None, "no profile allows a request without an amount"
+    return Advice(
+        sealed=sealed,
+        rrn=leg.rrn,
+        reason=outcome.reason,
+        limits=StandIn(
+            transaction_id=job.id,
+            profile=profile.name,
+            endpoint=link.settings.name,
+            pan_hash=job.pan_hash,
+            business_date=job.business_date,
+            currency=txn.amount.currency,
+            amount_minor=txn.amount.minor,
+            card_count_max=profile.card_count_max,
+            card_minor_max=profile.card_minor_max,
+            total_minor_max=profile.total_minor_max,
+        ),
+    )
+
+
+def _approval_code(profile: StandInSettings, job: Job) -> str:
+    """Give an approval code of our own range."""
+    digits = APPROVAL_CODE_CHARACTERS - len(profile.approval_prefix)
+    return profile.approval_prefix + job.numbers.stan[-digits:]
+
+
+def _why(route: Route, after: Silence | None) -> str:
+    return f"{after.leg.endpoint} was silent" if after else route.reason
