@@ -10,11 +10,13 @@ from isoswitch.store.port import (
     LeaseChange,
     Move,
     SafEntry,
+    SafMessage,
     SafUpdate,
     StoredTransaction,
     TransactionState,
     UnitOfWork,
 )
+from isoswitch.store.standins import StandIn
 
 AT = "2026-01-31T12:00:00.000000Z"
 
@@ -112,3 +114,33 @@ def lease_change(expect: Lease | None, holder: str) -> UnitOfWork:
     """Make a unit that takes, renews or releases the lease ``node/n1``."""
     change = LeaseChange(name="node/n1", expect=expect, holder=holder)
     return UnitOfWork(records=(), leases=(change,))
+
+
+def standing_in(
+    transaction_id: str, *, entry: SafEntry | None = None, **changes: object
+) -> UnitOfWork:
+    """Make the unit of an approval in place of the endpoint ``alpha``."""
+    limits = StandIn(
+        transaction_id=transaction_id,
+        profile="small",
+        endpoint="alpha",
+        pan_hash="card",
+        business_date="2026-01-31",
+        currency="978",
+        amount_minor=1250,
+        card_count_max=2,
+        card_minor_max=3_000,
+        total_minor_max=5_000,
+    )
+    return UnitOfWork(
+        records=(
+            record(RecordKind.OPENED, transaction_id),
+            record(RecordKind.STOOD_IN, transaction_id),
+            record(RecordKind.CLOSED, transaction_id),
+        ),
+        opens=(transaction(transaction_id, state=TransactionState.CLOSED),),
+        saf_puts=(
+            entry or replace(saf_entry(transaction_id), message=SafMessage.ADVICE),
+        ),
+        stand_in=replace(limits, **changes),
+    )
