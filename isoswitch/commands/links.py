@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import trio
+from rich.markup import escape
 from rich.table import Table
 
 from isoswitch.commands.console import OK, plain_table, print_json, stdout
@@ -54,11 +55,11 @@ def link_table(found: Iterable[LinkStatus]) -> Table:
     )
     for each in found:
         state = f"[{STYLES[each.state]}]{each.state}[/]"
-        held = f" ({', '.join(each.held_by)})" if each.held_by else ""
+        halted = f" ({', '.join(each.halted_by)})" if each.halted_by else ""
         table.add_row(
             f"{each.endpoint} ({each.role})",
-            state + held,
-            f"{_clock(each.since)} {each.reason}",
+            state + halted,
+            f"{_clock(each.since)} {escape(each.reason)}",
             f"{each.signed_on}/{each.connections}",
             str(each.in_flight),
             _clock(each.last_echo_at),

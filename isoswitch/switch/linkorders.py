@@ -74,7 +74,7 @@ async def carry_out(
 
 
 async def restore(store: Store, link: Link) -> None:
-    """Hold back a link that an operator has held back before this start."""
+    """Halt a link that an operator has halted before this start."""
     after_seq = 0
     is_suspended = is_signed_off = False
     while chained := await store.records(

@@ -1,7 +1,7 @@
 """Live sessions with the endpoints that authorise.
 
 A link keeps its connections up (``upkeep.py``) or makes one for each request
-(``oneshot.py``), and only while it is signed on and nobody holds it back it carries
+(``oneshot.py``), and only while it is signed on and nobody halts it, it carries
 money (``linkstate.py``). A message that no byte was written of raises ``LinkDown`` and
 may go elsewhere; after the first byte only ``NoAnswer`` is left.
 """
@@ -22,7 +22,7 @@ from isoswitch.codecs.iso8583.message import Message
 from isoswitch.switch.connection import Connection
 from isoswitch.switch.incoming import Hooks, Incoming, NetworkRequest, Stray
 from isoswitch.switch.linkstate import (
-    Hold,
+    Halt,
     LinkChange,
     LinkCounts,
     LinkState,
@@ -100,7 +100,7 @@ class Link:
         self._one_shot = OneShot(wiring) if settings.one_shot else None
         self._turn = itertools.count()
         self._stans = itertools.cycle(range(1, STAN_MAX + 1))
-        self._holds: set[Hold] = set()
+        self._halts: set[Halt] = set()
         self.state = LinkState.DOWN
         self._since = clock.now()
         self._reason = "not started"
@@ -130,7 +130,7 @@ class Link:
             state=self.state,
             since=iso_time(self._since),
             reason=self._reason,
-            held_by=sorted(self._holds),
+            halted_by=sorted(self._halts),
             connections=standing.open_count,
             signed_on=standing.signed_on_count,
             in_flight=len(self._mux),
@@ -151,9 +151,9 @@ class Link:
         Raises
         ------
         LinkDown
-            Nothing was written: no connection is signed on, somebody holds the link
-            back, the limit of requests in flight is reached, or this node may have been
-            declared dead.
+            Nothing was written: no connection is signed on, the link is halted, the
+            limit of requests in flight is reached, or this node may have been declared
+            dead.
         NoAnswer
             The endpoint may have seen the request and did not answer in time.
         """
@@ -214,27 +214,28 @@ class Link:
 
     def suspend(self) -> None:
         """Send no more money until ``resume``; echoes go on."""
-        self._hold(Hold.OPERATOR, "suspended by an operator")
+        self._halt(Halt.OPERATOR, "suspended by an operator")
 
     def resume(self) -> None:
         """Lift an operator's suspension."""
-        self._lift(Hold.OPERATOR, "resumed by an operator")
+        self._lift(Halt.OPERATOR, "resumed by an operator")
 
     async def sign_off(self) -> None:
         """Send no more money, wait for what is in flight, and tell the endpoint."""
         self.stay_signed_off()
         with trio.move_on_after(self.settings.request_timeout_s):
             await self._mux.wait_empty()
-        for connection in list(self._upkeep.signed_on):
+        # Where it is not ours to sign on, it is not ours to sign off.
+        is_ours = self.settings.sign_on is SignOn.US
+        for connection in list(self._upkeep.signed_on) if is_ours else ():
             self._upkeep.unmark(connection)
-            if self.settings.sign_on is not SignOn.NOBODY:
-                await self._agrees(connection, Kind.SIGN_OFF)
+            await self._agrees(connection, Kind.SIGN_OFF)
         self._changed("signed off")
 
     def stay_signed_off(self) -> None:
         """Sign on no more until ``sign_on``."""
         self._upkeep.wants_sign_on = False
-        self._hold(Hold.SIGNED_OFF, "signing off")
+        self._halt(Halt.SIGNED_OFF, "signing off")
 
     async def sign_on(self) -> bool:
         """Sign on again on every connection; whether any was accepted.
@@ -242,13 +243,13 @@ class Link:
         An endpoint that accepts takes back a sign-off of its own.
         """
         self._upkeep.wants_sign_on = True
-        self._lift(Hold.SIGNED_OFF, "signing on")
+        self._lift(Halt.SIGNED_OFF, "signing on")
         accepted = [
             await self._upkeep.sign_on(connection)
             for connection in list(self._upkeep.open)
         ]
         if any(accepted):
-            self._lift(Hold.PARTNER, "signed on")
+            self._lift(Halt.PARTNER, "signed on")
         return any(accepted) or self._one_shot is not None
 
     def _find_refusal(self, host: str) -> str:
@@ -264,18 +265,18 @@ class Link:
     def _partner_signed_on(self, connection: Connection) -> None:
         if self.settings.sign_on is SignOn.THEM:
             self._upkeep.mark(connection, "the endpoint signed on")
-        self._lift(Hold.PARTNER, "the endpoint signed on")
+        self._lift(Halt.PARTNER, "the endpoint signed on")
 
     def _partner_signed_off(self, _: Connection) -> None:
-        self._hold(Hold.PARTNER, "the endpoint signed off")
+        self._halt(Halt.PARTNER, "the endpoint signed off")
 
-    def _hold(self, hold: Hold, reason: str) -> None:
-        self._holds.add(hold)
+    def _halt(self, halt: Halt, reason: str) -> None:
+        self._halts.add(halt)
         self._changed(reason)
 
-    def _lift(self, hold: Hold, reason: str) -> None:
-        if hold in self._holds:
-            self._holds.discard(hold)
+    def _lift(self, halt: Halt, reason: str) -> None:
+        if halt in self._halts:
+            self._halts.discard(halt)
             self._changed(reason)
 
     def _changed(self, reason: str) -> None:
@@ -283,8 +284,8 @@ class Link:
         standing = (self._one_shot or self._upkeep).standing
         if not standing.open_count and self._one_shot is None:
             # Whoever connects again signs on again.
-            self._holds.discard(Hold.PARTNER)
-        before, after = self.state, derive_state(standing, self._holds)
+            self._halts.discard(Halt.PARTNER)
+        before, after = self.state, derive_state(standing, self._halts)
         if before is after:
             return
         self.state, self._reason, self._since = after, reason, self._clock.now()

@@ -1,11 +1,11 @@
-"""How a link stands: its states, what holds it back, and what is counted of it.
+"""How a link stands: its states, what halts it, and what is counted of it.
 
     DOWN        no connection
     CONNECTED   connected; nobody has signed on yet, or we have signed off
     SIGNED_ON   carries money
     SUSPENDED   connected, but an operator or the partner wants no money sent
 
-Connections come and go, holds are put and lifted; the state follows from both.
+Connections come and go, halts are set and lifted; the state follows from both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class LinkState(StrEnum):
     SUSPENDED = "suspended"
 
 
-class Hold(StrEnum):
+class Halt(StrEnum):
     """Why a link carries no money although it is connected."""
 
     OPERATOR = "operator"
@@ -32,8 +32,8 @@ class Hold(StrEnum):
     SIGNED_OFF = "signed_off"
 
 
-SUSPENSIONS = frozenset({Hold.OPERATOR, Hold.PARTNER})
-"""The holds that leave the partner's sign-on as it is."""
+SUSPENSIONS = frozenset({Halt.OPERATOR, Halt.PARTNER})
+"""The halts that leave the partner's sign-on as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class LinkStatus:
     state: LinkState
     since: str
     reason: str
-    held_by: list[str] = field(default_factory=list)
+    halted_by: list[str] = field(default_factory=list)
     connections: int
     signed_on: int
     in_flight: int
@@ -88,18 +88,18 @@ class LinkStatus:
     mac_failures: int
 
 
-def derive_state(standing: Standing, holds: Collection[Hold]) -> LinkState:
-    """Give the state that follows from connections and holds.
+def derive_state(standing: Standing, halts: Collection[Halt]) -> LinkState:
+    """Give the state that follows from connections and halts.
 
     Examples
     --------
-    >>> derive_state(Standing(open_count=1, signed_on_count=1), {Hold.PARTNER})
+    >>> derive_state(Standing(open_count=1, signed_on_count=1), {Halt.PARTNER})
     <LinkState.SUSPENDED: 'suspended'>
     """
     if not standing.open_count:
         return LinkState.DOWN
-    if not SUSPENSIONS.isdisjoint(holds):
+    if not SUSPENSIONS.isdisjoint(halts):
         return LinkState.SUSPENDED
-    if standing.signed_on_count and Hold.SIGNED_OFF not in holds:
+    if standing.signed_on_count and Halt.SIGNED_OFF not in halts:
         return LinkState.SIGNED_ON
     return LinkState.CONNECTED

@@ -116,7 +116,7 @@ async def test_a_clock_in_doubt_is_confirmed_by_name(path: Path, world: World) -
 async def test_an_order_suspends_a_link_and_the_list_tells(path: Path) -> None:
     suspend = OrderLink(endpoint="north", act="suspend", operator="ann")
     done = await send_order(path, suspend, LinkStatus)
-    assert (done.state, done.held_by) == (LinkState.SUSPENDED, ["operator"])
+    assert (done.state, done.halted_by) == (LinkState.SUSPENDED, ["operator"])
     listed = await send_order(path, ReadLinks(operator="ann"), list[LinkStatus])
     assert [(each.endpoint, each.state) for each in listed] == [
         ("north", LinkState.SUSPENDED),

@@ -24,11 +24,12 @@ from isoswitch.simulators.network import MemoryStream, connect_in_memory
 from isoswitch.simulators.rules import Equals, Fault, Fixed, OneOf, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import World, bin_rows
-from isoswitch.switch import linkorders
+from isoswitch.switch import linkorders, numbers
 from isoswitch.switch.connection import Connection
 from isoswitch.switch.linkorders import LinkOrder
 from isoswitch.switch.links import Link
 from isoswitch.switch.linkstate import LinkState
+from isoswitch.switch.mux import Mux
 from isoswitch.switch.settings import Role, SignOn, SwitchSettings
 from isoswitch.switch.upkeep import Upkeep
 from tests.system.test_failures import world_kinds
@@ -106,7 +107,7 @@ async def order(world: World, what: LinkOrder, endpoint: str = "north") -> LinkS
 
 
 async def changes_of(world: World, endpoint: str = "north") -> list[tuple[str, str]]:
-    """Give the state changes of a link that the journal holds: into what, and why."""
+    """Give the state changes of a link that the journal has: into what, and why."""
     assert world.store is not None
     records: list[ChainedRecord] = []
     while page := await world.store.records(after_seq=len(records)):
@@ -376,6 +377,73 @@ async def pay_and_lose_the_connection(world: World) -> None:
         await trio.sleep(1)
         (waiting,) = link_of(world)._mux._waiting.values()
         waiting.connection.close("cut")
+
+
+# Trace numbers that come round -------------------------------------------------------
+
+
+async def approvals_are_their_own(nursery: trio.Nursery) -> bool:
+    """Tell whether every approval heard is the one that its own request got.
+
+    A late answer arrives while another request waits under the same trace number, for
+    the same card, amount and terminal.
+    """
+    world = network(match_fields=(11,))
+    await nursery.start(world.run)
+    issuer, terminal = world.issuers["north"], world.terminals["TERM0001"]
+    when = {"kind": Equals(value=Kind.PURCHASE)}
+    late = Rule(name="late", then=Reaction(delay=Fixed(delay_s=7)), when=when)
+    issuer.set_rules([late])
+    await pay(world)
+    issuer.set_rules([])
+    await pay(world)
+    await pay(world)
+    issuer.set_rules([replace_delay(late, 4)])
+    await trio.sleep(1)
+    await pay(world)
+    await trio.sleep(60)
+    issued = {each.rrn: each.approval_code for each in issuer.bookings.entries}
+    return all(
+        belief.outcome is not None
+        and issued.get(belief.rrn) == belief.outcome.approval_code
+        for belief in terminal.beliefs
+        if belief.state is BeliefState.APPROVED
+    )
+
+
+def replace_delay(rule: Rule, delay_s: float) -> Rule:
+    """Give a rule another delay."""
+    reaction = Reaction(delay=Fixed(delay_s=delay_s))
+    return Rule(name=rule.name, then=reaction, when=rule.when)
+
+
+async def test_a_late_answer_reaches_nobody_when_trace_numbers_wrap(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "STAN_MAX", 3)
+    assert await approvals_are_their_own(nursery)
+
+
+async def test_a_forgotten_trace_number_would_show(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bug is planted: a key is used again although its answer may still come."""
+    monkeypatch.setattr(numbers, "STAN_MAX", 3)
+    monkeypatch.setattr(Mux, "_check_unburied", lambda *_: None)
+    assert not await approvals_are_their_own(nursery)
+
+
+async def test_a_header_stands_before_requests_and_answers(
+    nursery: trio.Nursery,
+) -> None:
+    header = bytes.fromhex("6000010002")
+    async with audited(nursery, header="tpdu", header_value=header) as world:
+        # It has been deaf so far: it expected none.
+        issuer = world.issuers["north"]
+        issuer.profile = replace(issuer.profile, header="tpdu")
+        await trio.sleep(30)
+        assert link_of(world).state is LinkState.SIGNED_ON
+        assert (await pay(world)).state is BeliefState.APPROVED
 
 
 # Server role -------------------------------------------------------------------------
