@@ -225,6 +225,18 @@ def tail(
     )
 
 
+@app.command(rich_help_panel=LOOK)
+def standin(
+    config: Config = None,
+    cards: Annotated[int, typer.Option(min=0, help="At most so many cards.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Show what was approved in issuers' places, and how much more may be."""
+    from isoswitch.commands import exposure
+
+    sys.exit(exposure.show_exposure(config, cards_max=cards, as_json=as_json))
+
+
 @verify_app.callback()
 def _verify() -> None:
     """Prove what was written down."""

@@ -87,9 +87,7 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
         ready_endpoints=network.switch.ready_endpoints,
         clock_jump_s=network.timers.clock_jump_s,
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
-        stand_in={
-            name: _stand_in(name, profile) for name, profile in network.stand_in.items()
-        },
+        stand_in=stand_in_profiles(network),
         endpoint_health=HealthPolicy(**network.routing.health.model_dump()),
     )
 
@@ -100,6 +98,13 @@ def portal_settings(network: Network) -> PortalSettings | None:
     return (
         None if portal is None else PortalSettings(host=portal.host, port=portal.port)
     )
+
+
+def stand_in_profiles(network: Network) -> dict[str, StandInSettings]:
+    """Give the profiles by which the switch approves in an issuer's place."""
+    return {
+        name: _stand_in(name, profile) for name, profile in network.stand_in.items()
+    }
 
 
 def hsmd_settings(loaded: LoadedNetwork) -> HsmdSettings:

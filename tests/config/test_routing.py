@@ -12,9 +12,11 @@ from isoswitch.codecs.canonical.codes import EntryMode, Kind
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork, packaged_network, validate
 from isoswitch.config.routing import load_routing
+from isoswitch.config.settings import stand_in_profiles
 from isoswitch.config.source import ConfigProblems, parse_source
 from isoswitch.routing.bins import Span
 from isoswitch.routing.rules import CostRow, Order, Rule
+from isoswitch.switch.settings import StandInSettings
 
 PACKAGED = packaged_network().read_text(encoding="utf-8")
 WITH_FILE = '[routing]\nbins_file = "bins.csv"\n'
@@ -216,12 +218,68 @@ def test_the_examples_of_the_guide_hold(tmp_path: Path) -> None:
     text = guide.read_text(encoding="utf-8")
     tables = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     bins = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
-    assert (len(tables), len(bins)) == (2, 1)
-    whole = PACKAGED.replace("[endpoints.north]\n", tables[1]) + tables[0].replace(
-        "# bins_file", "bins_file"
+    assert (len(tables), len(bins)) == (4, 1)
+    rules, not_processed, profile, stand_in = tables
+    endpoint = not_processed + stand_in.removeprefix("[endpoints.north]\n")
+    whole = PACKAGED.replace("[endpoints.north]\n", endpoint) + profile
+    whole += rules.replace("# bins_file", "bins_file")
+    loaded = load(whole, tmp_path, bins[0])
+    assert stand_in_profiles(loaded.network)["small"] == StandInSettings(
+        name="small",
+        currency="978",
+        floor_minor=3_000,
+        card_count_max=3,
+        card_minor_max=6_000,
+        total_minor_max=2_000_000,
     )
-    table = load_routing(load(whole, tmp_path, bins[0]))
+    table = load_routing(loaded)
     assert [rule.name for rule in table.rules] == ["night-cash", "halves", "cheapest"]
     found = table.bins.find(Span.of_digits("41111130007"))
     assert found is not None
     assert found.label == "gift-cards"
+
+
+STAND_IN = """
+[stand_in.small]
+currency = "978"
+floor = "30.00"
+card_count_max = 3
+card_max = "60.00"
+total_max = "20000.00"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"30.00"', '"30.001"', "at most 2 decimals"),
+        (
+            "floor =",
+            'kinds = ["cash_withdrawal"]\nfloor =',
+            "nobody stands in for",
+        ),
+        ("card_count_max = 3", "card_count_max = 0", "greater than or equal to 1"),
+        ("floor =", 'approval_prefix = "s1"\nfloor =', "one or two capital letters"),
+        ("[stand_in.small]", "[stand_in.big]", "no stand-in profile"),
+    ],
+)
+def test_a_stand_in_profile_is_bounded(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in STAND_IN
+    named = '[endpoints.north]\nstand_in = "small"\n'
+    whole = PACKAGED.replace("[endpoints.north]\n", named)
+    load(whole + STAND_IN, tmp_path)
+    with pytest.raises(ConfigProblems) as caught:
+        load(whole + STAND_IN.replace(old, new, 1), tmp_path)
+    assert said in str(caught.value)
+
+
+def test_a_bin_file_may_name_a_profile_that_is_there(tmp_path: Path) -> None:
+    bins = "bin,primary,stand_in\n400001,north,small\n"
+    table = load_routing(load(PACKAGED + STAND_IN + WITH_FILE, tmp_path, bins))
+    found = table.bins.find(Span.of_digits("400001"))
+    assert found is not None
+    assert found.stand_in == "small"
+    with pytest.raises(ConfigProblems, match="no stand-in profile 'small'"):
+        load_routing(load(PACKAGED + WITH_FILE, tmp_path, bins))
