@@ -51,19 +51,19 @@ def order(config: Path | None, endpoint: str, act: str, *, operator: str) -> int
 def link_table(found: Iterable[LinkStatus]) -> Table:
     """Make the table of links."""
     table = plain_table(
-        "endpoint", "state", "since", "up", "in flight", "last echo", "ms", "wrong"
+        "endpoint", "state", "since", "because", "up", "in flight", "last echo", "wrong"
     )
     for each in found:
-        state = f"[{STYLES[each.state]}]{each.state}[/]"
-        halted = f" ({', '.join(each.halted_by)})" if each.halted_by else ""
+        halted = f" by {', '.join(each.halted_by)}" if each.halted_by else ""
+        echo = f"{_moment(each.last_echo_at)}, {each.echo_ms:g} ms"
         table.add_row(
-            f"{each.endpoint} ({each.role})",
-            state + halted,
-            f"{_clock(each.since)} {escape(each.reason)}",
+            each.endpoint,
+            f"[{STYLES[each.state]}]{each.state}[/]{halted}",
+            _moment(each.since),
+            escape(each.reason),
             f"{each.signed_on}/{each.connections}",
             str(each.in_flight),
-            _clock(each.last_echo_at),
-            f"{each.echo_ms:g}" if each.last_echo_at else "",
+            echo if each.last_echo_at else "",
             ", ".join(_wrong(each)),
         )
     return table
@@ -81,6 +81,6 @@ def _wrong(status: LinkStatus) -> Iterable[str]:
     return (f"{count} {what}" for what, count in counts.items() if count)
 
 
-def _clock(at: str) -> str:
-    """Give the day and time of day of a record's time, without fractions."""
-    return at[:19].replace("T", " ")
+def _moment(at: str) -> str:
+    """Give month, day and time of day of a record's time, without fractions."""
+    return at[5:19].replace("T", " ")

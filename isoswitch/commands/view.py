@@ -64,6 +64,8 @@ WAYS: Mapping[RecordKind, Way] = {
     RecordKind.LINK: Way("link {endpoint}", "dim"),
     RecordKind.CONDITION: Way("condition", "red"),
     RecordKind.OPERATOR: Way("operator", "magenta"),
+    RecordKind.BUSINESS_DAY: Way("business day", "magenta"),
+    RecordKind.SETTLEMENT: Way("settlement", "magenta"),
     RecordKind.CHECKPOINT: Way("checkpoint", "dim"),
 }
 

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from isoswitch.commands.console import FAILED, OK, Failure
-from isoswitch.commands.view import show, tail, verify_journal
+from isoswitch.commands.view import WAYS, show, tail, verify_journal
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.port import StoredTransaction, TransactionState, UnitOfWork
 from isoswitch.store.sqlite import open_sqlite_store
@@ -136,3 +136,7 @@ async def test_verify_names_the_record_that_was_changed(
     told = json.loads(capsys.readouterr().out)
     assert told["sound"] is False
     assert told["findings"][0].startswith("record 2: ")
+
+
+def test_every_kind_of_record_can_be_shown() -> None:
+    assert set(WAYS) == set(RecordKind)
