@@ -121,11 +121,12 @@ class FieldCodec(ABC):
         """The bytes of a value and its positions; TypeError or ValueError refuse."""
 
     def _length_error(self, lengths: Lengths, prefix: bytes, pos: int) -> DecodeError:
-        reason = f"length is over {self.spec.max}"
         if len(prefix) < self.prefix:
             reason = "message ends inside the length"
         elif lengths.number(prefix) == MALFORMED:
             reason = "length is not a number"
+        else:
+            reason = f"length is over {self.spec.max}"
         return DecodeError(reason, field=self.path, offset=pos)
 
 
