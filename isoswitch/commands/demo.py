@@ -39,7 +39,8 @@ from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.issuer import Issuer
 from isoswitch.simulators.leaks import Leak, card_secrets, find_clear, key_secrets
-from isoswitch.simulators.terminal import Request, Terminal
+from isoswitch.simulators.requests import Request
+from isoswitch.simulators.terminal import Terminal
 from isoswitch.store.port import SafState
 from isoswitch.store.reader import open_reader
 

@@ -20,8 +20,9 @@ from isoswitch.config.settings import tls_files
 from isoswitch.simulators.cards import CARDS, TestCard, cards_of
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.keyring import Keyring, read_keyring, update_keyring
+from isoswitch.simulators.requests import TerminalProfile
 from isoswitch.simulators.rules import Rule
-from isoswitch.simulators.terminal import Connect, Terminal, TerminalProfile
+from isoswitch.simulators.terminal import Connect, Terminal
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.switch.ports import SystemClock
 

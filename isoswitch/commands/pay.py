@@ -38,7 +38,8 @@ from isoswitch.commands.ends import (
 from isoswitch.commands.messages import hex_lines, message_table
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import LoadedNetwork, load_network
-from isoswitch.simulators.terminal import Answer, Request, Terminal
+from isoswitch.simulators.requests import Request
+from isoswitch.simulators.terminal import Answer, Terminal
 from isoswitch.switch.numbers import find_transaction_id
 
 AMOUNT_AWAY_MINOR = 901_08

@@ -21,6 +21,7 @@ class RecordKind(StrEnum):
     LATE = "late"
     UNMATCHED = "unmatched"
     REVERSAL_OWED = "reversal_owed"
+    ADVICE_OWED = "advice_owed"
     STOOD_IN = "stood_in"
     FORWARDED = "forwarded"
     DELIVERED = "delivered"

@@ -25,6 +25,7 @@ class StepKind(StrEnum):
     SPARED = "spared"
     PROBE = "probe"
     UNHEALTHY = "unhealthy"
+    ORIGINAL = "original"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ WORDS: Mapping[StepKind, str] = {
     StepKind.SPARED: "{subject} is left out: its breaker is {value}",
     StepKind.PROBE: "{subject} is half open: this request is its probe",
     StepKind.UNHEALTHY: "{subject} answers {value} of 1000: after the others",
+    StepKind.ORIGINAL: "{subject} decided {value}, on which this acts",
 }
 _SHORT: Mapping[StepKind, str] = {
     StepKind.DOWN: "{subject} is down",
@@ -79,6 +81,8 @@ class Route:
 
         It has the row and the rule, who was left out, and the order.
         """
+        if self.steps and self.steps[0].kind is StepKind.ORIGINAL:
+            return self.words()[0]
         if not self.row:
             return "no BIN covers the card"
         rule = next((s.subject for s in self.steps if s.kind is StepKind.RULE), "")

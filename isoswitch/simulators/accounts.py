@@ -12,7 +12,7 @@ from random import Random
 
 import msgspec
 
-from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.simulators.bookings import Booking, BookingKey, BookingKind, Bookings
@@ -25,11 +25,22 @@ DEBITS: Mapping[Kind, int] = {
     Kind.PURCHASE: 1,
     Kind.CASH_WITHDRAWAL: 1,
     Kind.PURCHASE_WITH_CASHBACK: 1,
-    Kind.PREAUTHORISATION: 1,
+    Kind.COMPLETION: 1,
     Kind.REFUND: -1,
-    Kind.BALANCE_INQUIRY: 0,
-    Kind.ACCOUNT_VERIFICATION: 0,
 }
+# What sets money aside.
+HOLDS = frozenset({Kind.PREAUTHORISATION, Kind.INCREMENTAL})
+SERVED = frozenset(
+    {
+        *DEBITS,
+        *HOLDS,
+        Kind.VOID,
+        Kind.BALANCE_INQUIRY,
+        Kind.ACCOUNT_VERIFICATION,
+    }
+)
+# What cannot be without the transaction that it acts on.
+NEEDS_ORIGINAL = frozenset({Kind.INCREMENTAL, Kind.COMPLETION, Kind.VOID})
 
 
 class Account:
@@ -44,10 +55,11 @@ class Account:
 
     def apply(self, booking: Booking) -> None:
         """Follow a booking: money given out or back, PIN tries."""
+        moved_minor = booking.amount_minor + booking.held_minor
         if booking.kind is BookingKind.APPROVED:
-            self.balance_minor -= booking.amount_minor
+            self.balance_minor -= moved_minor
         elif booking.kind is BookingKind.REVERSED:
-            self.balance_minor += booking.amount_minor
+            self.balance_minor += moved_minor
         if booking.pin_tries_left is not None:
             self.pin_tries_left = booking.pin_tries_left
 
@@ -100,26 +112,64 @@ class Accounts:
     def reverse(
         self, transaction: Transaction, *, now: datetime, business_date: str = ""
     ) -> Outcome:
-        """Undo an approval once, or leave a tombstone; a repeat changes nothing."""
+        """Undo an approval, or the part of it that is not to stand.
+
+        Without an approval it leaves a tombstone; a repeat changes nothing.
+        """
         key = _key(transaction)
-        if self.bookings.find_reversal(key) is None:
-            original = self.bookings.find_decision(key)
+        decision = self.bookings.find_decision(key)
+        taken, held = self._to_give_back(decision, transaction) if decision else (0, 0)
+        if taken or held or self.bookings.find_reversal(key) is None:
             self._book(
                 Booking(
-                    kind=BookingKind.REVERSED if original else BookingKind.TOMBSTONE,
+                    kind=BookingKind.REVERSED if decision else BookingKind.TOMBSTONE,
                     acquirer_id=key.acquirer_id,
                     rrn=key.rrn,
                     at=iso_time(now),
                     stan=transaction.stan,
                     terminal_id=transaction.terminal_id,
-                    card=original.card if original else "",
-                    transaction=transaction.kind.value,
-                    amount_minor=self.bookings.approved_minor(key),
-                    currency=original.currency if original else "",
+                    card=decision.card if decision else "",
+                    transaction=decision.transaction if decision else "",
+                    amount_minor=taken,
+                    held_minor=held,
+                    of=decision.of if decision else "",
+                    currency=decision.currency if decision else "",
                     business_date=business_date,
                 )
             )
         return Outcome(code=ResponseCode.APPROVED)
+
+    def _to_give_back(
+        self, decision: Booking, reversal: Transaction
+    ) -> tuple[int, int]:
+        """Give what a reversal gives back of what was taken, and of what is held."""
+        books, key = self.bookings, decision.key
+        leave_minor = reversal.remaining.minor if reversal.remaining else 0
+        if decision.kind is not BookingKind.APPROVED:
+            return 0, 0
+        if decision.transaction == Kind.VOID:
+            # What it undid comes back, unless that was reversed as well.
+            was_reversed = books.find_reversal(decision.taken_key) is not None
+            was_restored = books.find_reversal(key) is not None
+            if was_reversed or was_restored:
+                return 0, 0
+            return decision.amount_minor, decision.held_minor
+        if decision.transaction == Kind.PREAUTHORISATION:
+            completed_minor = sum(
+                each.amount_minor for each in books.acting_on(key, Kind.COMPLETION)
+            )
+            still_minor = books.held_minor(key)
+            return 0, still_minor - min(
+                still_minor, max(0, leave_minor - completed_minor)
+            )
+        if decision.transaction == Kind.INCREMENTAL:
+            if books.find_reversal(key) is not None:
+                return 0, 0
+            wanted_minor = decision.held_minor - leave_minor
+            return 0, max(0, min(wanted_minor, books.held_minor(decision.held_key)))
+        taken_minor = books.approved_minor(key)
+        sign = -1 if decision.amount_minor < 0 else 1
+        return sign * max(0, abs(taken_minor) - leave_minor), 0
 
     def _decide(
         self,
@@ -136,6 +186,10 @@ class Accounts:
         amount_minor = transaction.amount.minor if transaction.amount else 0
         if code is ResponseCode.PARTIALLY_APPROVED:
             amount_minor = amount_minor * (reaction.approved_percent or 0) // 100
+        original = self._find_original(transaction)
+        taken, held = 0, 0
+        if approved:
+            taken, held = self._effect(transaction, amount_minor, original)
         return Booking(
             kind=BookingKind.APPROVED if approved else BookingKind.DECLINED,
             acquirer_id=transaction.acquirer_id,
@@ -145,13 +199,42 @@ class Accounts:
             terminal_id=transaction.terminal_id,
             card=account.card.name if account else "",
             transaction=transaction.kind.value,
-            amount_minor=amount_minor * DEBITS[transaction.kind] if approved else 0,
+            amount_minor=taken,
+            held_minor=held,
+            of=original.rrn if original else "",
             currency=transaction.amount.currency if transaction.amount else "",
             code=code,
             approval_code=f"{self._random.randrange(10**6):06d}" if approved else "",
             content=_content(transaction),
             pin_tries_left=_pin_tries_left(account, code, pin_matches),
         )
+
+    def _find_original(self, transaction: Transaction) -> Booking | None:
+        """Find what a transaction acts on, by the numbers and the code it gives."""
+        account = self.find_account(transaction)
+        if transaction.original is None or account is None:
+            return None
+        return self.bookings.find_original(
+            acquirer_id=transaction.acquirer_id,
+            stan=transaction.original.stan,
+            card=account.card.name,
+            approval_code=transaction.approval_code,
+        )
+
+    def _effect(
+        self, transaction: Transaction, amount_minor: int, original: Booking | None
+    ) -> tuple[int, int]:
+        """Give what an approval takes, and what it sets aside."""
+        if transaction.kind in HOLDS:
+            return 0, amount_minor
+        if transaction.kind is Kind.VOID and original is not None:
+            held = self.bookings.held_minor(original.key)
+            return -self.bookings.approved_minor(original.key), -held
+        taken = DEBITS.get(transaction.kind, 0) * amount_minor
+        if transaction.kind is Kind.COMPLETION and original is not None:
+            held = self.bookings.held_minor(original.key)
+            return taken, -(held if transaction.is_final else min(held, amount_minor))
+        return taken, 0
 
     def _code(
         self,
@@ -166,7 +249,7 @@ class Accounts:
             return ResponseCode.DUPLICATE_TRANSACTION
         if reaction.code is not None:
             return reaction.code
-        if transaction.kind not in DEBITS:
+        if transaction.kind not in SERVED:
             return ResponseCode.INVALID_TRANSACTION
         if account is None:
             return ResponseCode.INVALID_CARD_NUMBER
@@ -178,17 +261,40 @@ class Accounts:
         return (
             _card_refusal(account, now)
             or _pin_refusal(account, pin_matches)
+            or self._original_refusal(transaction)
             or _funds_refusal(account, transaction)
             or approval
         )
 
+    def _original_refusal(self, transaction: Transaction) -> ResponseCode | None:
+        """Refuse what acts on nothing, or gives more back than was taken."""
+        books, original = self.bookings, self._find_original(transaction)
+        if original is None:
+            is_lost = transaction.original is not None or (
+                transaction.kind in NEEDS_ORIGINAL
+            )
+            return ResponseCode.ORIGINAL_NOT_FOUND if is_lost else None
+        if transaction.kind is Kind.REFUND and transaction.amount is not None:
+            given = sum(
+                books.approved_minor(each.key)
+                for each in books.acting_on(original.key, Kind.REFUND)
+            )
+            left_minor = books.approved_minor(original.key) + given
+            if transaction.amount.minor > left_minor:
+                return ResponseCode.INVALID_AMOUNT
+        is_gone = books.find_reversal(original.key) is not None
+        if transaction.kind in HOLDS and is_gone:
+            return ResponseCode.ORIGINAL_NOT_FOUND
+        return None
+
     def _outcome(self, booking: Booking, transaction: Transaction) -> Outcome:
         """Tell what a booking decided, for its first request and for every repeat."""
         partly = booking.code is ResponseCode.PARTIALLY_APPROVED
+        part_minor = booking.amount_minor or booking.held_minor
         return Outcome(
             code=booking.code,
             approval_code=booking.approval_code,
-            amount=Money(booking.amount_minor, booking.currency) if partly else None,
+            amount=Money(part_minor, booking.currency) if partly else None,
             balance=self._balance(booking, transaction),
         )
 
@@ -233,8 +339,13 @@ def _pin_refusal(account: Account, pin_matches: bool | None) -> ResponseCode | N
 
 
 def _funds_refusal(account: Account, transaction: Transaction) -> ResponseCode | None:
+    """Refuse what the account cannot pay; what has happened already is not asked."""
+    is_asked = transaction.function is Function.REQUEST
+    takes = transaction.kind in HOLDS or (
+        DEBITS.get(transaction.kind, 0) > 0 and transaction.kind is not Kind.COMPLETION
+    )
     amount_minor = transaction.amount.minor if transaction.amount else 0
-    if amount_minor * DEBITS[transaction.kind] > account.balance_minor:
+    if takes and is_asked and amount_minor > account.balance_minor:
         return ResponseCode.INSUFFICIENT_FUNDS
     return None
 

@@ -10,6 +10,7 @@ the switch stored, what the issuers booked. What must hold:
 3.  A transaction that was opened is closed, or a reversal of it is owed.
 4.  A terminal believes to have paid what the switch approved, and nothing else.
 5.  Nothing lies in quarantine, and no secret lies anywhere in clear.
+6.  The ledger agrees with both (`ledger_audit.py`).
 
 What is only under way (a reversal not delivered yet, a terminal still waiting) is
 *pending* and no finding. Audit a network at rest: a payment in flight looks left open.
@@ -25,10 +26,17 @@ from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.journal.records import RecordKind
-from isoswitch.simulators.accounts import DEBITS
+from isoswitch.ledger.holds import HoldState
+from isoswitch.simulators.accounts import DEBITS, HOLDS
 from isoswitch.simulators.beliefs import UNFINISHED, Belief, BeliefState
 from isoswitch.simulators.bookings import Booking, BookingKind, Bookings
 from isoswitch.simulators.leaks import Leak
+from isoswitch.simulators.ledger_audit import (
+    LedgerView,
+    audit_ledger,
+    standing_minor,
+    view_ledger,
+)
 from isoswitch.store.port import (
     SafEntry,
     Store,
@@ -37,7 +45,8 @@ from isoswitch.store.port import (
 )
 
 RECORDS_PER_READ = 1000
-_MONEY_KINDS = frozenset(kind.value for kind, sign in DEBITS.items() if sign)
+_MONEY_KINDS = frozenset(kind.value for kind in DEBITS)
+_HELD_KINDS = frozenset(kind.value for kind in HOLDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +54,15 @@ class StoreView:
     """What the switch stored: its transactions, what it owes, what it gave up on.
 
     ``told_under`` gives the transaction by the reference number of an advice that had
-    to take another one than its own.
+    to take another one than its own. ``ledger`` None leaves the
+    ledger out.
     """
 
     transactions: tuple[StoredTransaction, ...]
     pending_saf: tuple[SafEntry, ...] = ()
     quarantined: tuple[str, ...] = ()
     told_under: Mapping[str, str] = field(default_factory=dict)
+    ledger: LedgerView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +124,13 @@ async def view_store(store: Store) -> StoreView:
             if record.kind is RecordKind.STOOD_IN:
                 told_under[record.body["rrn"]] = record.transaction_id
     found = [await store.find_transaction(each) for each in ids]
+    transactions = tuple(each for each in found if each is not None)
     return StoreView(
-        transactions=tuple(each for each in found if each is not None),
+        transactions=transactions,
         pending_saf=tuple(await store.pending_saf()),
         quarantined=tuple(quarantined),
         told_under=told_under,
+        ledger=await view_ledger(store, transactions),
     )
 
 
@@ -132,6 +145,7 @@ def audit(
     case = _Case(view, bookings, tuple(beliefs))
     findings = [
         *_check_books(case),
+        *_check_ledger(case),
         *(finding for row in case.rows for finding in _check_row(case, row)),
         *(
             finding
@@ -162,7 +176,8 @@ class _Case:
     ) -> None:
         self.view = view
         self.bookings = bookings
-        self.beliefs = [each for each in beliefs if each.kind.value in _MONEY_KINDS]
+        audited = _MONEY_KINDS | _HELD_KINDS
+        self.beliefs = [each for each in beliefs if each.kind.value in audited]
         self.rows = [row for row in view.transactions if row.kind in _MONEY_KINDS]
         self.owed = {entry.transaction_id for entry in view.pending_saf}
         rrns = {row.id: row.rrn for row in view.transactions}
@@ -170,13 +185,16 @@ class _Case:
         self.books_by_rrn: dict[str, list[tuple[str, Booking]]] = defaultdict(list)
         for issuer, books in bookings.items():
             for booking in books.entries:
-                own = self.own_rrn.get(booking.rrn, booking.rrn)
+                # A void gives back what another transaction has taken.
+                rrn = booking.taken_key.rrn
+                own = self.own_rrn.get(rrn, rrn)
                 self.books_by_rrn[own].append((issuer, booking))
         self._rows_by_trace: dict[tuple[str, str], list[StoredTransaction]] = (
             defaultdict(list)
         )
-        for row in self.rows:
-            self._rows_by_trace[row.terminal_id, row.stan].append(row)
+        for row in view.transactions:
+            if row.kind in audited:
+                self._rows_by_trace[row.terminal_id, row.stan].append(row)
 
     def find_row(self, belief: Belief) -> StoredTransaction | None:
         """Find what the switch stored of a terminal's transaction."""
@@ -230,14 +248,36 @@ def _check_belief(case: _Case, belief: Belief) -> Iterator[Finding]:
         if belief.state is BeliefState.APPROVED:
             what = "the switch knows nothing of what it seems to have approved"
     elif belief.state is BeliefState.APPROVED:
-        sign = DEBITS[Kind(row.kind)]
-        if _promised_minor(row) != belief.approved_minor * sign:
+        stood = standing_minor(row) if not _has_expired(case, row) else None
+        if stood not in (None, belief.approved_minor):
             what = "the terminal believes to have paid another amount"
-    elif belief.state in _UNPAID and _promised_minor(row) and row.id not in case.owed:
+    elif belief.state in _UNPAID and standing_minor(row) and row.id not in case.owed:
         what = "the switch approved what the terminal believes unpaid"
     if what:
         sides = case.sides(row) if row else ""
         yield Finding(transaction=str(belief), what=what, sides=sides)
+
+
+def _has_expired(case: _Case, row: StoredTransaction) -> bool:
+    """Whether what was set aside was given free without the terminal's knowledge."""
+    hold = case.view.ledger.holds.get(row.id) if case.view.ledger else None
+    return hold is not None and hold.state is HoldState.EXPIRED
+
+
+def _check_ledger(case: _Case) -> Iterator[Finding]:
+    """Compare the ledger with switch and issuers."""
+    view = case.view
+    if view.ledger is None:
+        return
+    for each in audit_ledger(
+        view.ledger,
+        rows=view.transactions,
+        bookings=case.bookings,
+        owed_to={entry.endpoint for entry in view.pending_saf},
+        owed=case.owed,
+        told_under=view.told_under,
+    ):
+        yield Finding(transaction=each.subject, what=each.what, sides=each.sides)
 
 
 def _check_books(case: _Case) -> Iterator[Finding]:
@@ -254,7 +294,8 @@ def _check_books(case: _Case) -> Iterator[Finding]:
                 yield Finding(
                     transaction=key.rrn, what=f"{issuer} booked it {times} times"
                 )
-            if key.rrn not in known and books.approved_minor(key):
+            is_kept = books.approved_minor(key) or books.held_minor(key)
+            if key.rrn not in known and is_kept:
                 yield Finding(
                     transaction=key.rrn,
                     what=f"{issuer} booked what the switch never opened",
@@ -274,13 +315,7 @@ def _pending(case: _Case) -> Iterator[str]:
 
 def _promised_minor(row: StoredTransaction) -> int:
     """Give what the switch approved and did not undo, as a debit."""
-    if row.reversed or not row.outcome:
-        return 0
-    outcome = load_outcome(row.outcome)
-    if not outcome.is_approved:
-        return 0
-    minor = outcome.amount.minor if outcome.amount else row.amount_minor
-    return minor * DEBITS[Kind(row.kind)]
+    return standing_minor(row) * DEBITS[Kind(row.kind)]
 
 
 def _switch_story(row: StoredTransaction) -> str:

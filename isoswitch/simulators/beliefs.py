@@ -29,7 +29,9 @@ UNFINISHED = frozenset({BeliefState.OPEN, BeliefState.REVERSING})
 class Belief:
     """One transaction as its terminal sees it; only that terminal changes it.
 
-    ``amount`` is what was asked for, ``approved_minor`` what the customer was told.
+    ``amount`` is what was asked for, ``approved_minor`` what the customer was told,
+    ``remaining_minor`` what a partial reversal left of it. ``original`` is the belief
+    that this one acts on.
     ``sends`` counts the request and its repeats, ``reversal_sends`` the reversals.
     """
 
@@ -39,6 +41,8 @@ class Belief:
     local_at: datetime
     card: str
     amount: Money | None
+    original: Belief | None = None
+    remaining_minor: int | None = None
     state: BeliefState = BeliefState.OPEN
     outcome: Outcome | None = None
     rrn: str = ""
@@ -50,6 +54,8 @@ class Belief:
         """The amount that the customer believes to have paid."""
         if self.state is not BeliefState.APPROVED or self.outcome is None:
             return 0
+        if self.remaining_minor is not None:
+            return self.remaining_minor
         approved = self.outcome.amount or self.amount
         return approved.minor if approved else 0
 

@@ -11,13 +11,14 @@ card names and no card numbers.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
-from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 
 
 class BookingKind(StrEnum):
@@ -39,9 +40,11 @@ class BookingKey(msgspec.Struct, frozen=True, gc=False):
 class Booking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line of an issuer's books.
 
-    ``amount_minor`` is what was approved, or given back by a reversal. ``content``
-    tells a repeat from another request under the same key. ``pin_tries_left`` is set
-    when the decision changed the PIN tries of the card. ``business_date`` is the day
+    ``amount_minor`` is what was taken, or given back by a reversal; ``held_minor`` what
+    was set aside, or given free. ``of`` is the reference of the transaction that it
+    acts on. ``transaction`` is what was decided or reversed. ``content`` tells a repeat
+    from another request under the same key. ``pin_tries_left`` is set when the decision
+    changed the PIN tries of the card. ``business_date`` is the day
     that the acquirer named.
     """
 
@@ -54,6 +57,8 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     card: str = ""
     transaction: str = ""
     amount_minor: int = 0
+    held_minor: int = 0
+    of: str = ""
     currency: str = ""
     code: ResponseCode = ResponseCode.APPROVED
     approval_code: str = ""
@@ -65,6 +70,17 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def key(self) -> BookingKey:
         """The name of the transaction it belongs to."""
         return BookingKey(self.acquirer_id, self.rrn)
+
+    @property
+    def taken_key(self) -> BookingKey:
+        """The transaction of which it takes money: for a void the one it undoes."""
+        is_void = self.transaction == Kind.VOID
+        return BookingKey(self.acquirer_id, self.of) if is_void else self.key
+
+    @property
+    def held_key(self) -> BookingKey:
+        """The transaction that began to set money aside."""
+        return BookingKey(self.acquirer_id, self.of or self.rrn)
 
 
 class Bookings:
@@ -93,6 +109,8 @@ class Bookings:
         self.entries: list[Booking] = []
         self._decisions: dict[BookingKey, Booking] = {}
         self._reversals: dict[BookingKey, Booking] = {}
+        self._taken: Counter[BookingKey] = Counter()
+        self._held: Counter[BookingKey] = Counter()
         self._log: int | None = None
         self.on_booking: Callable[[Booking], None] = lambda _: None
         if log_path is not None:
@@ -118,12 +136,38 @@ class Bookings:
         return self._reversals.get(key)
 
     def approved_minor(self, key: BookingKey) -> int:
-        """Give what stays booked of a transaction after its reversal."""
-        decision = self._decisions.get(key)
-        if decision is None or decision.kind is not BookingKind.APPROVED:
-            return 0
-        reversal = self._reversals.get(key)
-        return decision.amount_minor - (reversal.amount_minor if reversal else 0)
+        """Give what stays taken of a transaction after voids and reversals."""
+        return self._taken[key]
+
+    def held_minor(self, key: BookingKey) -> int:
+        """Give what is still set aside by a transaction and what added to it."""
+        return self._held[key]
+
+    def find_original(
+        self, *, acquirer_id: str, stan: str, card: str, approval_code: str
+    ) -> Booking | None:
+        """Find the approval that another transaction names, the last one that fits."""
+        return next(
+            (
+                each
+                for each in reversed(self.entries)
+                if each.kind is BookingKind.APPROVED
+                and (each.acquirer_id, each.stan, each.card)
+                == (acquirer_id, stan, card)
+                and approval_code in ("", each.approval_code)
+            ),
+            None,
+        )
+
+    def acting_on(self, original: BookingKey, kind: Kind) -> Iterator[Booking]:
+        """Give the approvals of a kind that act on a transaction."""
+        for each in self.entries:
+            if (
+                each.kind is BookingKind.APPROVED
+                and each.transaction == kind
+                and (each.acquirer_id, each.of) == (original.acquirer_id, original.rrn)
+            ):
+                yield each
 
     def close(self) -> None:
         """Close the log file."""
@@ -137,6 +181,9 @@ class Bookings:
             self._decisions.setdefault(booking.key, booking)
         else:
             self._reversals.setdefault(booking.key, booking)
+        sign = _SIGNS.get(booking.kind, 0)
+        self._taken[booking.taken_key] += sign * booking.amount_minor
+        self._held[booking.held_key] += sign * booking.held_minor
 
 
 def read_bookings(log_path: Path) -> Sequence[Booking]:
@@ -153,6 +200,7 @@ def read_bookings(log_path: Path) -> Sequence[Booking]:
     return tuple(_DECODER.decode(line) for line in lines)
 
 
+_SIGNS = {BookingKind.APPROVED: 1, BookingKind.REVERSED: -1}
 _DECISIONS = frozenset({BookingKind.APPROVED, BookingKind.DECLINED})
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Booking)

@@ -16,7 +16,8 @@ from isoswitch.codecs.dialects.settlement import (
 )
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.bookings import Booking, BookingKind
-from isoswitch.simulators.terminal import Answer, Request, Terminal
+from isoswitch.simulators.requests import Request
+from isoswitch.simulators.terminal import Answer, Terminal
 
 CREDITS = frozenset({Kind.REFUND})
 AFTER_UPLOAD: Mapping[int, FieldValue] = {3: f"{AFTER_UPLOAD_TYPE}0000"}

@@ -32,13 +32,14 @@ from isoswitch.simulators.beliefs import UNFINISHED, Belief, BeliefState
 from isoswitch.simulators.bookings import Booking
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.determinism import VirtualClock, deterministic
+from isoswitch.simulators.requests import Request
 from isoswitch.simulators.rules import (
     Fault,
     Reaction,
     Rule,
     Uniform,
 )
-from isoswitch.simulators.terminal import Request, Terminal
+from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.simulators.world import World
 from isoswitch.store.memory import MemoryStore

@@ -8,98 +8,48 @@ An answer counts when it names this terminal and its MAC verifies; a decline may
 without one, because a host that cannot tell who asked has no key to use. The terminal
 connects again when its connection breaks, and never forgets a reversal.
 
-Building a message and exchanging it are two steps, so that load generators build first
-and measure only the exchange.
+Building a message (`requests.py`) and exchanging it are two steps, so that load
+generators build first and measure only the exchange.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from random import Random
 
 import trio
 
 from isoswitch.codecs import headers
 from isoswitch.codecs.canonical.codes import (
-    EntryMode,
-    Function,
     Kind,
-    PinEntry,
     ResponseCode,
     ReversalReason,
 )
 from isoswitch.codecs.canonical.errors import DecodeError, MacMismatch
-from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pin
 from isoswitch.codecs.canonical.transaction import (
-    OriginalData,
     Outcome,
-    Transaction,
 )
-from isoswitch.codecs.dialects.dialect import LegNumbers
 from isoswitch.codecs.dialects.key_change import read_terminal_keys
-from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.framing import get_framing
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.simulators.beliefs import Belief, BeliefState
-from isoswitch.simulators.cards import TestCard, find_card
+from isoswitch.simulators.cards import TestCard, find_card, get_card
 from isoswitch.simulators.keyring import Keyring
-from isoswitch.simulators.terminal_crypto import encrypt_pin, generate_mac, verify_mac
+from isoswitch.simulators.requests import Request, RequestBuilder, TerminalProfile
+from isoswitch.simulators.terminal_crypto import verify_mac
 from isoswitch.simulators.wire import Wire
-from isoswitch.simulators.working_keys import WorkingKeys, unwrap_key
+from isoswitch.simulators.working_keys import unwrap_key
 from isoswitch.switch.ports import Clock
 
 Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
-STAN_MAX = 999_999
 ACKNOWLEDGEMENTS = frozenset({ResponseCode.APPROVED, ResponseCode.ORIGINAL_NOT_FOUND})
 NETWORK_CLASS = "8"
 TPDU = bytes.fromhex("6000010002")
 """Identifier, destination NII 0001, source 0002."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TerminalProfile:
-    """How a simulated terminal speaks, and the names of the keys it shares.
-
-    ``tak`` empty means no MACs; under ``tmk`` a sign-in brings new keys. It asks
-    ``repeats_max`` times again after ``timeout_s`` of silence each, then reverses every
-    ``reversal_retry_s``. ``reversal_function`` is ADVICE (0420) or REQUEST (0400).
-    ``rrn_prefix``, six characters, is for terminals that give their own retrieval
-    reference numbers.
-    ``verifies_answers`` False leaves the cost of checking MACs out of a load test.
-    """
-
-    terminal_id: str
-    merchant_id: str
-    dialect: str
-    framing: str
-    tpk: str
-    tak: str = ""
-    tmk: str = ""
-    header: str = ""
-    merchant_name: str = "ISOSWITCH TEST"
-    mcc: str = "5999"
-    acquirer_id: str = ""
-    rrn_prefix: str = ""
-    currency: str = "978"
-    timeout_s: float = 20.0
-    repeats_max: int = 1
-    reversal_retry_s: float = 10.0
-    reversal_function: Function = Function.ADVICE
-    reconnect_s: float = 1.0
-    verifies_answers: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A transaction and the message that asks for it, ready to be sent."""
-
-    transaction: Transaction
-    message: Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +71,7 @@ class _Waiter:
         self.done = trio.Event()
 
 
-class Terminal:
+class Terminal(RequestBuilder):
     """One terminal with its connection, trace numbers and beliefs.
 
     ``beliefs`` is what an auditor reads; ``counts`` tells what came that was not an
@@ -138,29 +88,19 @@ class Terminal:
         clock: Clock,
         first_stan: int = 1,
     ) -> None:
-        self.profile = profile
-        self.dialect = get_dialect(profile.dialect)
+        super().__init__(profile, keyring=keyring, clock=clock, first_stan=first_stan)
         self.beliefs: list[Belief] = []
         self.counts: Counter[str] = Counter()
         self.on_approval: Callable[[Belief], None] = lambda _: None
-        self._tpk = WorkingKeys(keyring.get_key(profile.tpk))
-        self._tak = WorkingKeys(keyring.get_key(profile.tak)) if profile.tak else None
         self._tmk = keyring.get_key(profile.tmk) if profile.tmk else None
         self._framing = get_framing(profile.framing)
         self._header = TPDU if profile.header else b""
         self._answer_header = headers.swap(profile.header, self._header)
         self._echo = profile.terminal_id.ljust(8)
         self._connect = connect
-        self._clock = clock
-        self._next_stan = first_stan
         self._wire: Wire | None = None
         self._connected = trio.lowlevel.ParkingLot()
         self._waiters: dict[tuple[str, str], _Waiter] = {}
-        self._requests: dict[str, Request] = {}
-
-    def now(self) -> datetime:
-        """Give the time of this terminal's clock, in UTC."""
-        return self._clock.now()
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -192,17 +132,66 @@ class Terminal:
         """Ask for the balance; nothing is reversed when no answer comes."""
         return await self.pay(self.build(Kind.BALANCE_INQUIRY, card, 0, pin=pin))
 
+    async def preauthorise(
+        self, card: TestCard, amount_minor: int, *, pin: Pin | None = None
+    ) -> Belief:
+        """Set an amount aside."""
+        return await self.pay(
+            self.build(Kind.PREAUTHORISATION, card, amount_minor, pin=pin)
+        )
+
+    async def increase(self, original: Belief, amount_minor: int) -> Belief:
+        """Set more aside."""
+        return await self.act(Kind.INCREMENTAL, original, amount_minor)
+
+    async def complete(
+        self, original: Belief, amount_minor: int, *, is_final: bool = True
+    ) -> Belief:
+        """Ask for what was set aside, or for a part of it."""
+        return await self.act(
+            Kind.COMPLETION, original, amount_minor, is_final=is_final
+        )
+
+    async def refund(self, original: Belief, amount_minor: int) -> Belief:
+        """Give money back of what was paid here or at another terminal."""
+        return await self.act(Kind.REFUND, original, amount_minor)
+
+    async def act(
+        self, kind: Kind, original: Belief, amount_minor: int, *, is_final: bool = True
+    ) -> Belief:
+        """Ask for something that acts on an earlier transaction."""
+        card = get_card(original.card)
+        request = self.build(
+            kind, card, amount_minor, original=original, is_final=is_final
+        )
+        return await self.pay(request)
+
+    async def void(self, original: Belief) -> Belief:
+        """Undo a transaction by a void; asks until there is an answer."""
+        minor = original.amount.minor if original.amount else 0
+        card = get_card(original.card)
+        belief = await self.tell(self.build(Kind.VOID, card, minor, original=original))
+        if belief.state is BeliefState.APPROVED:
+            original.state = BeliefState.REVERSED
+        return belief
+
+    async def tell(self, request: Request) -> Belief:
+        """Tell what has happened, or must happen, until there is an answer."""
+        belief = self._believe(request)
+        answer = None
+        while answer is None:
+            asked = self.as_repeat(request) if belief.sends else request
+            belief.sends += 1
+            answer = await self._ask_once(asked, self.profile.reversal_retry_s)
+        self._conclude(belief, answer)
+        return belief
+
     async def pay(self, request: Request) -> Belief:
         """Ask, repeat after silence, and reverse when nothing is known in the end."""
         belief = self._believe(request)
         answer = await self.exchange(request, belief=belief)
         if answer is not None:
-            belief.outcome = answer.outcome
-            belief.rrn = str(answer.message.get(37, ""))
-            approved = answer.outcome.is_approved
-            belief.state = BeliefState.APPROVED if approved else BeliefState.DECLINED
-            if approved:
-                self.on_approval(belief)
+            self._conclude(belief, answer)
         elif belief.sends == 0:
             belief.state = BeliefState.NOT_SENT
         elif request.transaction.amount is not None:
@@ -214,10 +203,14 @@ class Terminal:
         belief: Belief,
         *,
         reason: ReversalReason = ReversalReason.CUSTOMER_CANCELLATION,
+        remaining_minor: int = 0,
     ) -> None:
-        """Undo a transaction; ends only when the host acknowledges."""
+        """Undo a transaction, or all but a part; ends only when acknowledged."""
+        before = belief.state
         belief.state = BeliefState.REVERSING
-        reversal = self.build_reversal(self._requests[belief.stan], reason=reason)
+        reversal = self.build_reversal(
+            self.requests[belief.stan], reason=reason, remaining_minor=remaining_minor
+        )
         while True:
             belief.reversal_sends += 1
             answer = await self._ask_once(reversal, self.profile.reversal_retry_s)
@@ -228,6 +221,8 @@ class Terminal:
                 await trio.sleep(self.profile.reversal_retry_s)
             reversal = self.as_repeat(reversal)
         belief.state = BeliefState.REVERSED
+        if remaining_minor:
+            belief.state, belief.remaining_minor = before, remaining_minor
 
     async def network(self, kind: Kind) -> Outcome | None:
         """Sign on, sign off or ask for an echo; None when no answer comes."""
@@ -252,118 +247,6 @@ class Terminal:
         for keys, each in zip((self._tpk, self._tak), sent, strict=False):
             keys.use(unwrap_key(self._tmk, each, keys.active.cipher))
         return answer.outcome
-
-    def build(
-        self, kind: Kind, card: TestCard, amount_minor: int, *, pin: Pin | None = None
-    ) -> Request:
-        """Build a request of this terminal under its next trace number."""
-        now = self.now().replace(microsecond=0)
-        profile = self.profile
-        stan = self.draw_stan()
-        transaction = Transaction(
-            kind=kind,
-            function=Function.REQUEST,
-            stan=stan,
-            rrn=profile.rrn_prefix + stan if profile.rrn_prefix else "",
-            pan=card.pan,
-            expiry=card.expiry,
-            amount=None
-            if kind is Kind.BALANCE_INQUIRY
-            else Money(amount_minor, profile.currency),
-            transmitted_at=now,
-            local_at=now.replace(tzinfo=None),
-            entry_mode=EntryMode.CHIP,
-            pin_entry=PinEntry.CAPABLE,
-            mcc=profile.mcc,
-            acquirer_id=profile.acquirer_id,
-            terminal_id=profile.terminal_id,
-            merchant_id=profile.merchant_id,
-            merchant_name=profile.merchant_name,
-            pin_block=encrypt_pin(self._tpk.active, pin, card.pan) if pin else None,
-        )
-        return self.build_from(transaction)
-
-    def build_from(self, transaction: Transaction) -> Request:
-        """Build the message of a transaction, with this terminal's MAC."""
-        assert transaction.transmitted_at is not None, "terminals stamp their messages"
-        leg = LegNumbers(
-            stan=transaction.stan,
-            rrn=transaction.rrn,
-            transmitted_at=transaction.transmitted_at,
-            acquirer_id=transaction.acquirer_id,
-            repeat=transaction.is_repeat,
-        )
-        message = self.dialect.to_request(transaction, leg, mac=self._tak is not None)
-        return Request(transaction=transaction, message=self.with_mac(message))
-
-    def build_reversal(
-        self, request: Request, *, reason: ReversalReason = ReversalReason.TIMEOUT
-    ) -> Request:
-        """Build the reversal of a request; it keeps the time of its original."""
-        undone = request.transaction
-        return self.build_from(
-            replace(
-                undone,
-                kind=Kind.REVERSAL,
-                function=self.profile.reversal_function,
-                is_repeat=False,
-                stan=self.draw_stan(),
-                transmitted_at=self.now().replace(microsecond=0),
-                pin_block=None,
-                track2=None,
-                emv=None,
-                reversal_reason=reason,
-                original=OriginalData(
-                    kind=undone.kind,
-                    mti=request.message.mti[:3] + "0",
-                    stan=undone.stan,
-                    transmitted_at=undone.transmitted_at,
-                    local_at=undone.local_at,
-                    acquirer_id=undone.acquirer_id,
-                    rrn=undone.rrn,
-                ),
-            )
-        )
-
-    def build_network(self, kind: Kind) -> Request:
-        """Build a sign-on, sign-off or echo of this terminal."""
-        now = self.now().replace(microsecond=0)
-        stan = self.draw_stan()
-        message = self.dialect.network_request(kind, stan=stan, transmitted_at=now)
-        transaction = Transaction(
-            kind=kind,
-            function=Function.REQUEST,
-            stan=stan,
-            transmitted_at=now,
-            terminal_id=self.profile.terminal_id,
-        )
-        named = message.replace({41: self.profile.terminal_id})
-        return Request(transaction=transaction, message=named)
-
-    def as_repeat(self, request: Request) -> Request:
-        """Turn a request into its repeat: 0201, 0421, under a new MAC."""
-        mti = request.message.mti[:3] + "1"
-        return Request(
-            transaction=replace(request.transaction, is_repeat=True),
-            message=self.with_mac(request.message.replace({}, mti=mti)),
-        )
-
-    def with_mac(self, message: Message) -> Message:
-        """Put this terminal's MAC in its place, if the message has one."""
-        de = self.dialect.mac_field(message)
-        if de is None or self._tak is None:
-            return message
-        mac = generate_mac(self._tak.active, message.raw[: message.offset(de)])
-        return message.replace({de: mac})
-
-    def with_wrong_mac(self, request: Request) -> Request:
-        """Spoil the MAC of a request."""
-        de = self.dialect.mac_field(request.message)
-        assert de is not None, "only a message with a MAC can have a wrong one"
-        mac = request.message[de]
-        assert isinstance(mac, bytes), "a MAC is binary"
-        wrong = bytes(octet ^ 0xFF for octet in mac)
-        return replace(request, message=request.message.replace({de: wrong}))
 
     async def exchange(
         self, request: Request, *, belief: Belief | None = None
@@ -498,14 +381,17 @@ class Terminal:
             amount=transaction.amount,
         )
         self.beliefs.append(belief)
-        self._requests[belief.stan] = request
+        self.requests[belief.stan] = request
         return belief
 
-    def draw_stan(self) -> str:
-        """Give the next trace number."""
-        stan = self._next_stan
-        self._next_stan = stan % STAN_MAX + 1
-        return f"{stan:06d}"
+    def _conclude(self, belief: Belief, answer: Answer) -> None:
+        """Believe what an answer says."""
+        belief.outcome = answer.outcome
+        belief.rrn = str(answer.message.get(37, ""))
+        approved = answer.outcome.is_approved
+        belief.state = BeliefState.APPROVED if approved else BeliefState.DECLINED
+        if approved:
+            self.on_approval(belief)
 
 
 def _key(message: Message) -> tuple[str, str]:

@@ -38,7 +38,8 @@ from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.network import MemoryStream, Weather, connect_in_memory
 from isoswitch.simulators.node import Node, Surroundings
-from isoswitch.simulators.terminal import Terminal, TerminalProfile
+from isoswitch.simulators.requests import TerminalProfile
+from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.store.memory import MemoryDisk, MemoryStore
 from isoswitch.switch.server import Switch

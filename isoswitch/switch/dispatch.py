@@ -42,9 +42,9 @@ from isoswitch.switch.job import Job
 from isoswitch.switch.keys import dedup_key
 from isoswitch.switch.legs import authenticate, verify_command
 from isoswitch.switch.ports import iso_time
-from isoswitch.switch.recorder import REVERSED_MEANWHILE
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import TerminalSettings
+from isoswitch.switch.units import REVERSED_MEANWHILE
 
 WRONG_MAC = Outcome.declined(ResponseCode.SECURITY_VIOLATION, "the MAC does not verify")
 NO_CRYPTO = Outcome.declined(
@@ -182,8 +182,9 @@ async def decide(services: Services, job: Job) -> Outcome | None:
     decline = check_terminal(job)
     if decline is None:
         decline = await _authenticate_request(services, job)
-    if decline is not None and job.txn.kind is Kind.REVERSAL:
-        # A refused reversal must not stand in the way of its repeat.
+    if decline is not None and not begins_anew(job.txn):
+        # What was refused although it has happened must not stand in the way of its
+        # repeat.
         job.dedup_key += f"|{job.id}"
     running = services.jobs.find(job.dedup_key)
     if running is not None:

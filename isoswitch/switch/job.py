@@ -8,29 +8,54 @@ known.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
 
+from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.edition import Fields
 from isoswitch.codecs.dialects.settlement import totals_fields
 from isoswitch.codecs.iso8583.message import Message
+from isoswitch.ledger.holds import Hold
+from isoswitch.store.port import StoredTransaction
 from isoswitch.switch.numbers import Numbering
 from isoswitch.switch.settings import MerchantSettings, TerminalSettings
+
+# Their requests carry the RRN of what they act on, so their answers bring their own.
+NAMES_ANOTHER = frozenset({Kind.INCREMENTAL, Kind.COMPLETION, Kind.VOID, Kind.REFUND})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """The stored transaction that a job acts on, its hold, and on which terms.
+
+    A capture of the hold is the last one where it ``is_final``, and may exceed it by
+    ``over_percent``; ``expires_at`` is the new end of a hold that is renewed.
+    """
+
+    row: StoredTransaction
+    hold: Hold
+    is_final: bool = True
+    over_percent: int = 0
+    expires_at: str = ""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Job:
     """One transaction in the hands of its flow.
 
+    ``asked`` is what arrived; a flow may complete ``txn`` by what it knows better.
     ``rrn`` is what every message of it carries: its own, or for a repeat that of the
-    transaction it repeats. ``original_id`` is the stored transaction that this one
-    acts on; ``endpoint`` the last one that was asked. ``is_open`` says that the store
-    knows it; ``reversal_wanted`` is set by a reversal that arrived before the outcome.
-    From ``is_closing`` on, the outcome is on its way to the store and a reversal waits
-    for it instead. ``late_from`` is the day that was cut before it entered.
+    transaction it repeats. ``original_id`` is the stored transaction that this one is
+    about, ``acted`` what it acts on, once that is found; ``endpoint`` the last one that
+    was asked. ``is_open`` says that the store knows it; ``reversal_wanted`` is set by a
+    reversal that arrived before the outcome. From ``is_closing`` on, the outcome is on
+    its way to the store and a reversal waits for it instead. ``late_from`` is the day
+    that was cut before it entered.
     """
 
     numbers: Numbering
@@ -46,6 +71,7 @@ class Job:
     opened_at: str
     dedup_key: str
     original_id: str = ""
+    acted: Acted | None = None
     endpoint: str = ""
     pan_hash: str = ""
     mac_verdict: str = "none"
@@ -54,9 +80,13 @@ class Job:
     is_closing: bool = False
     reversal_wanted: bool = False
     outcome: Outcome | None = None
+    asked: Transaction = field(init=False)
     _ended: trio.Event = field(default_factory=trio.Event)
     _answer: tuple[Outcome, str, Message] | None = None
     _signed: tuple[Outcome, Message] | None = None
+
+    def __post_init__(self) -> None:
+        self.asked = self.txn
 
     @property
     def id(self) -> str:
@@ -64,11 +94,16 @@ class Job:
         return self.numbers.transaction_id
 
     @property
+    def card_key(self) -> str:
+        """The look-up hash of its card; that of its original where it names no card."""
+        return self.pan_hash or (self.acted.row.pan_hash if self.acted else "")
+
+    @property
     def fingerprint(self) -> str:
         """What a repeat must have in common; empty when the card was not read."""
         if not self.pan_hash:
             return ""
-        amount = self.txn.amount
+        amount = self.asked.amount
         money = f"{amount.minor} {amount.currency}" if amount else ""
         return f"{self.txn.kind}|{money}|{self.pan_hash}"
 
@@ -88,7 +123,8 @@ class Job:
         It is built once: what is written down is what is sent.
         """
         if self._answer is None or self._answer[:2] != (outcome, self.rrn):
-            extra: Fields = {} if 37 in self.request else {37: self.rrn}
+            echoes = 37 in self.request and self.txn.kind not in NAMES_ANOTHER
+            extra: Fields = {} if echoes else {37: self.rrn}
             if outcome.totals is not None:
                 extra |= totals_fields(self.dialect, outcome.totals)
             message = self.dialect.to_response(
@@ -123,10 +159,29 @@ class Job:
         return self.outcome
 
 
+class Claims:
+    """What somebody changes now: one at a time changes a stored transaction."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, trio.Lock] = {}
+
+    @asynccontextmanager
+    async def hold(self, hold_id: str) -> AsyncIterator[None]:
+        """Wait until nobody else changes a hold, and keep others away from it."""
+        lock = self._locks.setdefault(hold_id, trio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked():
+                self._locks.pop(hold_id, None)
+
+
 class Jobs:
     """The transactions that this switch owns now, by dedup key."""
 
     def __init__(self) -> None:
+        self.claims = Claims()
         self._by_key: dict[str, Job] = {}
         self._by_merchant: Counter[str] = Counter()
         self._ids: set[str] = set()

@@ -6,16 +6,20 @@ one round trip to the crypto service; the reversal's material is sealed in the s
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import trio
 
+from isoswitch.codecs.canonical.codes import Function, ReversalReason
 from isoswitch.codecs.canonical.errors import DecodeError, MacMismatch
-from isoswitch.codecs.canonical.sealing import pack_leg
-from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.canonical.sealing import pack_leg, unpack_reversal
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.codecs.dialects.dialect import Dialect, LegNumbers
 from isoswitch.codecs.dialects.settlement import day_fields
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.hsm.port import (
     AnyCommand,
+    DecryptData,
     EncryptData,
     GenerateMac,
     Hsm,
@@ -25,8 +29,8 @@ from isoswitch.hsm.port import (
 )
 from isoswitch.switch.job import Job
 from isoswitch.switch.links import Link
-from isoswitch.switch.recorder import Leg
 from isoswitch.switch.services import Services
+from isoswitch.switch.units import Leg
 
 MAC_BYTES = 8
 PIN_BLOCK_BYTES = 8
@@ -87,6 +91,47 @@ async def prepare_leg(
         pin_verdict="none" if block is None else "translated",
         began_at=trio.current_time(),
     )
+
+
+async def seal_advice(services: Services, job: Job, link: Link) -> bytes:
+    """Seal what an endpoint is to be told; its later reversal needs no more.
+
+    Raises
+    ------
+    HsmUnavailable, KeyRefused
+        The crypto service cannot do it; nothing was stored.
+    EncodeError
+        The endpoint's dialect cannot carry the transaction.
+    """
+    numbers = LegNumbers(
+        stan=job.numbers.stan,
+        rrn=job.rrn,
+        transmitted_at=services.clock.now(),
+        acquirer_id=link.settings.acquirer_id,
+    )
+    told = replace(job.txn, function=Function.ADVICE)
+    plain = link.dialect.to_request(told, numbers, mac=True)
+    material = pack_leg(
+        told,
+        mti=plain.mti,
+        stan=numbers.stan,
+        rrn=numbers.rrn,
+        transmitted_at=numbers.transmitted_at,
+        acquirer_id=numbers.acquirer_id,
+        with_chip=True,
+    )
+    (sealed,) = await services.hsm.run(
+        EncryptData(key=services.settings.seal_key, data=material)
+    )
+    return sealed
+
+
+async def open_leg(services: Services, sealed: bytes) -> Transaction:
+    """Give the reversal of a sealed leg: its card, and the numbers that name it."""
+    (packed,) = await services.hsm.run(
+        DecryptData(key=services.settings.seal_key, data=sealed)
+    )
+    return unpack_reversal(packed, reason=ReversalReason.UNSPECIFIED)
 
 
 async def read_answer(

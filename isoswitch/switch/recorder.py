@@ -10,25 +10,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from isoswitch.codecs.canonical.codes import ResponseCode
-from isoswitch.codecs.canonical.sealing import load_outcome, store_outcome
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.sealing import store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.journal.records import Record, RecordKind
-from isoswitch.ledger.holds import DATED, Undo
+from isoswitch.ledger.entries import LedgerRefused
+from isoswitch.ledger.holds import Change
 from isoswitch.routing.route import Route
 from isoswitch.store.days import DayClosed
 from isoswitch.store.port import (
     BatchClose,
     Move,
+    OwnershipLost,
     SafEntry,
+    SafMessage,
     Store,
     StoredTransaction,
     TransactionState,
     UnitOfWork,
 )
 from isoswitch.switch.accounts import (
-    SIDES,
+    Undoing,
     place_hold,
     redirect_hold,
     settle_hold,
@@ -38,27 +41,19 @@ from isoswitch.switch.businessday import BusinessDays
 from isoswitch.switch.job import Job
 from isoswitch.switch.numbers import Numbering
 from isoswitch.switch.ports import Clock, iso_time
-
-# How long a pre-authorisation waits for its completion.
-HELD_DAYS = 7
-
-REVERSED_MEANWHILE = Outcome(
-    code=ResponseCode.ANSWER_TOO_LATE, reason="reversed before its outcome was known"
+from isoswitch.switch.units import (
+    REVERSED_MEANWHILE,
+    Leg,
+    answer_body,
+    redated,
+    reversal_entry,
+    reversal_of,
+    undone,
 )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leg:
-    """One exchange with an endpoint, ready to be sent.
-
-    ``sealed`` is the encrypted material of its reversal, empty when none can be owed.
-    """
-
-    endpoint: str
-    message: Message
-    sealed: bytes
-    pin_verdict: str
-    began_at: float
+CHANGED_MEANWHILE = Outcome.declined(
+    ResponseCode.ISSUER_UNAVAILABLE, "its original changed before its outcome was known"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +66,25 @@ class Silence:
 
 
 class Recorder:
-    """Writes down the life of transactions; every method returns when it is durable."""
+    """Writes down the life of transactions; every method returns when it is durable.
+
+    A pre-authorisation waits ``held_days`` for its completion.
+    """
 
     def __init__(
-        self, store: Store, clock: Clock, *, node: str, days: BusinessDays
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        node: str,
+        days: BusinessDays,
+        held_days: int,
     ) -> None:
         self._store = store
         self._clock = clock
         self._node = node
         self._days = days
+        self._held_days = held_days
 
     async def refuse(
         self, job: Job, outcome: Outcome, *, route: Route | None = None
@@ -90,7 +95,7 @@ class Recorder:
         """
         job.is_closing = True
         closed = self._closed(job, outcome)
-        if route is not None and not job.is_open:
+        if route is not None and not job.is_open and job.acted is None:
             closed.body["decision"] = route.to_data()
         if job.is_open:
             await self._move(job, (closed,), outcome, wipe=True)
@@ -109,7 +114,7 @@ class Recorder:
             "pin": leg.pin_verdict,
             "route": route.reason,
         }
-        if not job.is_open:
+        if not job.is_open and job.acted is None:
             body["decision"] = route.to_data()
         record = self._record(RecordKind.SENDING, job, body)
         if job.is_open:
@@ -128,16 +133,16 @@ class Recorder:
             )
             await self._store.commit(unit)
         else:
-            row = self._row(job, TransactionState.SENDING, leg=leg)
+            row = self._row(
+                job,
+                TransactionState.SENDING,
+                endpoint=leg.endpoint,
+                sealed=leg.sealed,
+            )
             unit = UnitOfWork(
                 records=(self._opened(job), record),
                 opens=(row,),
-                ledger=place_hold(
-                    job,
-                    leg.endpoint,
-                    opened_at=self._clock.now(),
-                    held_days=HELD_DAYS,
-                ),
+                ledger=self._place(job, leg.endpoint),
             )
             await self._enter(job, unit)
         job.is_open = True
@@ -153,7 +158,7 @@ class Recorder:
         self, job: Job, leg: Leg, answer: Message, *, now: float
     ) -> None:
         """Write down an answer by which the endpoint says that it decided nothing."""
-        body = _answer_body(leg, answer, now=now)
+        body = answer_body(leg, answer, now=now)
         record = self._record(RecordKind.ANSWERED, job, body)
         await self._store.commit(UnitOfWork(records=(record,)))
 
@@ -161,7 +166,7 @@ class Recorder:
         self, job: Job, leg: Leg, answer: Message, outcome: Outcome, *, now: float
     ) -> Outcome:
         """Write down the endpoint's answer and the outcome that follows from it."""
-        body = _answer_body(leg, answer, now=now)
+        body = answer_body(leg, answer, now=now)
         record = self._record(RecordKind.ANSWERED, job, body)
         job.is_closing = True
         if job.reversal_wanted and outcome.is_approved:
@@ -176,7 +181,53 @@ class Recorder:
         closed = self._closed(job, outcome)
         # An approval keeps its material: the terminal may still reverse it.
         wipe = not outcome.is_approved
-        await self._move(job, (record, closed), outcome, wipe=wipe)
+        try:
+            await self._move(job, (record, closed), outcome, wipe=wipe)
+        except (LedgerRefused, OwnershipLost) as error:
+            if job.acted is None or not outcome.is_approved:
+                raise
+            # What the issuer approved no longer fits the transaction it acts on.
+            return await self._owe_reversal(
+                job, leg, record, CHANGED_MEANWHILE, str(error), approved=outcome
+            )
+        return outcome
+
+    async def advise(
+        self, job: Job, outcome: Outcome, *, endpoint: str, sealed: bytes
+    ) -> Outcome:
+        """Take what was done already for true, and owe its advice to the issuer.
+
+        Raises
+        ------
+        LedgerRefused
+            The transaction that it acts on does not cover it; nothing was stored.
+        """
+        job.is_closing = True
+        owed = self._record(RecordKind.ADVICE_OWED, job, {"endpoint": endpoint})
+        entry = SafEntry(
+            transaction_id=job.id,
+            endpoint=endpoint,
+            order_key=job.card_key,
+            sealed=sealed,
+            message=SafMessage.ADVICE,
+            business_date=job.business_date,
+        )
+        row = self._row(
+            job,
+            TransactionState.CLOSED,
+            outcome=outcome,
+            endpoint=endpoint,
+            sealed=sealed,
+        )
+        await self._enter(
+            job,
+            UnitOfWork(
+                records=(self._opened(job), owed, self._closed(job, outcome)),
+                opens=(row,),
+                saf_puts=(entry,),
+                ledger=(*self._place(job, endpoint), *settle_hold(job, outcome)),
+            ),
+        )
         return outcome
 
     async def timed_out(
@@ -212,18 +263,18 @@ class Recorder:
         job.is_closing = True
         endpoint = advice.limits.endpoint
         told: tuple[Record, ...] = ()
-        undone: tuple[SafEntry, ...] = ()
+        reversals: tuple[SafEntry, ...] = ()
         if after is not None:
             owed = self._owed(job, after.leg, after.reason)
             told = (self._silent(job, after), owed)
-            undone = (_reversal_entry(job, after.leg),)
+            reversals = (reversal_entry(job, after.leg),)
         unit = UnitOfWork(
             records=(
                 *told,
                 self._stood_in(job, advice, route=route),
                 self._closed(job, outcome),
             ),
-            saf_puts=(*undone, advice_entry(job, advice)),
+            saf_puts=(*reversals, advice_entry(job, advice)),
             ledger=settle_hold(job, outcome),
             stand_in=replace(advice.limits, business_date=job.business_date),
         )
@@ -235,55 +286,35 @@ class Recorder:
             )
             return outcome
         row = self._row(job, TransactionState.CLOSED, outcome=outcome)
-        opened_at = self._clock.now()
-        hold = place_hold(job, endpoint, opened_at=opened_at, held_days=HELD_DAYS)
         unit = replace(
             unit,
             records=(self._opened(job), *unit.records),
             opens=(replace(row, endpoint=endpoint, sealed=advice.sealed),),
-            ledger=hold + unit.ledger,
+            ledger=self._place(job, endpoint) + unit.ledger,
         )
         await self._enter(job, unit)
         return outcome
 
     async def undo(
-        self, job: Job, outcome: Outcome, original: StoredTransaction
+        self, job: Job, outcome: Outcome, original: StoredTransaction, undoing: Undoing
     ) -> Outcome:
-        """Acknowledge a reversal and owe its advice to the issuer, in one unit."""
+        """Acknowledge a reversal or void, and owe its advice to the issuer."""
         job.is_closing = True
+        reason = f"the terminal sent a {job.txn.kind}"
         owed = Record(
             kind=RecordKind.REVERSAL_OWED,
             transaction_id=original.id,
             at=iso_time(self._clock.now()),
-            body={"endpoint": original.endpoint, "reason": "the terminal reversed it"},
-        )
-        undo = Undo(id=original.id, by=job.id, business_date=job.business_date)
-        move = Move(
-            id=original.id,
-            expect=original.state,
-            state=TransactionState.CLOSED,
-            outcome=None if original.outcome else store_outcome(REVERSED_MEANWHILE),
-            wipe=True,
-            mark_reversed=True,
-            expect_endpoint=original.endpoint,
-        )
-        entry = SafEntry(
-            transaction_id=original.id,
-            endpoint=original.endpoint,
-            order_key=original.pan_hash,
-            sealed=original.sealed,
-            reason=job.txn.reversal_reason,
-            amount_minor=approved_minor(original),
-            business_date=job.business_date,
+            body={"endpoint": original.endpoint, "reason": reason},
         )
         await self._enter(
             job,
             UnitOfWork(
                 records=(self._opened(job), owed, self._closed(job, outcome)),
                 opens=(self._row(job, TransactionState.CLOSED, outcome=outcome),),
-                moves=(move,),
-                saf_puts=(entry,),
-                ledger=(undo,) if original.kind in SIDES else (),
+                moves=(undone(original, undoing),),
+                saf_puts=(reversal_of(job, original, undoing),),
+                ledger=undoing.changes,
             ),
         )
         return outcome
@@ -349,10 +380,10 @@ class Recorder:
         )
         return outcome
 
-    async def except_reversal(
-        self, job: Job, outcome: Outcome, candidates: tuple[str, ...]
+    async def leave_to_operator(
+        self, job: Job, outcome: Outcome, candidates: tuple[str, ...] = ()
     ) -> Outcome:
-        """Acknowledge a reversal that fits several originals; the operator decides."""
+        """Answer, and leave what it means to the operator; no money moves."""
         body = {"reason": outcome.reason, "candidates": list(candidates)}
         return await self.conclude(job, outcome, notes={RecordKind.EXCEPTION: [body]})
 
@@ -376,7 +407,7 @@ class Recorder:
             # Its day was cut between its arrival and its first record.
             self._days.learn(closed.open_date)
             job.redate(closed.open_date)
-            await self._enter(job, _redated(unit, job))
+            await self._enter(job, redated(unit, job))
 
     async def _owe_reversal(
         self,
@@ -391,7 +422,7 @@ class Recorder:
         owed = self._owed(job, leg, reason)
         amount = approved.amount if approved else None
         entry = replace(
-            _reversal_entry(job, leg), amount_minor=amount.minor if amount else None
+            reversal_entry(job, leg), amount_minor=amount.minor if amount else None
         )
         move = Move(
             id=job.id,
@@ -422,8 +453,16 @@ class Recorder:
             outcome=store_outcome(outcome),
             wipe=wipe,
         )
+        moves: tuple[Move, ...] = (move,)
+        if job.acted and job.txn.kind is Kind.VOID and outcome.is_approved:
+            moves += (undone(job.acted.row),)
         await self._store.commit(
-            UnitOfWork(records=records, moves=(move,), ledger=settle_hold(job, outcome))
+            UnitOfWork(records=records, moves=moves, ledger=settle_hold(job, outcome))
+        )
+
+    def _place(self, job: Job, endpoint: str) -> tuple[Change, ...]:
+        return place_hold(
+            job, endpoint, opened_at=self._clock.now(), held_days=self._held_days
         )
 
     def _silent(self, job: Job, silence: Silence) -> Record:
@@ -487,8 +526,9 @@ class Recorder:
         job: Job,
         state: TransactionState,
         *,
-        leg: Leg | None = None,
         outcome: Outcome | None = None,
+        endpoint: str = "",
+        sealed: bytes = b"",
     ) -> StoredTransaction:
         txn = job.txn
         return StoredTransaction(
@@ -506,65 +546,11 @@ class Recorder:
             rrn=job.rrn,
             local_at=txn.local_at.isoformat() if txn.local_at else "",
             pan_masked=txn.pan.masked if txn.pan else "",
-            pan_hash=job.pan_hash,
+            pan_hash=job.card_key,
             amount_minor=txn.amount.minor if txn.amount else 0,
             currency=txn.amount.currency if txn.amount else "",
-            endpoint=leg.endpoint if leg else "",
+            endpoint=endpoint,
             outcome=store_outcome(outcome) if outcome else "",
-            sealed=leg.sealed if leg else b"",
+            sealed=sealed,
             original_id=job.original_id,
         )
-
-
-def approved_minor(row: StoredTransaction) -> int | None:
-    """Give what was approved where that is less than what was asked for."""
-    outcome = load_outcome(row.outcome) if row.outcome else None
-    return outcome.amount.minor if outcome and outcome.amount else None
-
-
-def _answer_body(leg: Leg, answer: Message, *, now: float) -> dict[str, Any]:
-    return {
-        "endpoint": leg.endpoint,
-        "message": answer.masked(),
-        "mac": "verified",
-        "elapsed_ms": round((now - leg.began_at) * 1000, 1),
-    }
-
-
-def _reversal_entry(job: Job, leg: Leg) -> SafEntry:
-    return SafEntry(
-        transaction_id=job.id,
-        endpoint=leg.endpoint,
-        order_key=job.pan_hash,
-        sealed=leg.sealed,
-        business_date=job.business_date,
-    )
-
-
-def _redated(unit: UnitOfWork, job: Job) -> UnitOfWork:
-    """Give the unit as it is on the day to which its transaction was moved."""
-    date = job.business_date
-    limits = unit.stand_in
-    return replace(
-        unit,
-        stand_in=limits and replace(limits, business_date=date),
-        saf_puts=tuple(replace(entry, business_date=date) for entry in unit.saf_puts),
-        opens=tuple(replace(row, business_date=date) for row in unit.opens),
-        ledger=tuple(
-            replace(change, business_date=date) if isinstance(change, DATED) else change
-            for change in unit.ledger
-        ),
-        records=tuple(
-            replace(
-                record,
-                body={
-                    **record.body,
-                    "business_date": date,
-                    "late_from": job.late_from,
-                },
-            )
-            if record.kind is RecordKind.OPENED
-            else record
-            for record in unit.records
-        ),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isoswitch.routing.bins import Span
 from isoswitch.routing.facts import Facts
-from isoswitch.routing.route import Route
+from isoswitch.routing.route import Route, Step, StepKind
 from isoswitch.switch.job import Job
 from isoswitch.switch.services import Services
 
@@ -13,6 +13,19 @@ def find_route(services: Services, job: Job) -> Route:
     """Decide who is asked about a job, in order; a route without endpoints is none."""
     return services.routing.find_route(
         to_facts(services, job), services.breakers.states()
+    )
+
+
+def route_back(services: Services, job: Job) -> Route:
+    """Give the way to the endpoint that decided what a job acts on."""
+    assert job.acted is not None, "only what acts on another goes its way"
+    original = job.acted.row
+    return Route(
+        endpoints=(original.endpoint,) if original.endpoint in services.links else (),
+        row="",
+        steps=(Step(StepKind.ORIGINAL, original.endpoint, original.id),),
+        facts=to_facts(services, job),
+        states={},
     )
 
 

@@ -202,7 +202,11 @@ class Switch:
             hsm=self._hsm,
             store=self._store,
             recorder=Recorder(
-                self._store, self._clock, node=self.settings.node, days=days
+                self._store,
+                self._clock,
+                node=self.settings.node,
+                days=days,
+                held_days=self.settings.kinds.held_days,
             ),
             routing=self._routing,
             links=self.links,

@@ -114,12 +114,26 @@ class StandInSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MerchantSettings:
-    """A card acceptor (DE 42); ``country`` empty is the switch's."""
+    """A card acceptor (DE 42); ``country`` empty is the switch's.
+
+    It may complete ``completion_over_percent`` more than it had set aside, where it
+    has its own tolerance, and refund up to ``unlinked_refund_max_minor`` at a time
+    without naming a purchase.
+    """
 
     id: str
     name: str
     mcc: str
     country: str = ""
+    completion_over_percent: int | None = None
+    unlinked_refund_max_minor: int = 0
+
+
+class VoidStyle(StrEnum):
+    """What an endpoint gets when a terminal voids a transaction."""
+
+    REVERSAL = "reversal"
+    VOID = "void"
 
 
 class Role(StrEnum):
@@ -150,13 +164,11 @@ class EndpointSettings:
     with its request, ``echo_fields`` must come back unchanged. What is in flight when
     its connection is lost may be answered on another, unless it is to ``fail_fast``.
     ``not_processed`` are the answers by which it says that it has decided nothing, so
-    that the next candidate may be asked. ``saf_retry_s`` is the first pause of store
-    and forward, doubled up to ``saf_retry_max_s``; after ``saf_refusals_max`` refusals
-    an entry is quarantined. With ``reconciles`` it gets the totals of each closed day.
     that the next candidate may be asked; ``stand_in`` is the profile by which we
     approve in its place. ``saf_retry_s`` is the first pause of store and forward,
     doubled up to ``saf_retry_max_s``; after ``saf_refusals_max`` refusals an entry is
-    quarantined.
+    quarantined. With ``reconciles`` it gets the totals of each closed day. A void is
+    told in its ``void_style``: asked for, or as a reversal.
     """
 
     name: str
@@ -195,6 +207,7 @@ class EndpointSettings:
     saf_window: int = 16
     not_processed: frozenset[ResponseCode] = frozenset()
     stand_in: str = ""
+    void_style: VoidStyle = VoidStyle.REVERSAL
     key_exchange: KeyExchangeSettings | None = None
 
     @property
@@ -221,6 +234,29 @@ class AdmissionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KindSettings:
+    """The terms of the transaction kinds.
+
+    A pre-authorisation waits ``held_days`` for its completion, which may exceed it by
+    ``completion_over_percent``, by another percentage for some merchant categories.
+    """
+
+    held_days: int = 7
+    completion_over_percent: int = 0
+    completion_over_percent_by_mcc: Mapping[str, int] = field(default_factory=dict)
+
+    def over_percent(self, merchant: MerchantSettings | None) -> int:
+        """Give by how much a merchant's completion may exceed what was set aside."""
+        if merchant is None:
+            return self.completion_over_percent
+        if merchant.completion_over_percent is not None:
+            return merchant.completion_over_percent
+        return self.completion_over_percent_by_mcc.get(
+            merchant.mcc, self.completion_over_percent
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchSettings:
     """Everything one switch process is told.
 
@@ -241,6 +277,7 @@ class SwitchSettings:
     merchants: Mapping[str, MerchantSettings]
     transaction_timeout_s: float = 10.0
     admission: AdmissionSettings = AdmissionSettings()
+    kinds: KindSettings = KindSettings()
     ready_endpoints: Literal["any", "all", "none"] = "any"
     clock_jump_s: float = 30.0
     stand_in: Mapping[str, StandInSettings] = field(default_factory=dict)

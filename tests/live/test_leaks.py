@@ -25,7 +25,8 @@ from isoswitch.codecs.framing import get_framing
 from isoswitch.simulators.cards import CARDS, get_card
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.leaks import find_clear, key_secrets
-from isoswitch.simulators.terminal import Request, Terminal
+from isoswitch.simulators.requests import Request
+from isoswitch.simulators.terminal import Terminal
 from isoswitch.store.reader import open_reader
 from tests.live.live_network import KILL_TIMERS, LiveNetwork, live_network
 from tests.live.network import isoswitch

@@ -13,8 +13,9 @@ from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.keyring import Keyring
+from isoswitch.simulators.requests import TerminalProfile
 from isoswitch.simulators.rules import Rule
-from isoswitch.simulators.terminal import Terminal, TerminalProfile
+from isoswitch.simulators.terminal import Terminal
 
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 KEYRING = Keyring(

@@ -16,7 +16,8 @@ from isoswitch.simulators.bookings import read_bookings
 from isoswitch.simulators.cards import CARDS, get_card
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.leaks import card_secrets, find_clear
-from isoswitch.simulators.terminal import Terminal, TerminalProfile
+from isoswitch.simulators.requests import TerminalProfile
+from isoswitch.simulators.terminal import Terminal
 from isoswitch.switch.ports import SystemClock
 from tests.simulators.pairs import KEYRING
 

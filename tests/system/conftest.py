@@ -41,3 +41,13 @@ async def world(nursery: trio.Nursery) -> AsyncIterator[World]:
     yield network
     verdict = await settle(network)
     assert verdict.is_settled, verdict.describe()
+
+
+@pytest.fixture
+async def worlds(nursery: trio.Nursery) -> AsyncIterator[list[World]]:
+    """Worlds with settings of their own, audited afterwards."""
+    made: list[World] = []
+    yield made
+    for each in made:
+        verdict = await settle(each)
+        assert verdict.is_settled, verdict.describe()

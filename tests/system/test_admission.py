@@ -10,9 +10,10 @@ import trio
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.requests import Request
 from isoswitch.simulators.rules import Fixed, Reaction, Rule
 from isoswitch.simulators.swarm import settle
-from isoswitch.simulators.terminal import Answer, Request
+from isoswitch.simulators.terminal import Answer
 from isoswitch.simulators.world import World
 from isoswitch.store.port import TransactionState
 from isoswitch.switch.settings import SwitchSettings

@@ -22,7 +22,8 @@ from isoswitch.codecs.iso8583.message import Message
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import TestCard, get_card
-from isoswitch.simulators.terminal import Request, Terminal
+from isoswitch.simulators.requests import Request
+from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import World
 from tests.system.test_failures import world_kinds
 

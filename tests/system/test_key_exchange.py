@@ -26,9 +26,10 @@ from isoswitch.hsm.port import (
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.requests import TerminalProfile
 from isoswitch.simulators.rules import Equals, Fault, Fixed, OneOf, Reaction, Rule
 from isoswitch.simulators.swarm import settle
-from isoswitch.simulators.terminal import Terminal, TerminalProfile
+from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import KEKS, MERCHANT, World
 from isoswitch.switch.keyexchange import Change
 from isoswitch.switch.keyjournal import KeyEvent, note_key

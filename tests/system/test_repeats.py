@@ -14,8 +14,9 @@ from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.bookings import BookingKind
 from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.requests import Request
 from isoswitch.simulators.rules import Fixed, Reaction, Rule
-from isoswitch.simulators.terminal import Request, Terminal
+from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import World
 from tests.system.test_failures import wait_delivered, world_kinds
 

@@ -26,10 +26,11 @@ from isoswitch.routing.route import Route
 from isoswitch.switch.checks import MOVES_NO_MONEY, check_card_request
 from isoswitch.switch.job import Job
 from isoswitch.switch.legs import prepare_leg, read_answer
-from isoswitch.switch.recorder import Leg, Silence
+from isoswitch.switch.recorder import Silence
 from isoswitch.switch.routes import find_route
 from isoswitch.switch.services import Services
 from isoswitch.switch.standin import stand_in
+from isoswitch.switch.units import Leg
 
 NO_ROUTE = Outcome.declined(ResponseCode.NO_SUCH_ISSUER, "no route for this BIN")
 WRONG_PIN_BLOCK = Outcome.declined(
@@ -64,6 +65,12 @@ async def authorise(services: Services, job: Job) -> Outcome:
     route = find_route(services, job)
     if not route.row:
         return await recorder.refuse(job, NO_ROUTE, route=route)
+    return await ask_issuer(services, job, route)
+
+
+async def ask_issuer(services: Services, job: Job, route: Route) -> Outcome:
+    """Ask the endpoints of a route until one of them may have decided."""
+    recorder = services.recorder
     for name in route.endpoints:
         if not services.breakers.take_turn(name):
             continue

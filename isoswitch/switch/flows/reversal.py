@@ -9,25 +9,30 @@ acknowledgement repeats for ever. What it does depends on how the original stand
     reversed       nothing more to undo
     unknown        its key is taken, so that it is refused should it still arrive
     ambiguous      an exception for the operator; nothing is guessed
+
+One that names a replacement amount undoes down to that. What has been refunded of a
+purchase, or completed of a pre-authorisation, stands in any case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.ledger.entries import LedgerRefused
 from isoswitch.store.port import (
     DuplicateTransaction,
     OwnershipLost,
     StoredTransaction,
     TransactionState,
 )
+from isoswitch.switch.accounts import hold_id, undo
 from isoswitch.switch.job import Job
 from isoswitch.switch.keys import original_key
+from isoswitch.switch.originals import Ambiguous
 from isoswitch.switch.services import Services
 
 ACKNOWLEDGED = Outcome(code=ResponseCode.APPROVED, reason="reversal accepted")
@@ -40,6 +45,9 @@ UNKNOWN_REQUEST = Outcome.declined(
 )
 AMBIGUOUS = Outcome(
     code=ResponseCode.APPROVED, reason="several originals fit; see the exceptions"
+)
+VOID_STANDS = Outcome(
+    code=ResponseCode.APPROVED, reason="a void is not undone; see the exceptions"
 )
 NO_ORIGINAL_DATA = Outcome.declined(
     ResponseCode.FORMAT_ERROR, "the reversal does not name its original"
@@ -55,7 +63,7 @@ async def reverse(services: Services, job: Job) -> Outcome:
     key = original_key(job.txn)
     for _ in range(ATTEMPTS_MAX):
         running = services.jobs.find(key)
-        if running is not None and running.is_open and not running.is_closing:
+        if running is not None and _may_wish(job, running):
             running.reversal_wanted = True
             return await services.recorder.refuse(job, ACKNOWLEDGED)
         if running is not None:
@@ -65,11 +73,17 @@ async def reverse(services: Services, job: Job) -> Outcome:
         except _OriginalRuns as found:
             # Its owner decides, as if the reversal had named its key.
             key = found.key
-        except (OwnershipLost, _OriginalArrived):
+        except (OwnershipLost, LedgerRefused, _OriginalArrived):
             # The original moved between the question and the commit: look again.
             continue
     msg = "the original changed too often while it was being reversed"
     raise ReversalUndecided(msg)
+
+
+def _may_wish(job: Job, running: Job) -> bool:
+    """Whether a reversal can leave its wish with the owner of its original."""
+    is_whole = job.txn.remaining is None
+    return is_whole and running.is_open and not running.is_closing
 
 
 class ReversalUndecided(IsoswitchError):
@@ -89,11 +103,12 @@ class _OriginalArrived(IsoswitchError):
 
 
 async def _reverse_stored(services: Services, job: Job, key: str, stan: str) -> Outcome:
-    recorder = services.recorder
-    rows = await services.store.find_originals(job.txn.terminal_id, stan)
-    match = find_original(job, key, rows)
+    recorder, store, rrn = services.recorder, services.store, job.txn.rrn
+    rows = await store.find_originals(job.txn.terminal_id, stan)
+    named = await store.find_by_rrn(rrn) if rrn else ()
+    match = find_original(job, key, rows, named)
     if isinstance(match, Ambiguous):
-        return await recorder.except_reversal(job, AMBIGUOUS, match.ids)
+        return await recorder.leave_to_operator(job, AMBIGUOUS, match.ids)
     if match is None:
         outcome = UNKNOWN_ADVICE
         if job.txn.function is Function.REQUEST:
@@ -108,9 +123,31 @@ async def _reverse_stored(services: Services, job: Job, key: str, stan: str) -> 
             raise
     if match.dedup_key != key and services.jobs.find(match.dedup_key) is not None:
         raise _OriginalRuns(match.dedup_key)
-    if not has_something_to_undo(match):
+    async with services.jobs.claims.hold(hold_id(match)):
+        return await _undo(services, job, match.id)
+
+
+async def _undo(services: Services, job: Job, original_id: str) -> Outcome:
+    """Undo what stands of a transaction, down to what the reversal leaves."""
+    recorder = services.recorder
+    original = await services.store.find_transaction(original_id)
+    assert original is not None, "transactions are never deleted"
+    if not has_something_to_undo(original):
         return await recorder.refuse(job, NOTHING_TO_UNDO)
-    return await recorder.undo(job, ACKNOWLEDGED, match)
+    if original.kind == Kind.VOID:
+        return await recorder.leave_to_operator(job, VOID_STANDS, (original.id,))
+    hold = await services.store.find_hold(hold_id(original))
+    undoing = undo(
+        original,
+        hold,
+        by=job.id,
+        business_date=job.business_date,
+        leave_minor=job.txn.remaining.minor if job.txn.remaining else 0,
+    )
+    if undoing.after_minor >= undoing.before_minor:
+        return await recorder.refuse(job, NOTHING_TO_UNDO)
+    job.original_id = original.id
+    return await recorder.undo(job, ACKNOWLEDGED, original, undoing)
 
 
 def has_something_to_undo(original: StoredTransaction) -> bool:
@@ -119,37 +156,64 @@ def has_something_to_undo(original: StoredTransaction) -> bool:
     That is an approved one, and one that lost its owner before its outcome was known.
     """
     if original.reversed or not original.sealed:
-        return False
-    if original.state is TransactionState.CLOSED:
-        return load_outcome(original.outcome).is_approved
-    return True
+        return (
+            original.kind == Kind.VOID and not original.reversed and _stands(original)
+        )
+    return original.state is not TransactionState.CLOSED or _stands(original)
 
 
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
-    """Several transactions fit the original data."""
-
-    ids: tuple[str, ...]
+def _stands(original: StoredTransaction) -> bool:
+    return bool(original.outcome) and load_outcome(original.outcome).is_approved
 
 
 def find_original(
-    job: Job, key: str, rows: Sequence[StoredTransaction]
+    job: Job,
+    key: str,
+    rows: Sequence[StoredTransaction],
+    named: Sequence[StoredTransaction] = (),
 ) -> StoredTransaction | Ambiguous | None:
-    """Find what a reversal means: by its exact key, else by card among the same STAN.
+    """Find what a reversal means: by its exact key, by our RRN, by card and amount.
 
-    The same STAN is legal again on another day, so the card must agree as well, and
+    ``rows`` have the trace number, ``named`` the RRN that the reversal gives. The same
+    trace number is legal again on another day, so the card must agree as well, and
     when several still fit nobody guesses.
     """
     candidates = [row for row in rows if row.kind != Kind.REVERSAL]
     for row in candidates:
         if row.dedup_key == key:
             return row
-    same_card = [
+    for row in named:
+        if _is_named(job, row):
+            return row
+    fitting = [
         row
         for row in candidates
-        if row.business_date == job.business_date
-        and (not job.pan_hash or row.pan_hash == job.pan_hash)
+        if row.business_date == job.business_date and _has_card(job, row)
     ]
-    if len(same_card) > 1:
-        return Ambiguous(tuple(row.id for row in same_card))
-    return same_card[0] if same_card else None
+    amount = job.txn.amount
+    if len(fitting) > 1 and amount is not None:
+        fitting = [each for each in fitting if each.amount_minor == amount.minor]
+    if len(fitting) > 1:
+        return Ambiguous(tuple(row.id for row in fitting))
+    return fitting[0] if fitting else None
+
+
+def _has_card(job: Job, row: StoredTransaction) -> bool:
+    return not job.pan_hash or row.pan_hash == job.pan_hash
+
+
+def _is_named(job: Job, row: StoredTransaction) -> bool:
+    """Whether a reversal names this transaction by our RRN.
+
+    A request that acts on another carries that one's RRN, and so does its reversal: it
+    means the transaction of its trace number. Without one of its own, kind and
+    approval code must agree.
+    """
+    txn, original = job.txn, job.txn.original
+    assert original is not None, "checked first"
+    if row.merchant_id != txn.merchant_id or not _has_card(job, row):
+        return False
+    if original.stan != txn.stan:
+        return row.stan == original.stan and row.terminal_id == txn.terminal_id
+    code = load_outcome(row.outcome).approval_code if row.outcome else ""
+    return row.kind == original.kind and bool(code) and txn.approval_code == code

@@ -22,7 +22,7 @@ from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.settlement import read_settlement
 from isoswitch.journal.records import RecordKind
 from isoswitch.store.port import BatchClose, StoredTransaction
-from isoswitch.switch.accounts import SIDES, STAYS_HELD
+from isoswitch.switch.accounts import MOVES_MONEY, standing_minor
 from isoswitch.switch.job import Job
 from isoswitch.switch.services import Services
 
@@ -97,14 +97,13 @@ def is_uploaded_as(row: StoredTransaction, job: Job, stan: str) -> bool:
         and row.stan == stan
         and (not job.pan_hash or row.pan_hash == job.pan_hash)
         and amount is not None
-        and (amount.minor, amount.currency) == (_standing_minor(row), row.currency)
+        and (amount.minor, amount.currency) == (standing_minor(row), row.currency)
     )
 
 
 def stands(row: StoredTransaction) -> bool:
     """Whether a transaction was approved, moved money, and was not undone."""
-    is_money = row.kind in SIDES and row.kind not in STAYS_HELD
-    is_closed = is_money and not row.reversed and bool(row.outcome)
+    is_closed = row.kind in MOVES_MONEY and not row.reversed and bool(row.outcome)
     return is_closed and load_outcome(row.outcome).is_approved
 
 
@@ -124,8 +123,3 @@ def find_breaks(rows: Iterable[StoredTransaction]) -> list[dict[str, str]]:
         if not row.original_id
     ]
     return ours + theirs
-
-
-def _standing_minor(row: StoredTransaction) -> int:
-    approved = load_outcome(row.outcome).amount
-    return approved.minor if approved else row.amount_minor

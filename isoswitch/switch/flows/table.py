@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.switch.flows.authorisation import authorise
+from isoswitch.switch.flows.completion import complete, increase
+from isoswitch.switch.flows.refund import refund
 from isoswitch.switch.flows.reversal import reverse
 from isoswitch.switch.flows.settlement import settle_batch, take_upload
+from isoswitch.switch.flows.void import void
 from isoswitch.switch.job import Job
 from isoswitch.switch.services import Services
 
@@ -17,6 +20,11 @@ Flow = Callable[[Services, Job], Awaitable[Outcome]]
 FLOWS: Mapping[Kind, Flow] = {
     Kind.PURCHASE: authorise,
     Kind.CASH_WITHDRAWAL: authorise,
+    Kind.PREAUTHORISATION: authorise,
+    Kind.INCREMENTAL: increase,
+    Kind.COMPLETION: complete,
+    Kind.VOID: void,
+    Kind.REFUND: refund,
     Kind.BALANCE_INQUIRY: authorise,
     Kind.REVERSAL: reverse,
     Kind.RECONCILIATION: settle_batch,
