@@ -72,6 +72,7 @@ UnitAddress = Annotated[
 Port = Annotated[int, Field(ge=1, le=65_535)]
 FrameBytes = Annotated[int, Field(ge=64, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Percent = Annotated[int, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 FieldNumbers = list[Annotated[int, Field(ge=2, le=128)]]
 FileName = Annotated[Path, Field(strict=False)]
@@ -110,6 +111,18 @@ class Day(Table):
         "00:00"
     )
     zone: str = "UTC"
+
+
+class Kinds(Table):
+    """The terms of the transaction kinds.
+
+    A pre-authorisation waits ``held_days`` for its completion, which may exceed it by
+    ``completion_over_percent``, or by another percentage for a merchant category.
+    """
+
+    held_days: Annotated[int, Field(ge=1, le=365)] | None = None
+    completion_over_percent: Percent | None = None
+    completion_over_percent_by_mcc: dict[CategoryCode, Percent] | None = None
 
 
 class Timers(Table):
@@ -277,6 +290,7 @@ class Endpoint(Table):
     saf_retry_max_s: Seconds | None = None
     saf_refusals_max: Count | None = None
     saf_window: Count | None = None
+    void_style: Literal["reversal", "void"] | None = None
     reconciles: bool = False
     stand_in: Name | None = None
     not_processed: list[Annotated[ResponseCode, Field(strict=False)]] | None = None
@@ -284,11 +298,17 @@ class Endpoint(Table):
 
 
 class Merchant(Table):
-    """A card acceptor (DE 42); without a ``country`` it is in the switch's."""
+    """A card acceptor (DE 42); without a ``country`` it is in the switch's.
+
+    Its own ``completion_over_percent`` replaces that of ``[kinds]``. It refunds only
+    named purchases unless ``unlinked_refund_max_minor`` allows more.
+    """
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=40)]
     mcc: CategoryCode
     country: NumericCode | None = None
+    completion_over_percent: Percent | None = None
+    unlinked_refund_max_minor: Annotated[int, Field(ge=0)] = 0
 
 
 class Terminal(Table):
@@ -435,6 +455,7 @@ class Network(Table):
 
     switch: Switch
     admission: Admission = Admission()
+    kinds: Kinds = Kinds()
     timers: Timers
     day: Day = Day()
     store: Store

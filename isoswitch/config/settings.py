@@ -28,6 +28,7 @@ from isoswitch.switch.settings import (
     AdmissionSettings,
     EndpointSettings,
     KeyExchangeSettings,
+    KindSettings,
     ListenerSettings,
     MerchantSettings,
     Role,
@@ -36,6 +37,7 @@ from isoswitch.switch.settings import (
     SwitchSettings,
     TerminalSettings,
     TlsFiles,
+    VoidStyle,
 )
 from isoswitch.switch.terminals import certificate_pin
 
@@ -78,6 +80,8 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
                 name=merchant.name,
                 mcc=merchant.mcc,
                 country=merchant.country or "",
+                completion_over_percent=merchant.completion_over_percent,
+                unlinked_refund_max_minor=merchant.unlinked_refund_max_minor,
             )
             for name, merchant in network.merchants.items()
         },
@@ -86,6 +90,7 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
         cutover_zone=network.day.zone,
         ready_endpoints=network.switch.ready_endpoints,
         clock_jump_s=network.timers.clock_jump_s,
+        kinds=KindSettings(**_given(**network.kinds.model_dump())),
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
         stand_in=stand_in_profiles(network),
         endpoint_health=HealthPolicy(**network.routing.health.model_dump()),
@@ -215,6 +220,7 @@ def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettin
         if key in given:
             given[key] = tuple(given[key])
     given["stand_in"] = endpoint.stand_in or ""
+    given["void_style"] = VoidStyle(endpoint.void_style or VoidStyle.REVERSAL)
     given["not_processed"] = frozenset(endpoint.not_processed or ())
     return EndpointSettings(**given, name=name)
 

@@ -26,6 +26,7 @@ from isoswitch.switch.settings import (
     EndpointSettings,
     KeyExchangeSettings,
     ListenerSettings,
+    VoidStyle,
 )
 
 PACKAGED = packaged_network().read_text(encoding="utf-8")
@@ -167,6 +168,25 @@ def test_a_payment_hsm_without_its_certificate_is_told(tmp_path: Path) -> None:
     network = PACKAGED.replace("[hsm]\n", f"[hsm]\n{UNITS}".replace(" }", tls))
     with pytest.raises(ConfigError, match=r"c\.pem"):
         payshield_settings(load(network, tmp_path))
+
+
+def test_an_operator_sets_the_terms_of_the_kinds(tmp_path: Path) -> None:
+    by_default = switch_settings(load(WITHOUT_CERTIFICATE, tmp_path)).kinds
+    assert (by_default.held_days, by_default.completion_over_percent) == (7, 0)
+    kinds = "[kinds]\nheld_days = 30\ncompletion_over_percent = 5\n"
+    kinds += 'completion_over_percent_by_mcc = { "7011" = 15 }\n\n'
+    network = kinds + WITHOUT_CERTIFICATE
+    network = network.replace(
+        "[endpoints.north]\n", '[endpoints.north]\nvoid_style = "void"\n'
+    )
+    settings = switch_settings(load(network, tmp_path))
+    assert settings.kinds.held_days == 30
+    assert settings.endpoints["north"].void_style is VoidStyle.VOID
+    merchant = next(iter(settings.merchants.values()))
+    hotel = dataclasses.replace(merchant, mcc="7011")
+    careful = dataclasses.replace(hotel, completion_over_percent=1)
+    percents = [settings.kinds.over_percent(m) for m in (merchant, hotel, careful)]
+    assert percents == [5, 15, 1]
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=CARDS.keys())
