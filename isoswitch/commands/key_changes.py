@@ -211,6 +211,45 @@ def read_block(text: str) -> str:
     return (sys.stdin.readline() if text == "-" else text).strip()
 
 
+def check_legacy_allowed(config: Path | None, under: str) -> None:
+    """Refuse keys without a key block, unless the profile of a link asks for them.
+
+    Raises
+    ------
+    Failure
+        No link and no terminal has legacy keys under this key.
+    """
+    network = load_network(config).network
+    profiles = [each.key_exchange for each in network.endpoints.values()]
+    allowed = {each.under for each in profiles if each is not None and each.legacy}
+    allowed |= {
+        each.tmk for each in network.terminals.values() if each.tmk and each.legacy_keys
+    }
+    if under not in allowed:
+        raise Failure(
+            f"no link's profile allows keys without a key block under {under}",
+            fix="have the partner send a key block; if it knows none, set "
+            "[endpoints.<name>.key_exchange] legacy = true",
+            exit_code=USAGE,
+        )
+
+
+def read_hex(text: str, what: str) -> bytes:
+    """Read hexadecimal digits that an operator typed.
+
+    Raises
+    ------
+    Failure
+        They are not; does not repeat them.
+    """
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise Failure(
+            f"{what} is not made of hexadecimal digits", exit_code=USAGE
+        ) from None
+
+
 def rewrap(config: Path | None, operator: str, *, components: int, yes: bool) -> None:
     """Make a new storage master key in every token and protect all keys with it.
 
@@ -335,7 +374,12 @@ def _store(
 ) -> KeyStore:
     label = read_storage_key(settings.keys_file)
     vault = open_vault(engine, label)
-    return KeyStore(settings.keys_file, vault, operators=operators)
+    return KeyStore(
+        settings.keys_file,
+        vault,
+        operators=operators,
+        environment=settings.environment,
+    )
 
 
 def _next_label(label: str) -> str:

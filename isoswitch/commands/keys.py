@@ -110,31 +110,62 @@ def form(
 
 
 @app.command("import")
-def import_block(
+def import_key(
     name: Name,
-    under: Under,
-    block: Annotated[str, typer.Argument(help="The key block, or - for a line.")] = "-",
+    under: Annotated[str, typer.Option(help="The key that protects it: K1, or K0.")],
+    block: Annotated[
+        str, typer.Argument(help="The key block (or cryptogram), or - for a line.")
+    ] = "-",
     exportable: Exportable = False,
     pin_rule: PinRule = "",
+    check_value: Annotated[
+        str,
+        typer.Option(
+            help="Of a key in ECB without a key block; at least 6 digits.",
+            show_default=False,
+        ),
+    ] = "",
+    usage: Annotated[str, typer.Option(help=f"Without a block. {USAGES}")] = "",
+    mode: Annotated[
+        str, typer.Option(help="TR-31 mode; of a block a part of its own.")
+    ] = "",
     config: Config = None,
     operator: Operator = "",
     yes: Yes = False,
 ) -> None:
-    """Store the key of a TR-31 block; it says what the key is for."""
+    """Store the key of a TR-31 block, or by its check value one in ECB mode.
+
+    A block says itself what the key is for; one of mode N, or of two directions, may be
+    narrowed by --mode. ECB is taken only under a key for which the
+    profile of a link or terminal allows it, and with --check-value, --usage and --mode.
+    """
     from isoswitch.commands import key_changes
 
     text = key_changes.read_block(block)
     rule = key_changes.read_pin_rule(pin_rule)
-    with key_changes.changing(config, operator) as store:
-        key_changes.confirm(f"import key {name} under {under}", yes=yes)
-        key_changes.say(
-            store.import_block(
+    if not check_value:
+        with key_changes.changing(config, operator) as store:
+            key_changes.confirm(f"import key {name} under {under}", yes=yes)
+            record = store.import_block(
                 name,
                 text,
                 protection_key=under,
+                mode=mode,
                 is_exportable=exportable,
                 pin_rule=rule,
             )
+            key_changes.say(record)
+        return
+    key_changes.check_legacy_allowed(config, under)
+    plan = key_changes.plan_key(
+        name, usage, mode, "tdes", length=16, is_exportable=exportable, pin_rule=rule
+    )
+    cryptogram = key_changes.read_hex(text, "the encrypted key")
+    check = key_changes.read_hex(check_value, "the check value")
+    with key_changes.changing(config, operator) as store:
+        key_changes.confirm(f"import {plan.describe()} under {under}", yes=yes)
+        key_changes.say(
+            store.import_cryptogram(plan, cryptogram, check, key_encryption_key=under)
         )
 
 

@@ -19,18 +19,28 @@ from pathlib import Path
 
 import msgspec
 
-from isoswitch.codecs.canonical.errors import KeyRefused
+from isoswitch.codecs.canonical.errors import KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.audit import Entry, append_entry, read_entries
-from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.engine import Algorithm, Use
 from isoswitch.hsm.functions import tr31
 from isoswitch.hsm.functions.ibm3624 import Ibm3624Rule
-from isoswitch.hsm.functions.key import MAC
+from isoswitch.hsm.functions.key import DECRYPT, MAC, Key
 from isoswitch.hsm.functions.tr31 import Header, ProtectionKey
+from isoswitch.hsm.functions.zone_key import import_zone_key
 from isoswitch.hsm.keyfile import KeyFile, locked, read_key_file, write_key_file
 from isoswitch.hsm.keys import KeyPlan, KeyRecord, Mode, Role, State, Usage
 from isoswitch.hsm.keytable import form_record, random_value
+from isoswitch.hsm.settings import Environment
+from isoswitch.hsm.testkeys import check_not_published
 from isoswitch.hsm.vault import Vault
+
+UNRESTRICTED = "N"
+"""The mode of use of a block that may be used in any way its usage permits."""
+
+# Networks send three bytes; fewer are guessed too easily.
+CHECK_BYTES_MIN = 3
+SINGLE_LENGTH = 8
 
 _LETTERS = {Algorithm.TDES: "T", Algorithm.AES: "A", Algorithm.HMAC: "H"}
 _ALGORITHMS = {letter: algorithm for algorithm, letter in _LETTERS.items()}
@@ -63,10 +73,20 @@ class KeyStore:
         The vault of the storage master key that the file names.
     operators
         Who makes the changes; they stand in the trail.
+    environment
+        In production published test keys are refused.
     """
 
-    def __init__(self, path: Path, vault: Vault, *, operators: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        vault: Vault,
+        *,
+        operators: tuple[str, ...],
+        environment: Environment,
+    ) -> None:
         self._path = path
+        self._environment = environment
         self._vault = vault
         self._operators = operators
         self._is_exclusive = False
@@ -121,6 +141,8 @@ class KeyStore:
         KeyRefused
             The versions of this name have another usage, or the plan contradicts the
             value.
+        ConfigError
+            A published test key, in production.
         """
         with self.exclusive():
             records = self.list_keys()
@@ -134,6 +156,8 @@ class KeyStore:
                 value,
                 created=_now(),
             )
+            if self._environment is Environment.PRODUCTION:
+                check_not_published([record])
             if present:
                 record = msgspec.structs.replace(
                     record, state=State.PENDING, offered_under=offered_under
@@ -212,24 +236,28 @@ class KeyStore:
         block: str,
         *,
         protection_key: str,
+        mode: str = "",
         is_exportable: bool = False,
         pin_rule: Ibm3624Rule | None = None,
     ) -> KeyRecord:
         """Store the key of a TR-31 block; usage, algorithm and mode are the block's.
+
+        ``mode`` narrows a mode that permits more; a block without special restrictions
+        (N) needs it.
 
         Raises
         ------
         DecodeError, VerificationFailed
             The text is no key block, or not one under this protection key.
         KeyRefused
-            The block names a usage that no command serves.
+            The block names a usage that no command serves, or does not permit the mode.
         """
         header, value = tr31.unwrap(self._protection_key(protection_key), block)
         try:
             plan = KeyPlan(
                 name=name,
                 usage=Usage(header.usage),
-                mode=Mode(header.mode),
+                mode=Mode(narrowed_mode(header.mode, mode)),
                 algorithm=_ALGORITHMS[header.algorithm],
                 length=len(value.reveal()),
                 is_exportable=is_exportable and header.exportability != "N",
@@ -238,6 +266,42 @@ class KeyStore:
         except (ValueError, KeyError):
             codes = f"{header.usage} {header.algorithm} {header.mode}"
             raise KeyRefused(f"no command serves a key of {codes}") from None
+        return self.add(plan, value, action="import")
+
+    def import_cryptogram(
+        self,
+        plan: KeyPlan,
+        cryptogram: bytes,
+        check_value: bytes,
+        *,
+        key_encryption_key: str,
+    ) -> KeyRecord:
+        """Store a TDES key that came encrypted in ECB mode; nothing tells its usage.
+
+        The caller answers for the link's profile allowing this form. A single-length
+        key becomes its double-length equal; so the plan's length is the key's.
+
+        Raises
+        ------
+        VerificationFailed
+            The key does not have this check value of at least three bytes.
+        KeyRefused
+            The protecting key is none for this (K0), or the plan fits no TDES key.
+        """
+        if len(check_value) < CHECK_BYTES_MIN:
+            raise VerificationFailed("a key without a check value is not taken")
+        record = self._active(key_encryption_key)
+        if record.plan.usage is not Usage.KEY_ENCRYPTION:
+            raise KeyRefused(f"key {key_encryption_key} is not for this form of keys")
+        if plan.algorithm is not Algorithm.TDES:
+            raise KeyRefused("only TDES keys travel without a key block")
+        if Role.DECRYPT not in record.blocks:
+            raise KeyRefused(f"key {key_encryption_key} opens no keys")
+        with self._unwrapped(record, Role.DECRYPT, DECRYPT) as zmk:
+            value = import_zone_key(zmk, cryptogram, check_value)
+        if len(cryptogram) == SINGLE_LENGTH:
+            value = KeyValue(value.reveal() * 2)
+        plan = msgspec.structs.replace(plan, length=len(value.reveal()))
         return self.add(plan, value, action="import")
 
     def export_block(self, name: str, *, protection_key: str) -> str:
@@ -297,13 +361,12 @@ class KeyStore:
         plan = record.plan
         if plan.usage is not Usage.KEY_BLOCK_PROTECTION:
             raise KeyRefused(f"key {name} protects no key blocks")
-        key = self._vault.unwrap(
-            bytes.fromhex(record.blocks[Role.MAC]),
-            plan.header(Role.MAC),
-            plan.algorithm,
-            MAC,
-        )
-        return ProtectionKey(key, plan.length)
+        return ProtectionKey(self._unwrapped(record, Role.MAC, MAC), plan.length)
+
+    def _unwrapped(self, record: KeyRecord, role: Role, uses: frozenset[Use]) -> Key:
+        """Load the object of a stored key that plays a role."""
+        block, plan = bytes.fromhex(record.blocks[role]), record.plan
+        return self._vault.unwrap(block, plan.header(role), plan.algorithm, uses)
 
     def _versions(self, name: str) -> list[KeyRecord]:
         versions = [each for each in self.list_keys() if each.plan.name == name]
@@ -372,8 +435,32 @@ def header_fits(header: Header, plan: KeyPlan) -> bool:
     return (
         header.usage == plan.usage
         and header.algorithm == _LETTERS[plan.algorithm]
-        and header.mode in {plan.mode, _BOTH_SIDES.get(plan.mode)}
+        and header.mode in {plan.mode, _BOTH_SIDES.get(plan.mode), UNRESTRICTED}
     )
+
+
+def narrowed_mode(given: str, wanted: str) -> str:
+    """Give the mode of use of an imported key: the block's, or a part of it.
+
+    Raises
+    ------
+    KeyRefused
+        The block does not permit it, or leaves the choice and none was made.
+
+    Examples
+    --------
+    >>> narrowed_mode("N", "E"), narrowed_mode("B", "D"), narrowed_mode("X", "")
+    ('E', 'D', 'X')
+    """
+    if given == UNRESTRICTED and not wanted:
+        raise KeyRefused("the block leaves the mode of use open; say which it shall be")
+    if wanted in {"", given} or given in {UNRESTRICTED, _both_sides_of(wanted)}:
+        return wanted or given
+    raise KeyRefused(f"the block's mode {given} does not permit mode {wanted}")
+
+
+def _both_sides_of(mode: str) -> str | None:
+    return _BOTH_SIDES.get(Mode(mode)) if mode in list(Mode) else None
 
 
 def _retired(record: KeyRecord, name: str, accepted_until: float) -> KeyRecord:

@@ -37,6 +37,8 @@ from isoswitch.hsm.functions.kcv import customary_kcv, verify_kcv
 from isoswitch.hsm.functions.tr31 import ProtectionKey
 from isoswitch.hsm.functions.zone_key import import_zone_key
 from isoswitch.hsm.keychange import (
+    CHECK_BYTES_MIN,
+    SINGLE_LENGTH,
     KeyStore,
     header_fits,
     partner_header,
@@ -63,10 +65,6 @@ from isoswitch.hsm.port import (
 from isoswitch.hsm.settings import Environment
 from isoswitch.hsm.testkeys import check_not_published
 from isoswitch.hsm.vault import Vault
-
-# Networks send three bytes; fewer are guessed too easily.
-CHECK_BYTES_MIN = 3
-SINGLE_LENGTH = 8
 
 log = structlog.get_logger()
 
@@ -185,7 +183,12 @@ class KeyPlane:
         self.refresh()
 
     def _store(self, cause: str) -> KeyStore:
-        return KeyStore(self._path, self._vault, operators=(cause,))
+        return KeyStore(
+            self._path,
+            self._vault,
+            operators=(cause,),
+            environment=self._environment,
+        )
 
     def _reopen(self) -> None:
         """Follow a change of the storage master key."""

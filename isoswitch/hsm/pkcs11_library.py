@@ -19,16 +19,18 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import pkcs11._pkcs11
-from pkcs11 import PKCS11Error
+from pkcs11 import PKCS11Error, Slot, TokenFlag
 from pkcs11 import exceptions as faults
 
 from isoswitch.codecs.canonical.errors import HsmError, HsmUnavailable, KeyRefused
+from isoswitch.codecs.canonical.secrets import Secret
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _CKF_OS_LOCKING_OK = 2
 _CKR_OK = 0
+_LABEL_BYTES = 32
 _CKR_CRYPTOKI_ALREADY_INITIALIZED = 0x191
 
 _UNAVAILABLE = (
@@ -65,6 +67,38 @@ class LockingLib(pkcs11._pkcs11.lib):
         if rv not in {_CKR_OK, _CKR_CRYPTOKI_ALREADY_INITIALIZED}:
             msg = f"the PKCS#11 library does not initialise (0x{rv:x})"
             raise HsmUnavailable(msg)
+
+    def initialise_token(
+        self, label: str, *, officer_pin: Secret[str], user_pin: Secret[str]
+    ) -> None:
+        """Make a token in the first slot that has none yet, and set both PINs.
+
+        python-pkcs11 has no call for it; a tool would show the PINs to whoever lists
+        the processes.
+
+        Raises
+        ------
+        HsmError
+            There is no such slot, or the library refuses.
+        """
+        slot = next(
+            (slot for slot in self.get_slots() if not _is_initialised(slot)), None
+        )
+        if slot is None:
+            raise HsmUnavailable("the library has no slot for another token")
+        pin = officer_pin.reveal().encode()
+        padded = label.encode().ljust(_LABEL_BYTES)
+        rv = ctypes.CDLL(self.so).C_InitToken(
+            ctypes.c_ulong(slot.slot_id), pin, ctypes.c_ulong(len(pin)), padded
+        )
+        if rv != _CKR_OK:
+            raise HsmError(f"the library makes no token (0x{rv:x})")
+        with slot.get_token().open(rw=True, so_pin=officer_pin.reveal()) as session:
+            session.init_pin(user_pin.reveal())
+
+
+def _is_initialised(slot: Slot) -> bool:
+    return bool(slot.get_token().flags & TokenFlag.TOKEN_INITIALIZED)
 
 
 class _InitializeArgs(ctypes.Structure):

@@ -8,16 +8,14 @@ master key and the key file are made here for it as well.
 from __future__ import annotations
 
 import secrets
-import shutil
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from isoswitch.codecs.canonical.errors import ConfigError, KeyRefused
-from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.codecs.canonical.errors import ConfigError, HsmError, KeyRefused
+from isoswitch.codecs.canonical.secrets import KeyValue, Secret
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.key import DERIVE
 from isoswitch.hsm.keyfile import (
@@ -29,10 +27,13 @@ from isoswitch.hsm.keyfile import (
 )
 from isoswitch.hsm.keys import KeyPlan
 from isoswitch.hsm.keytable import form_record, random_value
+from isoswitch.hsm.pkcs11_library import (
+    initialisation_lock,
+    load_library,
+    translating,
+)
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
 from isoswitch.hsm.token import open_engine, open_vault
-
-_UTILITY = "softhsm2-util"
 
 
 def provision(
@@ -99,6 +100,8 @@ def provision(
 def make_token(token: TokenSettings) -> None:
     """Initialise a SoftHSM token with a random PIN unless its PIN file is there.
 
+    No other program is started: its arguments would show the PINs to everybody.
+
     Raises
     ------
     ConfigError
@@ -106,28 +109,30 @@ def make_token(token: TokenSettings) -> None:
     """
     if token.softhsm_conf is None or token.pin_file.exists():
         return
-    if shutil.which(_UTILITY) is None:
+    if not token.module.exists():
         msg = "SoftHSM is not installed; run: apt-get install softhsm2"
         raise ConfigError(msg)
     _write_configuration(token.softhsm_conf)
-    pin = secrets.token_hex(8)
-    # The security officer's PIN is forgotten: a test token is made anew, not unlocked.
-    command = [
-        *(_UTILITY, "--init-token", "--free", "--label", token.label),
-        *("--so-pin", secrets.token_hex(8), "--pin", pin),
-    ]
-    done = subprocess.run(  # noqa: S603 constant program, no shell
-        command,
-        env={"SOFTHSM2_CONF": str(token.softhsm_conf), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        msg = f"SoftHSM makes no token: {done.stderr.strip()}"
-        raise ConfigError(msg)
+    pin = Secret(secrets.token_hex(8))
+    try:
+        # The security officer's PIN is forgotten: a test token is made anew.
+        _initialise(token, officer_pin=Secret(secrets.token_hex(8)), user_pin=pin)
+    except HsmError as fault:
+        msg = f"SoftHSM makes no token: {fault}"
+        raise ConfigError(msg) from None
     token.pin_file.touch(mode=0o600)
-    token.pin_file.write_text(pin + "\n", encoding="utf-8")
+    token.pin_file.write_text(pin.reveal() + "\n", encoding="utf-8")
+
+
+@translating
+def _initialise(
+    token: TokenSettings, *, officer_pin: Secret[str], user_pin: Secret[str]
+) -> None:
+    with initialisation_lock():
+        library = load_library(token.module, token.softhsm_conf)
+        library.initialise_token(
+            token.label, officer_pin=officer_pin, user_pin=user_pin
+        )
 
 
 def _make_storage_key(tokens: Sequence[TokenSettings], label: str) -> None:

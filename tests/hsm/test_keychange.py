@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from isoswitch.hsm.keychange import KeyStore
 from isoswitch.hsm.keyfile import KeyFile, read_key_file, write_key_file
 from isoswitch.hsm.keys import KeyPlan, Mode, Purpose, State, Usage
 from isoswitch.hsm.keytable import KeyTable
+from isoswitch.hsm.settings import Environment
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
 from tests.hsm.softhsm import AES_KEY, TDES_KEY, VALUES, plan
@@ -44,7 +46,7 @@ def vault() -> Vault:
 def store(tmp_path: Path, vault: Vault) -> KeyStore:
     path = tmp_path / "keys.json"
     write_key_file(path, KeyFile(storage_key="storage-1", records=[]), vault)
-    return KeyStore(path, vault, operators=("ann", "bob"))
+    return KeyStore(path, vault, operators=("ann", "bob"), environment=Environment.TEST)
 
 
 def states(store: KeyStore, name: str) -> list[tuple[int, str]]:
@@ -240,3 +242,112 @@ def test_a_rotated_test_key_is_a_test_key_no_more(store: KeyStore) -> None:
     store.add(test_plan, AES_KEY, action="form")
     assert not store.rotate("a").plan.is_test
     assert store.list_keys()[1].state is State.PENDING
+
+
+ZMK = KeyValue(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
+# That key under itself (github nickntg/thalessimulatorlibrary), and its check value.
+CRYPTOGRAM = bytes.fromhex("1A4D672DCA6CB3351FD1B02B237AF9AE")
+CHECK_VALUE = bytes.fromhex("08D7B4")
+ZPK = plan("partner/zpk", "P0", "D")
+
+
+def take(
+    store: KeyStore,
+    cryptogram: bytes = CRYPTOGRAM,
+    check_value: bytes = CHECK_VALUE,
+    under: str = "partner/zmk",
+    wanted: KeyPlan = ZPK,
+) -> str:
+    return store.import_cryptogram(
+        wanted, cryptogram, check_value, key_encryption_key=under
+    ).kcv
+
+
+def test_a_key_without_a_block_is_taken_by_its_check_value(store: KeyStore) -> None:
+    store.add(plan("partner/zmk", "K0", "B"), ZMK, action="form")
+    assert take(store) == "08D7B4"
+    assert states(store, "partner/zpk") == [(1, "active")]
+    assert store.list_changes()[-1].action == "import"
+
+
+def test_a_single_length_key_becomes_its_double_length_equal(store: KeyStore) -> None:
+    store.add(plan("partner/zmk", "K0", "B"), ZMK, action="form")
+    # Single DES under 0123456789ABCDEF encrypts zeros to D5D44FF720683D0D.
+    assert take(store, CRYPTOGRAM[:8], bytes.fromhex("D5D44F")) == "D5D44F"
+    assert store.list_keys()[-1].plan.length == 16
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"check_value": b""}, VerificationFailed),
+        ({"check_value": CHECK_VALUE[:2]}, VerificationFailed),
+        ({"check_value": bytes.fromhex("08D7B5")}, VerificationFailed),
+        ({"cryptogram": CRYPTOGRAM[:-1] + b"\0"}, VerificationFailed),
+        ({"cryptogram": CRYPTOGRAM[:-1]}, VerificationFailed),
+        ({"under": "partner/kbpk"}, KeyRefused),
+        ({"under": "partner/out"}, KeyRefused),
+        ({"under": "nobody"}, KeyRefused),
+        ({"wanted": plan("partner/zak", "M6", "C", "aes")}, KeyRefused),
+    ],
+)
+def test_a_key_without_a_block_that_is_not_proved_is_refused(
+    store: KeyStore, more: dict[str, Any], error: type[Exception]
+) -> None:
+    store.add(plan("partner/zmk", "K0", "B"), ZMK, action="form")
+    store.add(plan("partner/out", "K0", "E"), ZMK, action="form")
+    store.generate(plan("partner/kbpk", "K1", "B", "aes", 32))
+    with pytest.raises(error):
+        take(store, **more)
+    assert states(store, "partner/zpk") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "mode"),
+    [
+        ("N", "E", "E"),
+        ("N", "B", "B"),
+        ("B", "D", "D"),
+        ("B", "", "B"),
+        ("D", "D", "D"),
+    ],
+)
+def test_a_block_is_narrowed_to_the_mode_that_was_asked_for(
+    store: KeyStore, given: str, wanted: str, mode: str
+) -> None:
+    """X9.143, table 8: N is a key without special restrictions."""
+    store.generate(plan("kbpk", "K1", "B", "aes", 32))
+    block = block_of_mode(store, given)
+    record = store.import_block("copy", block, protection_key="kbpk", mode=wanted)
+    assert record.plan.mode == mode
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("N", ""), ("N", "C"), ("N", "Z"), ("D", "E"), ("D", "B"), ("B", "X"), ("D", "N")],
+)
+def test_a_mode_that_a_block_does_not_permit_is_refused(
+    store: KeyStore, given: str, wanted: str
+) -> None:
+    store.generate(plan("kbpk", "K1", "B", "aes", 32))
+    block = block_of_mode(store, given)
+    with pytest.raises(KeyRefused):
+        store.import_block("copy", block, protection_key="kbpk", mode=wanted)
+
+
+def block_of_mode(store: KeyStore, mode: str) -> str:
+    header = tr31.Header(version="D", usage="P0", algorithm="T", mode=mode)
+    return tr31.wrap(store._protection_key("kbpk"), header, TDES_KEY)
+
+
+def test_a_published_key_is_not_stored_in_production(
+    tmp_path: Path, vault: Vault
+) -> None:
+    path = tmp_path / "keys.json"
+    write_key_file(path, KeyFile(storage_key="storage-1", records=[]), vault)
+    store = KeyStore(
+        path, vault, operators=("ann",), environment=Environment.PRODUCTION
+    )
+    with pytest.raises(ConfigError, match="key"):
+        store.add(plan("partner/zmk", "K0", "B"), ZMK, action="form")
+    assert store.list_keys() == []

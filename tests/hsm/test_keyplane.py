@@ -21,8 +21,9 @@ from isoswitch.hsm.functions.kcv import customary_kcv
 from isoswitch.hsm.functions.key import ENCRYPT, Key
 from isoswitch.hsm.functions.tr31 import Header, ProtectionKey
 from isoswitch.hsm.keychange import KeyStore
-from isoswitch.hsm.keyfile import KeyFile, write_key_file
+from isoswitch.hsm.keyfile import KeyFile, read_key_file, write_key_file
 from isoswitch.hsm.keyplane import KeyPlane
+from isoswitch.hsm.keys import Mode
 from isoswitch.hsm.keytable import KeyTable
 from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.port import (
@@ -81,7 +82,9 @@ def vault() -> Vault:
 def path(tmp_path: Path, vault: Vault) -> Path:
     path = tmp_path / "keys.json"
     write_key_file(path, KeyFile(storage_key="storage-1", records=[]), vault)
-    store = KeyStore(path, vault, operators=("ann", "bob"))
+    store = KeyStore(
+        path, vault, operators=("ann", "bob"), environment=Environment.TEST
+    )
     for each, value in PLANS.items():
         store.add(each, value, action="form")
     return path
@@ -115,6 +118,19 @@ def zone(value: KeyValue = NEW) -> bytes:
     """Encrypt a key under the zone master key."""
     zmk = Key.load(SoftwareEngine(), AES_KEY, Algorithm.TDES, ENCRYPT)
     return zmk.ecb(value.reveal())
+
+
+def test_a_block_that_leaves_the_mode_open_gets_the_keys_own(
+    service: CryptoService, path: Path, vault: Vault
+) -> None:
+    """X9.143, table 8: N permits every mode of its usage."""
+    assert take(service, block(mode="N")).version == 2
+    modes = {
+        record.plan.mode
+        for record in read_key_file(path, vault).records
+        if record.plan.name == "n/zak"
+    }
+    assert modes == {Mode.GENERATE_AND_VERIFY}
 
 
 def mac_under(value: KeyValue) -> bytes:
@@ -198,7 +214,7 @@ def test_an_expired_key_is_removed_with_the_next_change(
         assert key.version == expected
         activate(service, "n/zak", key.version, s=60)
         clock.now += 61
-    store = KeyStore(path, vault, operators=())
+    store = KeyStore(path, vault, operators=(), environment=Environment.TEST)
     states = [
         (each.plan.version, each.state.value)
         for each in store.list_keys()
@@ -391,7 +407,7 @@ def test_a_new_storage_master_key_is_followed(
         path, open_vault=vaults.__getitem__, environment=Environment.TEST, now=clock
     )
     service = CryptoService(plane.table, KnownAnswers(vault.engine), plane=plane)
-    store = KeyStore(path, vault, operators=("ann",))
+    store = KeyStore(path, vault, operators=("ann",), environment=Environment.TEST)
     store.rewrap(target, storage_key="storage-2")
     take(service, block())
     activate(service, "n/zak", 2, s=60)
@@ -401,7 +417,7 @@ def test_a_new_storage_master_key_is_followed(
 def test_published_keys_are_refused_in_production(
     path: Path, vault: Vault, clock: Clock
 ) -> None:
-    store = KeyStore(path, vault, operators=("ann",))
+    store = KeyStore(path, vault, operators=("ann",), environment=Environment.TEST)
     for name in ("n/zak", "n/zmk", "t/tpk", "n/aes", "n/zpk"):
         store.retire(name, 1)
         store.remove(name, 1)

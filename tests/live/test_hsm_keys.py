@@ -25,6 +25,10 @@ Keys = Callable[..., Result]
 # Two components and their AES check values, computed with OpenSSL's CMAC.
 FIRST = ("000102030405060708090A0B0C0D0E0F", "BE7ED6AE78")
 SECOND = ("2B7E151628AED2A6ABF7158809CF4F3C", "7AD386C376")
+# Two components of the TDES key 0123..3210, and that key encrypted under itself.
+TDES_FIRST = ("01010101010101010101010101010101", "8CA64D")
+TDES_SECOND = ("0022446688AACCEEFFDDBB9977553311", "08D7B4")
+CRYPTOGRAM = "1A4D672DCA6CB3351FD1B02B237AF9AE"
 
 
 @pytest.fixture
@@ -231,3 +235,25 @@ def test_the_tokens_test_themselves(config: Path) -> None:
     places = {row["function"]: row["place"] for row in report["functions"]}
     assert places["PIN translation"] == "memory"
     assert places["AES DUKPT"] == "token"
+
+
+def test_a_key_without_a_block_needs_a_profile_and_a_check_value(
+    keys: Keys, config: Path
+) -> None:
+    """The key 0123..3210 under itself, as a partner without key blocks sends it."""
+    typed = typed_components(("ann", *TDES_FIRST), ("bob", *TDES_SECOND))
+    options = ("--usage", "K0", "--mode", "B", "--algorithm", "tdes")
+    keys("form", "north/zmk", *options, typed=typed)
+    came = ("import", "b/zpk", CRYPTOGRAM, "--under", "north/zmk", "--yes")
+    plan = ("--usage", "P0", "--mode", "D", "--check-value")
+    with pytest.raises(IsoswitchError, match="profile"):
+        keys(*came, *plan, "08D7B4")
+    profile = '\nkey_exchange = { under = "north/zmk", legacy = true }'
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace('zak = "north/zak"', f'zak = "north/zak"{profile}'))
+    for wrong in ("08D7B5", "08D7", "hello"):
+        with pytest.raises(IsoswitchError):
+            keys(*came, *plan, wrong)
+    assert "b/zpk" not in listed(keys)
+    assert "08D7B4" in keys(*came, *plan, "08D7B4").stdout
+    assert listed(keys)["b/zpk"] == ["active"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,7 @@ def test_two_threads_do_not_crash_the_library(tmp_path: Path) -> None:
 
 OPEN_AND_TEST = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from isoswitch.hsm.settings import Environment, TokenSettings
 from isoswitch.hsm.token import open_engine, open_service
@@ -291,3 +293,41 @@ def test_data_commands_make_no_session_object(tmp_path: Path) -> None:
             ]
         )
     assert engine.objects_created == before
+
+
+_STARTED: list[str] = []
+_STARTING = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.system")
+
+
+def _note_start(event: str, _arguments: object) -> None:
+    if event in _STARTING:
+        _STARTED.append(event)
+
+
+def test_a_token_is_made_without_a_program_that_would_show_its_pins(
+    tmp_path: Path,
+) -> None:
+    """Whoever lists the processes sees the arguments of each."""
+    sys.addaudithook(_note_start)
+    token = token_settings(tmp_path)
+    _STARTED.clear()
+    make_token(token)
+    assert _STARTED == []
+    subprocess.run(["true"], check=True)
+    assert _STARTED, "the hook notes programs that start"
+    assert open_engine(token).label == token.label
+
+
+def test_a_missing_library_is_said_with_the_fix(tmp_path: Path) -> None:
+    token = replace(token_settings(tmp_path), module=tmp_path / "none.so")
+    with pytest.raises(ConfigError, match="apt-get install"):
+        make_token(token)
+    assert not token.pin_file.exists()
+
+
+def test_a_library_that_makes_no_token_is_said(tmp_path: Path) -> None:
+    other = tmp_path / "other.so"
+    other.write_bytes(b"no library")
+    token = replace(token_settings(tmp_path), module=other)
+    with pytest.raises(ConfigError, match="makes no token"):
+        make_token(token)

@@ -23,6 +23,7 @@ from isoswitch.hsm.port import (
     ListKeys,
     OfferKey,
 )
+from isoswitch.hsm.settings import Environment
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
@@ -434,7 +435,9 @@ async def test_a_key_change_without_a_key_is_a_format_error(world: World) -> Non
 
 async def test_a_key_that_was_removed_meanwhile_is_given_up(world: World) -> None:
     """An operator may remove what both sides agreed on; nothing else stops."""
-    store = KeyStore(world.keys_file, world.vault, operators=("ann",))
+    store = KeyStore(
+        world.keys_file, world.vault, operators=("ann",), environment=Environment.TEST
+    )
     assert world.store is not None
     assert world.switch is not None
     assert world.switch.services is not None
@@ -448,7 +451,9 @@ async def test_a_key_that_was_removed_meanwhile_is_given_up(world: World) -> Non
 
 
 async def test_a_terminal_whose_key_is_gone_is_told_so(world: World) -> None:
-    store = KeyStore(world.keys_file, world.vault, operators=("ann",))
+    store = KeyStore(
+        world.keys_file, world.vault, operators=("ann",), environment=Environment.TEST
+    )
     store.retire("TERM0001/tmk", 1)
     outcome = await world.terminals["TERM0001"].sign_in()
     assert outcome is not None
@@ -528,7 +533,9 @@ async def test_the_form_that_the_profile_forbids_is_declined(
 
 async def test_no_pin_goes_out_without_a_key(world: World) -> None:
     """Case KEY 05: a PIN before the key is declined, and nothing is sent."""
-    store = KeyStore(world.keys_file, world.vault, operators=("ann",))
+    store = KeyStore(
+        world.keys_file, world.vault, operators=("ann",), environment=Environment.TEST
+    )
     store.retire("north/zpk", 1)
     card = get_card("visa-ok")
     belief = await world.terminals["TERM0001"].purchase(card, 1250, pin=card.pin)

@@ -16,7 +16,7 @@ from isoswitch.hsm.token import open_engine
 @pytest.fixture(scope="session")
 def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Give an engine on a new SoftHSM token, or skip with the reason."""
-    if not DEFAULT_MODULE.exists() or shutil.which("softhsm2-util") is None:
+    if not DEFAULT_MODULE.exists():
         pytest.skip("softhsm2 is not installed")
     folder = tmp_path_factory.mktemp("softhsm")
     # A copy of the library is initialised apart from the one other tests use.
