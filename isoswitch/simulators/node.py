@@ -17,7 +17,8 @@ from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.network import MemoryStream
-from isoswitch.store.memory import MemoryDisk, MemoryStore, Step
+from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.memory import MemoryStore, Step
 from isoswitch.switch.leases import FencedOut
 from isoswitch.switch.ports import Clock, Random
 from isoswitch.switch.server import Switch

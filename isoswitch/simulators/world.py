@@ -41,7 +41,8 @@ from isoswitch.simulators.node import Node, Surroundings
 from isoswitch.simulators.requests import TerminalProfile
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.triggers import standing_rules
-from isoswitch.store.memory import MemoryDisk, MemoryStore
+from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.memory import MemoryStore
 from isoswitch.switch.server import Switch
 from isoswitch.switch.settings import (
     AdmissionSettings,

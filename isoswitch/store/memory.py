@@ -8,49 +8,36 @@ or keeps, as a kill does, what was written and not yet synced.
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
 import outcome
 import trio
 
+from isoswitch.clearing.transfer import Transfer
 from isoswitch.codecs.canonical.errors import IsoswitchError, StoreUnavailable
 from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.chain import (
-    GENESIS,
-    Link,
-    chain_hash,
     decode_record,
     encode_record,
 )
 from isoswitch.journal.records import ChainedRecord
 from isoswitch.ledger.entries import Entry
-from isoswitch.ledger.holds import Change, Hold, HoldState, apply
+from isoswitch.ledger.holds import Hold, HoldState
 from isoswitch.store.days import (
     BusinessDay,
-    DayMove,
-    check_books,
-    check_enters,
-    move_day,
 )
+from isoswitch.store.disk import MemoryDisk
 from isoswitch.store.port import (
     WAITING_MAX,
-    BatchClose,
     Committed,
-    DuplicateTransaction,
     Lease,
-    LeaseChange,
-    Move,
-    OwnershipLost,
     Reconciliation,
     SafEntry,
-    SafMessage,
     SafState,
-    SafUpdate,
     StoredTransaction,
     TransactionState,
     UnitOfWork,
@@ -58,102 +45,10 @@ from isoswitch.store.port import (
 )
 from isoswitch.store.standins import (
     Exposure,
-    StandIn,
-    check_stand_in,
-    count_usage,
     gather_exposures,
 )
 from isoswitch.store.takings import ISSUER_ACCOUNTS, Taking, gather_totals
 from isoswitch.store.times import CommitTimes
-
-
-@dataclass(slots=True)
-class MemoryDisk:
-    """What is durable: the journal and the tables that follow from it."""
-
-    links: list[Link] = field(default_factory=list)
-    transactions: dict[str, StoredTransaction] = field(default_factory=dict)
-    by_dedup_key: dict[str, str] = field(default_factory=dict)
-    saf: dict[int, SafEntry] = field(default_factory=dict)
-    holds: dict[str, Hold] = field(default_factory=dict)
-    ledger: dict[str, Entry] = field(default_factory=dict)
-    days: dict[str, BusinessDay] = field(default_factory=dict)
-    batches: dict[str, int] = field(default_factory=dict)
-    reconciliations: dict[tuple[str, str, str], Reconciliation] = field(
-        default_factory=dict
-    )
-    leases: dict[str, Lease] = field(default_factory=dict)
-    stand_ins: dict[str, StandIn] = field(default_factory=dict)
-
-    def apply(self, unit: UnitOfWork, encoded: Sequence[bytes]) -> Committed:
-        """Make a unit durable, or raise and change nothing."""
-        staged = _Staged(self)
-        stand_ins = self._stood_in(unit)
-        for transaction in unit.opens:
-            staged.open(transaction)
-        for move in unit.moves:
-            staged.move(move)
-        entries = tuple(staged.put_saf(entry) for entry in unit.saf_puts)
-        for update in unit.saf_updates:
-            staged.update_saf(update)
-        for change in unit.ledger:
-            staged.change_ledger(change)
-        if unit.day is not None:
-            staged.move_day(unit.day)
-        if unit.batch is not None:
-            staged.close_batch(unit.batch)
-        leases = dict(self.leases)
-        for wanted in unit.leases:
-            _change_lease(leases, wanted)
-        self.leases = leases
-        self.transactions |= staged.transactions.maps[0]
-        self.by_dedup_key |= staged.by_dedup_key.maps[0]
-        self.saf |= staged.saf.maps[0]
-        self.holds |= staged.holds.maps[0]
-        self.ledger |= staged.ledger.maps[0]
-        self.days = staged.days
-        self.batches = staged.batches
-        for each in unit.reconciliations:
-            key = each.business_date, each.endpoint, each.currency
-            self.reconciliations[key] = each
-        self.stand_ins |= stand_ins
-        for record in encoded:
-            seq = len(self.links) + 1
-            previous = self.links[-1].hash if self.links else GENESIS
-            digest = chain_hash(previous, seq, record)
-            self.links.append(Link(seq=seq, encoded=record, hash=digest))
-        return Committed(last_seq=len(self.links), saf_entries=entries)
-
-    def untold(self) -> list[StandIn]:
-        """Give the stand-in approvals that their endpoints do not know yet."""
-        owed = {
-            entry.transaction_id
-            for entry in self.saf.values()
-            if entry.message is SafMessage.ADVICE
-            and entry.state is not SafState.DELIVERED
-        }
-        return [each for each in self._unreversed() if each.transaction_id in owed]
-
-    def _unreversed(self) -> list[StandIn]:
-        return [
-            each
-            for name, each in self.stand_ins.items()
-            if not self.transactions[name].reversed
-        ]
-
-    def _stood_in(self, unit: UnitOfWork) -> dict[str, StandIn]:
-        """Give the approval of a unit, within its limits."""
-        stand_in = unit.stand_in
-        if stand_in is None:
-            return {}
-        used = count_usage(
-            stand_in,
-            given=self.stand_ins.values(),
-            unreversed=self._unreversed(),
-            untold=self.untold(),
-        )
-        check_stand_in(stand_in, used)
-        return {stand_in.transaction_id: stand_in}
 
 
 class Step(Enum):
@@ -375,6 +270,18 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         return gather_exposures(self._disk.untold())
 
+    async def find_transfer(self, uetr: str) -> Transfer | None:
+        """Find a transfer by its unique end-to-end reference."""
+        await trio.lowlevel.checkpoint()
+        found = (each for each in self._disk.transfers.values() if each.uetr == uetr)
+        return next(found, None)
+
+    async def open_transfers(self) -> Sequence[Transfer]:
+        """Give the transfers of which something is still expected, oldest first."""
+        await trio.lowlevel.checkpoint()
+        waiting = [each for each in self._disk.transfers.values() if not each.is_final]
+        return sorted(waiting, key=lambda each: each.created_at)
+
     async def open_transactions(self) -> Sequence[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""
         await trio.lowlevel.checkpoint()
@@ -481,113 +388,3 @@ class _Waiter:
     task: trio.lowlevel.Task
     unit: UnitOfWork
     encoded: Sequence[bytes]
-
-
-class _Staged:
-    """The changes of one unit, laid over a disk and not yet part of it."""
-
-    def __init__(self, disk: MemoryDisk) -> None:
-        self.transactions = ChainMap({}, disk.transactions)
-        self.by_dedup_key = ChainMap({}, disk.by_dedup_key)
-        self.saf = ChainMap({}, disk.saf)
-        self.holds = ChainMap({}, disk.holds)
-        self.ledger = ChainMap({}, disk.ledger)
-        self.days = disk.days
-        self.batches = disk.batches
-        self._saf_id = len(disk.saf)
-
-    def find_hold(self, hold_id: str) -> Hold | None:
-        """Find a hold, for the rules of the ledger."""
-        return self.holds.get(hold_id)
-
-    def find_entry(self, entry_id: str) -> Entry | None:
-        """Find an entry, for the rules of the ledger."""
-        return self.ledger.get(entry_id)
-
-    def change_ledger(self, change: Change) -> None:
-        effect = apply(change, self)
-        for hold in effect.holds:
-            self.holds[hold.id] = hold
-        if effect.entry is not None:
-            check_books(self.days, effect.entry.business_date)
-            self.ledger[effect.entry.id] = effect.entry
-
-    def close_batch(self, close: BatchClose) -> None:
-        if self.batches.get(close.terminal_id, 1) != close.number:
-            msg = f"batch {close.number} of {close.terminal_id} is closed already"
-            raise OwnershipLost(msg)
-        self.batches = {**self.batches, close.terminal_id: close.number + 1}
-
-    def move_day(self, move: DayMove) -> None:
-        self.days = move_day(self.days, move, has_open=self._has_open)
-
-    def _has_open(self, business_date: str) -> bool:
-        return any(
-            transaction.state is not TransactionState.CLOSED
-            and transaction.business_date == business_date
-            for transaction in self.transactions.values()
-        )
-
-    def open(self, transaction: StoredTransaction) -> None:
-        check_enters(self.days, transaction.business_date)
-        holder = self.by_dedup_key.get(transaction.dedup_key)
-        if holder is not None:
-            raise DuplicateTransaction(self.transactions[holder])
-        if transaction.id in self.transactions:
-            msg = f"transaction id {transaction.id} is taken"
-            raise ValueError(msg)
-        batch = self.batches.get(transaction.terminal_id, 1)
-        self.transactions[transaction.id] = replace(transaction, batch=batch)
-        self.by_dedup_key[transaction.dedup_key] = transaction.id
-
-    def move(self, move: Move) -> None:
-        before = self.transactions.get(move.id)
-        if (
-            before is None
-            or before.state is not move.expect
-            or (before.reversed and move.mark_reversed)
-            or move.expect_endpoint not in (None, before.endpoint)
-        ):
-            msg = f"transaction {move.id} is no longer {move.expect}, or is reversed"
-            raise OwnershipLost(msg)
-        sealed = before.sealed if move.sealed is None else move.sealed
-        self.transactions[move.id] = replace(
-            before,
-            state=move.state,
-            outcome=before.outcome if move.outcome is None else move.outcome,
-            endpoint=before.endpoint if move.endpoint is None else move.endpoint,
-            sealed=b"" if move.wipe else sealed,
-            reversed=before.reversed or move.mark_reversed,
-        )
-
-    def put_saf(self, entry: SafEntry) -> SafEntry:
-        self._saf_id += 1
-        self.saf[self._saf_id] = stored = replace(entry, id=self._saf_id)
-        return stored
-
-    def update_saf(self, update: SafUpdate) -> None:
-        before = self.saf.get(update.id)
-        if before is None or before.state is SafState.DELIVERED:
-            msg = f"store-and-forward entry {update.id} is gone or delivered"
-            raise OwnershipLost(msg)
-        self.saf[update.id] = replace(
-            before,
-            attempts=update.attempts,
-            next_at=update.next_at,
-            state=update.state,
-            reason=update.reason,
-            sealed=b"" if update.state is SafState.DELIVERED else before.sealed,
-        )
-
-
-def _change_lease(leases: dict[str, Lease], change: LeaseChange) -> None:
-    """Apply one compare-and-set, or raise."""
-    before = leases.get(change.name)
-    if before != change.expect:
-        msg = f"lease {change.name} is no longer as it was"
-        raise OwnershipLost(msg)
-    if change.holder:
-        beat = before.beat + 1 if before else 1
-        leases[change.name] = Lease(name=change.name, holder=change.holder, beat=beat)
-    else:
-        leases.pop(change.name, None)

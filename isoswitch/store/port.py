@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from isoswitch.clearing.transfer import Transfer
 from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.records import ChainedRecord, Record
@@ -108,6 +109,14 @@ class Reconciliation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransferMove:
+    """A compare-and-set of a transfer: new where ``expect`` is None."""
+
+    expect: Transfer | None
+    transfer: Transfer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """A compare-and-set: the transaction is in ``expect`` and goes to ``state``.
 
@@ -204,6 +213,7 @@ class UnitOfWork:
     day: DayMove | None = None
     batch: BatchClose | None = None
     reconciliations: tuple[Reconciliation, ...] = ()
+    transfers: tuple[TransferMove, ...] = ()
     stand_in: StandIn | None = None
 
 
@@ -317,6 +327,14 @@ class Store(Protocol):
 
     async def exposures(self) -> Sequence[Exposure]:
         """Give what was approved in place of endpoints that they do not know yet."""
+        ...
+
+    async def find_transfer(self, uetr: str) -> Transfer | None:
+        """Find a transfer by its unique end-to-end reference."""
+        ...
+
+    async def open_transfers(self) -> Sequence[Transfer]:
+        """Give the transfers of which something is still expected, oldest first."""
         ...
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import apsw
 
+from isoswitch.clearing.transfer import FINAL_STATES, Transfer
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.chain import GENESIS, Link, decode_record
@@ -36,6 +37,7 @@ from isoswitch.store.schema import (
     RECONCILIATION_COLUMNS,
     SAF_COLUMNS,
     TRANSACTION_COLUMNS,
+    TRANSFER_COLUMNS,
     connect_reader,
     to_day,
     to_entries,
@@ -43,12 +45,14 @@ from isoswitch.store.schema import (
     to_reconciliation,
     to_saf_entry,
     to_stored_transaction,
+    to_transfer,
 )
 from isoswitch.store.standins import CardUse, Exposure, StandIn, Usage
 from isoswitch.store.takings import ISSUER_ACCOUNTS, Taking, gather_totals
 
 SELECT_TRANSACTIONS = f"SELECT {', '.join(TRANSACTION_COLUMNS)} FROM transactions"  # noqa: S608 (names of our own columns)
 SELECT_SAF = f"SELECT {', '.join(SAF_COLUMNS)} FROM saf"  # noqa: S608 (names of our own columns)
+_FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL_STATES))
 SELECT_HOLDS = f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds"  # noqa: S608 (names of our own columns)
 SELECT_DAYS = f"SELECT {', '.join(DAY_COLUMNS)} FROM days ORDER BY date"  # noqa: S608 (names of our own columns)
 SELECT_TOTALS = """
@@ -302,6 +306,25 @@ class StoreReader:
                 )
             )
         ]
+
+    def find_transfer(self, uetr: str) -> Transfer | None:
+        """Find a transfer by its unique end-to-end reference."""
+        return next(self._transfers("uetr = ?", uetr), None)
+
+    def find_transfer_of(self, transfer_id: str) -> Transfer | None:
+        """Find the transfer of a transaction."""
+        return next(self._transfers("id = ?", transfer_id), None)
+
+    def open_transfers(self) -> list[Transfer]:
+        """Give the transfers of which something is still expected, oldest first."""
+        return list(self._transfers(f"state NOT IN ({_FINAL}) ORDER BY created_at"))
+
+    def _transfers(self, where: str, *values: str) -> Iterator[Transfer]:
+        for row in self._connection.execute(
+            f"SELECT {', '.join(TRANSFER_COLUMNS)} FROM transfers WHERE {where}",  # noqa: S608 (names of our own columns)
+            values,
+        ):
+            yield to_transfer(row)
 
     def open_transactions(self) -> list[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""

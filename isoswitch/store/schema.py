@@ -15,7 +15,9 @@ from typing import Any
 
 import apsw
 
+from isoswitch.clearing.transfer import Transfer, TransferState
 from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.codecs.canonical.money import Money
 from isoswitch.ledger.entries import Entry, Posting
 from isoswitch.ledger.holds import Hold, HoldState
 from isoswitch.store.days import BusinessDay, DayState
@@ -39,6 +41,7 @@ TRANSACTION_COLUMNS = tuple(StoredTransaction.__dataclass_fields__)
 SAF_COLUMNS = tuple(SafEntry.__dataclass_fields__)
 HOLD_COLUMNS = tuple(Hold.__dataclass_fields__)
 DAY_COLUMNS = tuple(BusinessDay.__dataclass_fields__)
+TRANSFER_COLUMNS = tuple(Transfer.__dataclass_fields__)
 RECONCILIATION_COLUMNS = tuple(Reconciliation.__dataclass_fields__)
 
 # Position in the tuple is the version that the step leads to.
@@ -173,6 +176,28 @@ MIGRATIONS: tuple[str, ...] = (
         WHERE verdict = 'owed';
     """,
     """
+    CREATE TABLE transfers (
+        id TEXT PRIMARY KEY,
+        uetr TEXT NOT NULL UNIQUE,
+        message_id TEXT NOT NULL,
+        end_to_end_id TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        amount TEXT NOT NULL,
+        debtor_agent TEXT NOT NULL,
+        creditor_agent TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        expires_at REAL NOT NULL,
+        state TEXT NOT NULL,
+        asked INTEGER NOT NULL,
+        next_at REAL NOT NULL,
+        returned_minor INTEGER NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX transfers_open ON transfers (created_at)
+        WHERE state NOT IN ('settled', 'rejected', 'returned', 'recall_refused');
+    """,
+    """
     CREATE TABLE stand_ins (
         transaction_id TEXT PRIMARY KEY,
         profile TEXT NOT NULL,
@@ -230,6 +255,24 @@ def to_reconciliation(row: tuple[Any, ...]) -> Reconciliation:
     fields = dict(zip(RECONCILIATION_COLUMNS, row, strict=True))
     fields["verdict"] = Verdict(fields["verdict"])
     return Reconciliation(**fields)
+
+
+def to_transfer(row: tuple[Any, ...]) -> Transfer:
+    """Read a row of ``transfers`` in the order of its columns."""
+    fields = dict(zip(TRANSFER_COLUMNS, row, strict=True))
+    minor, currency = fields["amount"].split()
+    fields["amount"] = Money(int(minor), currency)
+    fields["state"] = TransferState(fields["state"])
+    return Transfer(**fields)
+
+
+def transfer_row(transfer: Transfer) -> tuple[Any, ...]:
+    """Give the row of ``transfers`` that a transfer makes."""
+    amount = f"{transfer.amount.minor} {transfer.amount.currency}"
+    return tuple(
+        amount if name == "amount" else getattr(transfer, name)
+        for name in TRANSFER_COLUMNS
+    )
 
 
 def to_entries(rows: Iterable[tuple[Any, ...]]) -> list[Entry]:

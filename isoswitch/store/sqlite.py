@@ -21,6 +21,7 @@ import outcome
 import structlog
 import trio
 
+from isoswitch.clearing.transfer import Transfer
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.chain import encode_record
@@ -180,6 +181,14 @@ class SqliteStore:
     ) -> Sequence[Reconciliation]:
         """Give those of a day, or all that are owed."""
         return await self._ask(partial(self._reader.reconciliations, business_date))
+
+    async def find_transfer(self, uetr: str) -> Transfer | None:
+        """Find a transfer by its unique end-to-end reference."""
+        return await self._ask(partial(self._reader.find_transfer, uetr))
+
+    async def open_transfers(self) -> Sequence[Transfer]:
+        """Give the transfers of which something is still expected, oldest first."""
+        return await self._ask(self._reader.open_transfers)
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""

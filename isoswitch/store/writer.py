@@ -18,7 +18,7 @@ anything, because nobody knows what is on the disk, and ``on_fatal`` ends the pr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -50,6 +50,7 @@ from isoswitch.store.port import (
     SafState,
     SafUpdate,
     StoredTransaction,
+    TransferMove,
     UnitOfWork,
 )
 from isoswitch.store.reader import SELECT_TRANSACTIONS, StoreReader
@@ -59,6 +60,7 @@ from isoswitch.store.schema import (
     RECONCILIATION_COLUMNS,
     SAF_COLUMNS,
     TRANSACTION_COLUMNS,
+    TRANSFER_COLUMNS,
     day_row,
     hold_row,
     posting_rows,
@@ -67,6 +69,7 @@ from isoswitch.store.schema import (
     to_saf_entry,
     to_stored_transaction,
     transaction_row,
+    transfer_row,
 )
 from isoswitch.store.standins import StandIn, StandInRefused, check_stand_in
 
@@ -115,6 +118,10 @@ PUT_BATCH = "INSERT OR REPLACE INTO batches (terminal_id, number) VALUES (?, ?)"
 PUT_RECONCILIATION = f"""
     INSERT OR REPLACE INTO reconciliations ({", ".join(RECONCILIATION_COLUMNS)})
     VALUES ({", ".join("?" * len(RECONCILIATION_COLUMNS))})
+"""  # noqa: S608 (names of our own columns)
+PUT_TRANSFER = f"""
+    INSERT OR REPLACE INTO transfers ({", ".join(TRANSFER_COLUMNS)})
+    VALUES ({", ".join("?" * len(TRANSFER_COLUMNS))})
 """  # noqa: S608 (names of our own columns)
 INSERT_POSTING = "INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_STAND_IN = "INSERT INTO stand_ins VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -260,11 +267,11 @@ class GroupCommitWriter:
         self, waiter: Waiter, rows: list[tuple[Any, ...]]
     ) -> Committed | Exception:
         """Apply one unit or nothing of it; its records are added to ``rows``."""
-        unit, days = waiter.unit, self._days
+        unit, days, batches = waiter.unit, self._days, self._batches
         try:
             entries = self._change_atomically(unit)
         except _REFUSALS as exc:
-            self._days = days
+            self._days, self._batches = days, batches
             return exc
         for record, encoded in zip(unit.records, waiter.encoded, strict=True):
             self._seq += 1
@@ -300,24 +307,21 @@ class GroupCommitWriter:
     def _change(self, unit: UnitOfWork) -> tuple[SafEntry, ...]:
         if unit.stand_in is not None:
             self._stand_in(unit.stand_in)
-        for transaction in unit.opens:
-            self._open(transaction)
-        for move in unit.moves:
-            self._move(move)
-        entries = tuple(self._put_saf(entry) for entry in unit.saf_puts)
-        for update in unit.saf_updates:
-            self._update_saf(update)
-        for change in unit.ledger:
-            self._change_ledger(change)
-        for wanted in unit.leases:
-            self._change_lease(wanted)
-        if unit.day is not None:
-            self._move_day(unit.day)
-        for reconciliation in unit.reconciliations:
-            self._put_reconciliation(reconciliation)
-        if unit.batch is not None:
-            self._close_batch(unit.batch)
-        return entries
+        steps: tuple[tuple[Callable[[Any], None], Iterable[Any]], ...] = (
+            (self._open, unit.opens),
+            (self._move, unit.moves),
+            (self._update_saf, unit.saf_updates),
+            (self._change_ledger, unit.ledger),
+            (self._change_lease, unit.leases),
+            (self._move_day, () if unit.day is None else (unit.day,)),
+            (self._put_reconciliation, unit.reconciliations),
+            (self._move_transfer, unit.transfers),
+            (self._close_batch, () if unit.batch is None else (unit.batch,)),
+        )
+        for step, wanted in steps:
+            for each in wanted:
+                step(each)
+        return tuple(self._put_saf(entry) for entry in unit.saf_puts)
 
     def _open(self, transaction: StoredTransaction) -> None:
         check_enters(self._days, transaction.business_date)
@@ -410,11 +414,17 @@ class GroupCommitWriter:
             msg = f"lease {name} is no longer as it was"
             raise OwnershipLost(msg)
 
+    def _move_transfer(self, move: TransferMove) -> None:
+        if self._book.find_transfer_of(move.transfer.id) != move.expect:
+            msg = f"transfer {move.transfer.id} is no longer as it was"
+            raise OwnershipLost(msg)
+        self._connection.execute(PUT_TRANSFER, transfer_row(move.transfer))
+
     def _put_reconciliation(self, reconciliation: Reconciliation) -> None:
         self._connection.execute(PUT_RECONCILIATION, reconciliation_row(reconciliation))
 
     def _close_batch(self, close: BatchClose) -> None:
-        """Begin a terminal's next batch; stands last, because it cannot fail later."""
+        """Begin a terminal's next batch."""
         if self._batches.get(close.terminal_id, 1) != close.number:
             msg = f"batch {close.number} of {close.terminal_id} is closed already"
             raise OwnershipLost(msg)

@@ -16,7 +16,8 @@ from isoswitch.simulators.auditor import StoreView, Verdict, audit, view_store
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.bookings import Booking, BookingKind, Bookings
 from isoswitch.simulators.leaks import Leak
-from isoswitch.store.memory import MemoryDisk, open_memory_store
+from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.memory import open_memory_store
 from isoswitch.store.port import (
     SafEntry,
     StoredTransaction,

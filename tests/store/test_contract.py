@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from isoswitch.clearing.transfer import Transfer, TransferState
 from isoswitch.codecs.canonical.errors import EncodeError, StoreUnavailable
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan
@@ -26,7 +27,8 @@ from isoswitch.ledger.holds import (
     Undo,
 )
 from isoswitch.store.days import DayClosed, DayMove, DayRefused, DayState
-from isoswitch.store.memory import MemoryDisk, open_memory_store
+from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.memory import open_memory_store
 from isoswitch.store.port import (
     WAITING_MAX,
     Committed,
@@ -37,6 +39,7 @@ from isoswitch.store.port import (
     SafState,
     Store,
     TransactionState,
+    TransferMove,
     UnitOfWork,
 )
 from isoswitch.store.sqlite import open_sqlite_store
@@ -189,6 +192,51 @@ async def test_the_totals_of_a_day_tell_what_was_taken_and_given_back(
         ),
     )
     assert await store.day_totals("2026-02-01") == []
+
+
+TRANSFER = Transfer(
+    id="1",
+    uetr="8a562c67-ca16-48ba-b074-65581be6f001",
+    message_id="M1",
+    end_to_end_id="E1",
+    endpoint="house",
+    amount=Money(1000, "978"),
+    debtor_agent="BANKA",
+    creditor_agent="BANKB",
+    merchant_id="M1",
+    created_at=AT,
+    expires_at=10.5,
+)
+
+
+def transfer_move(expect: Transfer | None, transfer: Transfer) -> UnitOfWork:
+    """Make the unit that moves a transfer."""
+    move = TransferMove(expect=expect, transfer=transfer)
+    return UnitOfWork(records=(record(RecordKind.OPENED, "1"),), transfers=(move,))
+
+
+async def test_a_transfer_moves_from_what_was_expected_only(store: Store) -> None:
+    sent = replace(TRANSFER, state=TransferState.SENT, asked=1, reason="x")
+    await store.commit(transfer_move(None, TRANSFER))
+    with pytest.raises(OwnershipLost):
+        await store.commit(transfer_move(None, TRANSFER))
+    await store.commit(transfer_move(TRANSFER, sent))
+    with pytest.raises(OwnershipLost):
+        await store.commit(transfer_move(TRANSFER, sent))
+    assert await store.find_transfer(TRANSFER.uetr) == sent
+    assert await store.find_transfer("another") is None
+
+
+async def test_a_transfer_of_which_nothing_is_expected_is_not_open(
+    store: Store,
+) -> None:
+    second = replace(TRANSFER, id="2", uetr="another", created_at="2026-01-30")
+    await store.commit(transfer_move(None, TRANSFER))
+    await store.commit(transfer_move(None, second))
+    assert [each.id for each in await store.open_transfers()] == ["2", "1"]
+    settled = replace(second, state=TransferState.SETTLED)
+    await store.commit(transfer_move(second, settled))
+    assert [each.id for each in await store.open_transfers()] == ["1"]
 
 
 async def test_transactions_are_found_by_their_reference_number(store: Store) -> None:

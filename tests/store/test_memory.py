@@ -8,7 +8,8 @@ from trio.testing import MockClock
 
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.journal.chain import walk_chain
-from isoswitch.store.memory import MemoryDisk, MemoryStore, open_memory_store
+from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.memory import MemoryStore, open_memory_store
 from isoswitch.store.port import Committed
 from tests.store.units import closing, opening
 

@@ -11,8 +11,9 @@ import pytest
 import trio
 
 from isoswitch.journal.records import RecordKind
+from isoswitch.store.disk import MemoryDisk
 from isoswitch.store.inspection import inspect_store
-from isoswitch.store.memory import MemoryDisk, open_memory_store
+from isoswitch.store.memory import open_memory_store
 from isoswitch.store.port import Move, SafState, Store, TransactionState, UnitOfWork
 from isoswitch.store.reader import open_reader
 from isoswitch.store.sqlite import open_sqlite_store

@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from isoswitch.codecs.canonical.errors import StoreUnavailable
-from isoswitch.store.memory import MemoryDisk, MemoryStore
+from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.memory import MemoryStore
 from isoswitch.switch.leases import DEAD_AFTER_S, FENCE_AFTER_S, FencedOut, Leases
 from isoswitch.switch.ports import SystemClock
 

@@ -1,0 +1,1 @@
+"""What is owed between institutions, and how it is paid; pure."""

@@ -1,0 +1,55 @@
+"""How long an instant transfer may take, by the kind of clearing house; as data.
+
+The clock starts when the sender accepts the payment. The receiver's share ends before
+the whole, so that its answer still travels back in time. After the deadline the fate
+is asked for, not guessed; some houses refuse a question that comes too early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferProfile:
+    """The timers of a clearing house, in seconds.
+
+    ``ask_after_s`` counts from the deadline; asking goes on every ``ask_every_s`` and
+    becomes an exception after ``asks_max`` times, without an end. ``settlement_method``
+    and ``local_instrument`` go into the messages.
+    """
+
+    total_s: float
+    receiver_s: float
+    ask_after_s: float
+    ask_every_s: float
+    asks_max: int
+    settlement_method: str = "CLRG"
+    local_instrument: str = ""
+    recall_reason: str = "DS24"
+
+
+PROFILES: Mapping[str, TransferProfile] = {
+    "default": TransferProfile(
+        total_s=10.0, receiver_s=5.0, ask_after_s=5.0, ask_every_s=5.0, asks_max=3
+    ),
+    # Settled or rejected within 20 s of the time stamp; asked for from 25 s on.
+    "fednow-like": TransferProfile(
+        total_s=20.0, receiver_s=15.0, ask_after_s=5.0, ask_every_s=10.0, asks_max=3
+    ),
+    # 10 s hard, 7 s for the beneficiary's institution.
+    "sct-inst-like": TransferProfile(
+        total_s=10.0,
+        receiver_s=7.0,
+        ask_after_s=0.0,
+        ask_every_s=10.0,
+        asks_max=3,
+        local_instrument="INST",
+        recall_reason="TECH",
+    ),
+    # Item by item in real time; the common status request follows after a minute.
+    "cnaps-like": TransferProfile(
+        total_s=20.0, receiver_s=15.0, ask_after_s=40.0, ask_every_s=60.0, asks_max=3
+    ),
+}
