@@ -9,7 +9,7 @@ may go elsewhere; after the first byte only ``NoAnswer`` is left.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 import trio
@@ -313,16 +313,16 @@ class Link:
             return ()
         return differing
 
-    async def _exchange(self, message: Message, deadline: float) -> Message:
+    def _exchange(self, message: Message, deadline: float) -> Awaitable[Message]:
         payload = self._payload(message)
         if self._one_shot is not None:
-            return await self._one_shot.exchange(payload, message, deadline)
+            return self._one_shot.exchange(payload, message, deadline)
         usable = self._upkeep.signed_on
         if not usable:
             msg = f"{self.settings.name} is not signed on"
             raise LinkDown(msg)
         connection = usable[next(self._turn) % len(usable)]
-        return await self._mux.exchange(connection, payload, message, deadline)
+        return self._mux.exchange(connection, payload, message, deadline)
 
     async def _agrees(self, connection: Connection, kind: Kind) -> bool:
         """Ask for network management over one connection; False without a yes."""

@@ -16,6 +16,8 @@ DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 BOOT_DIGITS = 4
 COUNTER_DIGITS = 8
 STAN_MAX = 999_999
+# Where each boot begins with its trace numbers: far from where the last one began.
+STAN_STRIDE = 381_966
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,13 @@ class Numbers:
     Examples
     --------
     >>> Numbers(boot=37).draw()
-    Numbering(transaction_id='37-1', rrn='001100000001', stan='000001')
+    Numbering(transaction_id='37-1', rrn='001100000001', stan='132757')
     """
 
     def __init__(self, *, boot: int) -> None:
         self.boot = boot
         self._boot_text = to_base36(boot, BOOT_DIGITS)
+        self._first_stan = boot * STAN_STRIDE % STAN_MAX
         self._counter = 0
 
     def draw(self) -> Numbering:
@@ -48,7 +51,7 @@ class Numbers:
         return Numbering(
             f"{self.boot}-{count}",
             self._boot_text + to_base36(count, COUNTER_DIGITS),
-            f"{(count - 1) % STAN_MAX + 1:06d}",
+            f"{(self._first_stan + count - 1) % STAN_MAX + 1:06d}",
         )
 
 
