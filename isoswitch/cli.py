@@ -132,6 +132,24 @@ def status(config: Config = None, as_json: Json = False) -> None:
     sys.exit(operate.status(config, as_json=as_json))
 
 
+@app.command(rich_help_panel=OPERATE)
+def reload(
+    config: Config = None,
+    operator: Operator = "",
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would change.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Change the running switch to its configuration file as it stands now."""
+    from isoswitch.commands import operate
+
+    sys.exit(
+        operate.reload(config, operator=operator, dry_run=dry_run, as_json=as_json)
+    )
+
+
 @clock_app.callback()
 def _clock() -> None:
     """The wall clock of the running switch."""

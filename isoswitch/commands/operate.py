@@ -15,6 +15,7 @@ from isoswitch.config.load import load_network
 from isoswitch.switch.control import (
     ConfirmClock,
     ReadStatus,
+    Reload,
     control_path,
     send_order,
 )
@@ -50,6 +51,22 @@ def confirm_clock(config: Path | None, *, operator: str) -> int:
     stdout().print(
         "the clock is trusted as it stands" if was_in_doubt else "it was not in doubt"
     )
+    return OK
+
+
+def reload(config: Path | None, *, operator: str, dry_run: bool, as_json: bool) -> int:
+    """Have the running switch read its configuration again, and print what changes."""
+    order = Reload(operator=operator_name(operator), dry_run=dry_run)
+    changes = trio.run(send_order, socket_of(config), order, list[str])
+    if as_json:
+        print_json({"changes": changes, "dry_run": dry_run})
+        return OK
+    for change in changes:
+        stdout().print(Text(change))
+    if not changes:
+        stdout().print("nothing differs from what is running")
+    elif dry_run:
+        stdout().print("nothing was changed: this was a dry run", style="dim")
     return OK
 
 

@@ -9,8 +9,8 @@ from isoswitch.commands.crypto import open_crypto
 from isoswitch.commands.processes import check_ports_free
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import load_network
-from isoswitch.config.routing import load_routing
-from isoswitch.config.settings import portal_settings, switch_settings
+from isoswitch.config.running import configuration_of, load_configuration
+from isoswitch.config.settings import portal_settings
 from isoswitch.portal.server import serve_portal
 from isoswitch.switch.process import run_switch
 
@@ -31,17 +31,16 @@ def serve(
     """
     loaded = load_network(config)
     network = loaded.network
-    routing = load_routing(loaded)
+    configuration = configuration_of(loaded)
     check_ports_free(loaded, issuers=False)
     log_path = log or (loaded.file(network.log.path) if network.log.path else None)
-
     portal = portal_settings(network)
     beside = [partial(serve_portal, portal)] if portal is not None else []
 
     async def main() -> None:
         await run_switch(
-            switch_settings(loaded),
-            routing=routing,
+            configuration,
+            load=partial(load_configuration, loaded.path),
             store_path=store or loaded.file(network.store.path),
             crypto=open_crypto(loaded),
             log_path=log_path,

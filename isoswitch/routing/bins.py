@@ -138,6 +138,11 @@ class BinTable:
     def __len__(self) -> int:
         return self._count
 
+    def rows(self) -> dict[str, BinRow]:
+        """Give all rows by their digits, in no order."""
+        given = [*self._rows, *self._holders.values()]
+        return {row.digits: row for row in given if row is not None}
+
     def find(self, span: Span) -> BinRow | None:
         """Find the most specific row that covers all of a span."""
         row = self._rows[bisect_right(self._starts, span.low) - 1]

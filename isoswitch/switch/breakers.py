@@ -29,6 +29,12 @@ class Breakers:
         self._breakers = dict.fromkeys(links, Breaker())
         self._windows = dict.fromkeys(links, Window())
 
+    def adopt(self, before: Breakers) -> None:
+        """Go on from what was seen of the same endpoints under earlier settings."""
+        for name in self._links.keys() & before._links.keys():
+            self._breakers[name] = before._breakers[name]
+            self._windows[name] = before._windows[name]
+
     def states(self) -> dict[str, EndpointState]:
         """Give what a route is decided from."""
         now = trio.current_time()

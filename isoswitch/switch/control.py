@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from isoswitch.switch.health import Part
 from isoswitch.switch.keyexchange import Change
 from isoswitch.switch.linkorders import LinkOrder, carry_out
 from isoswitch.switch.linkstate import LinkStatus
+from isoswitch.switch.reload import Reloader
 from isoswitch.switch.server import Switch
 from isoswitch.switch.services import Services
 from isoswitch.switch.status import Status, read_status
@@ -79,7 +81,23 @@ class CutDay(Order, frozen=True, kw_only=True, tag="cut day"):
     """End the open business day now."""
 
 
-AnyOrder = ExchangeKeys | ConfirmClock | ReadStatus | ReadLinks | OrderLink | CutDay
+class Reload(Order, frozen=True, kw_only=True, tag="reload"):
+    """Change to the configuration as its file stands now, or tell what would change."""
+
+    dry_run: bool = False
+
+
+AnyOrder = (
+    ExchangeKeys | ConfirmClock | ReadStatus | ReadLinks | OrderLink | CutDay | Reload
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Who carries orders out: the switch, and what changes its configuration."""
+
+    switch: Switch
+    reloader: Reloader | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +113,7 @@ def control_path(store: Path) -> Path:
 
 
 async def serve_control(
-    switch: Switch,
+    desk: Desk,
     path: Path,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -108,7 +126,7 @@ async def serve_control(
             task_status.started()
             while True:
                 sock, _ = await listening.accept()
-                nursery.start_soon(_serve, switch, trio.SocketStream(sock), limit)
+                nursery.start_soon(_serve, desk, trio.SocketStream(sock), limit)
 
 
 async def send_order(path: Path, order: AnyOrder, result: type[T]) -> T:
@@ -157,13 +175,13 @@ def _listening(path: Path) -> Iterator[socket.socket]:
 
 
 async def _serve(
-    switch: Switch, stream: trio.SocketStream, limit: trio.CapacityLimiter
+    desk: Desk, stream: trio.SocketStream, limit: trio.CapacityLimiter
 ) -> None:
     """Carry out the one order of a connection."""
     with suppress(trio.BrokenResourceError, trio.TooSlowError):
         async with stream, limit:
             with trio.fail_after(PATIENCE_S):
-                report = await _carry_out(switch, await _read_line(stream))
+                report = await _carry_out(desk, await _read_line(stream))
                 await stream.send_all(msgspec.json.encode(report) + b"\n")
 
 
@@ -177,15 +195,15 @@ async def _read_line(stream: trio.SocketStream) -> bytes:
     return line
 
 
-async def _carry_out(switch: Switch, line: bytes) -> Report:
+async def _carry_out(desk: Desk, line: bytes) -> Report:
     try:
         order = msgspec.json.decode(line, type=AnyOrder)
     except msgspec.MsgspecError:
         return Report(fault="not an order")
-    if switch.services is None:
+    if desk.switch.services is None:
         return Report(fault="the switch is starting; order again when it is ready")
     try:
-        result = await HANDLERS[type(order)](switch, switch.services, order)
+        result = await HANDLERS[type(order)](desk, desk.switch.services, order)
     except IsoswitchError as error:
         log.error("order_not_done", order=type(order).__name__, reason=str(error))
         return Report(fault=str(error))
@@ -193,51 +211,52 @@ async def _carry_out(switch: Switch, line: bytes) -> Report:
 
 
 async def _exchange_keys(
-    switch: Switch, services: Services, order: ExchangeKeys
+    desk: Desk, services: Services, order: ExchangeKeys
 ) -> list[Change]:
-    return await switch.keys.order(services, order.endpoint, operator=order.operator)
+    return await desk.switch.keys.order(
+        services, order.endpoint, operator=order.operator
+    )
 
 
-async def _confirm_clock(
-    switch: Switch, services: Services, order: ConfirmClock
-) -> bool:
+async def _confirm_clock(desk: Desk, services: Services, order: ConfirmClock) -> bool:
     """Give whether there was anything to confirm."""
-    if not switch.health.has(Part.CLOCK):
+    if not services.health.has(Part.CLOCK):
         return False
     body = {"order": "confirm clock", "operator": order.operator}
     await services.recorder.note(RecordKind.OPERATOR, "", body)
-    switch.health.confirm_clock()
+    services.health.confirm_clock()
     return True
 
 
-async def _read_status(switch: Switch, services: Services, order: ReadStatus) -> Status:
-    del services, order
-    return read_status(switch)
+async def _read_status(desk: Desk, services: Services, order: ReadStatus) -> Status:
+    return read_status(desk.switch)
 
 
 async def _read_links(
-    switch: Switch, services: Services, order: ReadLinks
+    desk: Desk, services: Services, order: ReadLinks
 ) -> list[LinkStatus]:
-    del services, order
-    return [link.status() for link in switch.links.values()]
+    return [link.status() for link in services.links.values()]
 
 
-async def _order_link(
-    switch: Switch, services: Services, order: OrderLink
-) -> LinkStatus:
-    del switch
+async def _order_link(desk: Desk, services: Services, order: OrderLink) -> LinkStatus:
     return await carry_out(services, order.act, order.endpoint, operator=order.operator)
 
 
-async def _cut_day(switch: Switch, services: Services, order: CutDay) -> str:
+async def _cut_day(desk: Desk, services: Services, order: CutDay) -> str:
     """Give the date of the day that is open now."""
-    del switch
     body = {"order": "cut day", "operator": order.operator, "date": services.days.date}
     await services.recorder.note(RecordKind.OPERATOR, "", body)
     return await services.days.cut(reason=f"operator {order.operator}")
 
 
-Handler = Callable[[Switch, Services, Any], Awaitable[Any]]
+async def _reload(desk: Desk, services: Services, order: Reload) -> list[str]:
+    if desk.reloader is None:
+        msg = "this switch was not started from a file; there is none to read again"
+        raise ConfigError(msg)
+    return await desk.reloader.reload(operator=order.operator, dry_run=order.dry_run)
+
+
+Handler = Callable[[Desk, Services, Any], Awaitable[Any]]
 
 HANDLERS: Mapping[type[Order], Handler] = {
     ExchangeKeys: _exchange_keys,
@@ -246,4 +265,5 @@ HANDLERS: Mapping[type[Order], Handler] = {
     ReadLinks: _read_links,
     OrderLink: _order_link,
     CutDay: _cut_day,
+    Reload: _reload,
 }

@@ -127,6 +127,10 @@ class Health:
             self.clear(Part.CLOCK)
         return not moved_s
 
+    def retune(self, *, clock_jump_s: float) -> None:
+        """Doubt the clock from another size of jump on."""
+        self._watch.jump_s = clock_jump_s
+
     def confirm_clock(self) -> None:
         """Trust the clock as it stands, on an operator's word."""
         self._watch.confirm()

@@ -7,6 +7,7 @@ A partner's cutover is acknowledged when it is written down, and not before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 
 import structlog
@@ -48,9 +49,10 @@ class LinkJournal:
         except trio.WouldBlock:
             self.dropped_count += 1
 
-    async def run(self, services: Services) -> None:
-        """Write until cancelled."""
+    async def run(self, current: Callable[[], Services]) -> None:
+        """Write until cancelled; the services may change meanwhile."""
         async for event in self._receive:
+            services = current()
             if isinstance(event, LinkChange):
                 await _note_change(services, event)
             else:
@@ -70,7 +72,10 @@ async def _note_change(services: Services, change: LinkChange) -> None:
 
 async def _take_cutover(services: Services, request: NetworkRequest) -> None:
     """Write down an endpoint's cutover, cut our day if it decides, and answer."""
-    link = services.links[request.endpoint]
+    link = services.links.get(request.endpoint)
+    if link is None:
+        # It is configured no more, and its last connection is about to end.
+        return
     code = ResponseCode.APPROVED
     try:
         day = read_cutover_date(request.message, reference=services.clock.now())

@@ -12,16 +12,18 @@ from pathlib import Path
 import structlog
 import trio
 
+from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.hsm.port import Hsm
-from isoswitch.routing.table import RoutingTable
 from isoswitch.store.sqlite import open_sqlite_store
-from isoswitch.switch.control import control_path, serve_control
+from isoswitch.switch.control import Desk, control_path, serve_control
+from isoswitch.switch.differences import Configuration
 from isoswitch.switch.logs import configure_logs
 from isoswitch.switch.ports import SystemClock
+from isoswitch.switch.reload import Reloader
 from isoswitch.switch.server import Switch
-from isoswitch.switch.settings import SwitchSettings
 
 DRAIN_MARGIN_S = 1.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 # A task that is given the switch and says when it has started.
 Beside = Callable[..., Awaitable[None]]
@@ -30,9 +32,9 @@ log = structlog.get_logger()
 
 
 async def run_switch(
-    settings: SwitchSettings,
+    configuration: Configuration,
     *,
-    routing: RoutingTable,
+    load: Callable[[], Configuration],
     store_path: Path,
     crypto: AbstractAsyncContextManager[Hsm],
     log_path: Path | None = None,
@@ -42,8 +44,8 @@ async def run_switch(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; started when terminals can connect.
 
-    What runs ``beside`` the switch starts before it, so that it can tell that the
-    switch is starting.
+    SIGHUP reads the configuration again by ``load``. What runs ``beside`` the switch
+    starts before it, so that it can tell that the switch is starting.
 
     Raises
     ------
@@ -60,28 +62,43 @@ async def run_switch(
     ):
         nursery.start_soon(writer.run)
         switch = Switch(
-            settings,
+            configuration.settings,
             store=store,
             hsm=hsm,
-            routing=routing,
+            routing=configuration.routing,
             clock=SystemClock(),
             # Jitter needs no secrecy.
             random=random.Random(),  # noqa: S311
         )
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        reloader = Reloader(switch, configuration, load)
+        nursery.start_soon(reloader.run)
+        with trio.open_signal_receiver(*SIGNALS) as signals:
             for part in beside:
                 await nursery.start(part, switch)
             await nursery.start(switch.run)
-            await nursery.start(serve_control, switch, control_path(store_path))
+            desk = Desk(switch=switch, reloader=reloader)
+            path = control_path(store_path)
+            await nursery.start(serve_control, desk, path)
             # What is loaded stays; collecting it again and again costs 26 ms for each
             # 100,000 terminals.
             gc.collect()
             gc.freeze()
             task_status.started()
             async for number in signals:
+                if number == signal.SIGHUP:
+                    await _reload(reloader)
+                    continue
                 log.info("draining", signal=signal.Signals(number).name)
                 break
-            with trio.move_on_after(settings.transaction_timeout_s + DRAIN_MARGIN_S):
+            timeout_s = switch.settings.transaction_timeout_s
+            with trio.move_on_after(timeout_s + DRAIN_MARGIN_S):
                 await switch.drain()
         log.info("stopped")
         nursery.cancel_scope.cancel()
+
+
+async def _reload(reloader: Reloader) -> None:
+    try:
+        await reloader.reload(operator="SIGHUP")
+    except IsoswitchError as error:
+        log.error("reload_refused", reason=str(error))

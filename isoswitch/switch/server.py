@@ -5,7 +5,8 @@ store -> recover -> links -> store and forward -> listeners
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -13,7 +14,7 @@ import trio
 
 from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
-from isoswitch.store.port import Store
+from isoswitch.store.port import Committed, Store, UnitOfWork
 from isoswitch.store.times import CommitTimes
 from isoswitch.switch.admission import Buckets
 from isoswitch.switch.breakers import Breakers
@@ -36,7 +37,12 @@ from isoswitch.switch.recorder import Recorder
 from isoswitch.switch.recovery import recover, sweep_forever
 from isoswitch.switch.saf import Saf, lease_name
 from isoswitch.switch.services import Services
-from isoswitch.switch.settings import EndpointSettings, SwitchSettings
+from isoswitch.switch.settings import (
+    EndpointSettings,
+    ListenerSettings,
+    SwitchSettings,
+)
+from isoswitch.switch.shifts import Running, Shift
 from isoswitch.switch.sockets import SocketStream, open_tcp
 from isoswitch.switch.strays import Strays
 from isoswitch.switch.terminals import Listener
@@ -88,32 +94,31 @@ class Switch:
         self._link_journal = LinkJournal()
         self._leases = Leases(store, node=settings.node)
         self.strays = Strays()
+        self._random = random
+        self._connect = connect
         self.links: Mapping[str, Link] = {
-            name: Link(
-                endpoint,
-                connect=connect,
-                clock=clock,
-                random=random,
-                on_stray=self.strays.put,
-                on_key=self._take_key,
-                on_cutover=self._link_journal.put,
-                on_change=self._link_journal.put,
-                may_connect=partial(self._may_connect, endpoint),
-                may_send=self._may_send,
-            )
+            name: self.make_link(endpoint)
             for name, endpoint in settings.endpoints.items()
         }
         self.keys = KeyExchange(self.links, random=random)
-        self.listeners = {
-            listener.name: Listener(listener, accept=self._accept)
+        self.listeners: Mapping[str, Listener] = {
+            listener.name: self.make_listener(listener)
             for listener in settings.listeners
         }
         self._nursery: trio.Nursery | None = None
-        self.is_draining = False
+        self.listens = True
+        self._running: dict[Link | Listener, Running] = {}
+        self._working = Running()
+        self._shift: Shift | None = None
         self._deciding_count = 0
         self.is_started = False
-        self.services: Services | None = None
+        self.is_draining = False
         self.saf: Saf | None = None
+
+    @property
+    def services(self) -> Services | None:
+        """What new transactions are decided with; None before the switch has begun."""
+        return None if self._shift is None else self._shift.services
 
     @property
     def commit_times(self) -> CommitTimes:
@@ -130,38 +135,99 @@ class Switch:
 
         ``listen=False`` opens no sockets: streams come in through ``listeners``.
         """
-        services = self.services = await self._begin()
+        self.listens = listen
+        services = await self._begin()
+        self._shift = Shift(services=services)
         await services.days.begin()
-        saf = self.saf = Saf(services)
-        await self._resume(services, saf)
+        await self._resume(services)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(services.leases.run)
-            nursery.start_soon(self.strays.run, services)
-            nursery.start_soon(self._link_journal.run, services)
-            nursery.start_soon(saf.run)
-            nursery.start_soon(self.keys.run, services)
-            nursery.start_soon(sweep_forever, services)
+            nursery.start_soon(self.strays.run, self._current)
+            nursery.start_soon(self._link_journal.run, self._current)
             nursery.start_soon(services.days.run)
-            nursery.start_soon(reconcile_forever, services)
-            nursery.start_soon(watch_forever, services)
+            await self._start_work()
             for link in self.links.values():
-                await restore(self._store, link)
-                nursery.start_soon(link.run)
-                if listen and link.settings.is_server:
-                    await nursery.start(_listen_for, link)
-            with trio.move_on_after(SIGN_ON_PATIENCE_S):
-                for link in self.links.values():
-                    await link.attempted.wait()
+                await self.start_link(link)
+            await wait_attempted(self.links.values())
             for listener in self.listeners.values():
-                if listen:
-                    await nursery.start(listener.run)
-                else:
-                    nursery.start_soon(listener.expire_forever)
-                    listener.is_open = True
+                await self.start_listener(listener)
             self.is_started = True
             log.info("ready", node=self.settings.node, boot=services.numbers.boot)
             task_status.started()
+
+    def make_link(self, endpoint: EndpointSettings) -> Link:
+        """Make the link to an endpoint; it does nothing before it is started."""
+        return Link(
+            endpoint,
+            connect=self._connect,
+            clock=self._clock,
+            random=self._random,
+            on_stray=self.strays.put,
+            on_key=self._take_key,
+            on_cutover=self._link_journal.put,
+            on_change=self._link_journal.put,
+            may_connect=partial(self._may_connect, endpoint),
+            may_send=self._may_send,
+        )
+
+    def make_listener(self, settings: ListenerSettings) -> Listener:
+        """Make a listener; raises OSError when its TLS files are not there."""
+        return Listener(settings, accept=self._accept)
+
+    async def start_link(self, link: Link) -> None:
+        """Let a link connect, or be connected to."""
+        assert self._nursery is not None, "only a running switch has links"
+        await restore(self._store, link)
+        running = self._running[link] = Running()
+        await self._nursery.start(running.run, partial(self._run_link, link))
+
+    async def start_listener(self, listener: Listener) -> None:
+        """Let a listener take connections; raises OSError when its port is taken."""
+        assert self._nursery is not None, "only a running switch listens"
+        running = self._running[listener] = Running()
+        run = listener.run if self.listens else listener.run_without_door
+        await self._nursery.start(running.run, run)
+
+    async def stop(self, part: Link | Listener) -> None:
+        """End a part at once, and wait until it has."""
+        await self._running.pop(part).stop()
+
+    async def change_shift(
+        self,
+        settings: SwitchSettings,
+        routing: RoutingTable,
+        *,
+        links: Mapping[str, Link],
+        listeners: Mapping[str, Listener],
+    ) -> Shift:
+        """Decide what comes from now on with other parts; give the shift before.
+
+        What began in the shift before goes on with its own settings and links.
+        """
+        before = self._shift
+        assert before is not None, "only a running switch changes"
+        self.settings, self.links, self.listeners = settings, links, listeners
+        self.health.retune(clock_jump_s=settings.clock_jump_s)
+        breakers = Breakers(links, settings.endpoint_health)
+        breakers.adopt(before.services.breakers)
+        for name, link in links.items():
+            self._want_leases(name, link)
+        services = replace(
+            before.services,
+            settings=settings,
+            routing=routing,
+            links=links,
+            breakers=breakers,
+        )
+        self._shift = Shift(services=services)
+        # As after a restart: what is owed is read from the store, and goes out again.
+        self.saf = Saf(services)
+        self.keys = KeyExchange(links, random=self._random)
+        await self._working.stop()
+        await self.saf.take_over()
+        await self._start_work()
+        return before
 
     async def drain(self) -> None:
         """Take no new transactions, finish those in flight, and sign off.
@@ -190,9 +256,7 @@ class Switch:
         self._store.on_commit(days.follow)
         await self._leases.begin(self._clock)
         for name, link in self.links.items():
-            self._leases.want(lease_name(name))
-            if link.settings.leased:
-                self._leases.want(link_lease(name))
+            self._want_leases(name, link)
         if self._store.is_shared:
             await self._leases.look()
         return Services(
@@ -219,11 +283,58 @@ class Switch:
             leases=self._leases,
         )
 
-    async def _resume(self, services: Services, saf: Saf) -> None:
+    def _want_leases(self, name: str, link: Link) -> None:
+        self._leases.want(lease_name(name))
+        if link.settings.leased:
+            self._leases.want(link_lease(name))
+
+    async def _run_link(
+        self, link: Link, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            if self.listens and link.settings.is_server:
+                await nursery.start(_listen_for, link)
+            await nursery.start(link.run)
+            task_status.started()
+
+    async def _resume(self, services: Services) -> None:
+        saf = self.saf = Saf(services)
         await saf.take_over()
-        self._store.on_commit(saf.follow)
+        self._store.on_commit(self._follow)
         self._store.on_commit(self.counts.applied)
         await recover(services)
+
+    def _follow(self, unit: UnitOfWork, committed: Committed) -> None:
+        assert self.saf is not None, "set before the first commit is followed"
+        self.saf.follow(unit, committed)
+
+    def _current(self) -> Services:
+        assert self._shift is not None, "only what runs in the switch asks"
+        return self._shift.services
+
+    async def _start_work(self) -> None:
+        """Start what serves the endpoints and settings of the current services."""
+        assert self.saf is not None, "made before it works"
+        assert self._nursery is not None, "only a running switch works"
+        self._working = Running()
+        work = partial(self._work, self._current(), self.saf, self.keys)
+        await self._nursery.start(self._working.run, work)
+
+    async def _work(
+        self,
+        services: Services,
+        saf: Saf,
+        keys: KeyExchange,
+        *,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            nursery.start_soon(saf.run)
+            nursery.start_soon(keys.run, services)
+            nursery.start_soon(sweep_forever, services)
+            nursery.start_soon(reconcile_forever, services)
+            nursery.start_soon(watch_forever, services)
 
     def _may_connect(self, endpoint: EndpointSettings) -> bool:
         if endpoint.leased:
@@ -234,27 +345,39 @@ class Switch:
         return self._leases.is_alive
 
     def _take_key(self, request: NetworkRequest) -> None:
-        self.keys.put(request, self.links[request.endpoint])
+        link = self.links.get(request.endpoint)
+        if link is not None:
+            self.keys.put(request, link)
 
     def _accept(self, arrival: Arrival) -> None:
-        if self._nursery is None or self.services is None or self.is_draining:
+        shift = self._shift
+        if self._nursery is None or shift is None or self.is_draining:
             # Silence: the terminal repeats, here after the restart or elsewhere.
             arrival.done()
             return
-        if self._deciding_count >= self.services.settings.admission.arrivals_max:
+        if self._deciding_count >= shift.services.settings.admission.arrivals_max:
             # Not even repeats and reversals, which nothing else refuses, may fill
             # the memory. They come again.
             self.counts.unheard += 1
             arrival.done()
             return
         self._deciding_count += 1
-        self._nursery.start_soon(self._decide, self.services, arrival)
+        shift.begin()
+        self._nursery.start_soon(self._decide, shift, arrival)
 
-    async def _decide(self, services: Services, arrival: Arrival) -> None:
+    async def _decide(self, shift: Shift, arrival: Arrival) -> None:
         try:
-            await dispatch(services, arrival)
+            await dispatch(shift.services, arrival)
         finally:
             self._deciding_count -= 1
+            shift.end()
+
+
+async def wait_attempted(links: Iterable[Link]) -> None:
+    """Give links a moment to sign on."""
+    with trio.move_on_after(SIGN_ON_PATIENCE_S):
+        for link in links:
+            await link.attempted.wait()
 
 
 async def _listen_for(

@@ -7,6 +7,8 @@ reversal is an alarm.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 import trio
 
@@ -38,9 +40,10 @@ class Strays:
         except trio.WouldBlock:
             self.dropped_count += 1
 
-    async def run(self, services: Services) -> None:
-        """Write strays down until cancelled."""
+    async def run(self, current: Callable[[], Services]) -> None:
+        """Write strays down until cancelled; the services may change meanwhile."""
         async for stray in self._receive:
+            services = current()
             try:
                 await _note(services, stray)
             except StoreUnavailable as error:
@@ -68,8 +71,10 @@ async def _note(services: Services, stray: Stray) -> None:
         differing=stray.miss.differing,
         waiting_count=stray.miss.waiting_count,
     )
-    code = services.links[stray.endpoint].dialect.to_code(message)
-    if row is not None and is_late and code.is_approval and _holds_money(row):
+    link = services.links.get(stray.endpoint)
+    # An endpoint that is configured no more may have approved.
+    may_approve = link is None or link.dialect.to_code(message).is_approval
+    if row is not None and is_late and may_approve and _holds_money(row):
         log.error("late_approval_without_reversal", transaction=row.id)
 
 

@@ -8,8 +8,10 @@ with one log line and touch nobody else.
 from __future__ import annotations
 
 import hashlib
+import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -46,6 +48,8 @@ class Listener:
         self._framing = get_framing(settings.framing)
         self._tls = make_tls_context(settings.tls) if settings.tls else None
         self._connections: set[Connection] = set()
+        self._sessions: set[Session] = set()
+        self._sock: socket.socket | None = None
         self.port = settings.port
         self.is_open = False
 
@@ -54,25 +58,51 @@ class Listener:
         """How many terminals are connected."""
         return len(self._connections)
 
+    @property
+    def in_flight_count(self) -> int:
+        """How many messages of its terminals are being decided."""
+        return sum(session.in_flight_count for session in self._sessions)
+
+    def open(self) -> None:
+        """Take the port; raises OSError when another has it."""
+        self._sock = listen_tcp(self.settings.host, self.settings.port)
+        self.port = self._sock.getsockname()[1]
+        self.is_open = True
+
+    def close_door(self) -> None:
+        """Give the port back; who is connected stays."""
+        self.is_open = False
+        if self._sock is not None:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Accept connections until cancelled; raises OSError when the port is taken."""
-        sock = listen_tcp(self.settings.host, self.settings.port)
-        with sock:
-            self.port = sock.getsockname()[1]
+        if self._sock is None:
+            self.open()
+        assert self._sock is not None, "opened above"
+        try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.expire_forever)
 
                 def accepted(stream: SocketStream) -> None:
                     nursery.start_soon(self._serve_socket, stream)
 
-                self.is_open = True
                 task_status.started()
-                try:
-                    await accept_forever(sock, accepted)
-                finally:
-                    self.is_open = False
+                with suppress(trio.ClosedResourceError):
+                    await accept_forever(self._sock, accepted)
+        finally:
+            self.close_door()
+
+    async def run_without_door(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve only what comes in by ``serve_stream``, until cancelled."""
+        self.is_open = True
+        task_status.started()
+        await self.expire_forever()
 
     async def expire_forever(self) -> None:
         """Close connections that are idle or slow for too long."""
@@ -101,6 +131,7 @@ class Listener:
             connection, self.settings, self._dialect, self._accept, certificate_pin
         )
         self._connections.add(connection)
+        self._sessions.add(session)
         try:
             reason = await connection.run(session.handle)
         except Exception:
@@ -109,6 +140,7 @@ class Listener:
             return
         finally:
             self._connections.discard(connection)
+            self._sessions.discard(session)
         log.info(
             "terminal_disconnected",
             listener=self.settings.name,
@@ -154,7 +186,7 @@ class Session:
         self._dialect = dialect
         self._accept = accept
         self._certificate_pin = certificate_pin
-        self._in_flight_count = 0
+        self.in_flight_count = 0
         self._room = trio.lowlevel.ParkingLot()
 
     async def handle(self, payload: bytes) -> None:
@@ -165,9 +197,9 @@ class Session:
         except DecodeError as error:
             self._connection.close(f"undecodable message: {error}")
             return
-        while self._in_flight_count >= self._settings.in_flight_max:
+        while self.in_flight_count >= self._settings.in_flight_max:
             await self._room.park()
-        self._in_flight_count += 1
+        self.in_flight_count += 1
         answer_header = headers.swap(self._settings.header, header)
 
         def send(answer: Message) -> None:
@@ -187,7 +219,7 @@ class Session:
         )
 
     def _done(self) -> None:
-        self._in_flight_count -= 1
+        self.in_flight_count -= 1
         self._room.unpark()
 
 

@@ -14,6 +14,7 @@ from isoswitch.simulators.world import World
 from isoswitch.switch.control import (
     ConfirmClock,
     CutDay,
+    Desk,
     ExchangeKeys,
     OrderLink,
     ReadLinks,
@@ -42,7 +43,7 @@ async def path(nursery: trio.Nursery, world: World, tmp_path: Path) -> Path:
     """The socket of its switch."""
     assert world.switch is not None
     path = control_path(tmp_path / "switch.db")
-    await nursery.start(serve_control, world.switch, path)
+    await nursery.start(serve_control, Desk(switch=world.switch), path)
     return path
 
 

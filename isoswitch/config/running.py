@@ -1,0 +1,50 @@
+"""The whole of what a switch process is given, read from its file."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+from isoswitch.config.load import LoadedNetwork, load_network
+from isoswitch.config.routing import load_routing
+from isoswitch.config.settings import switch_settings
+from isoswitch.switch.differences import Configuration
+
+
+def load_configuration(path: Path) -> Configuration:
+    """Read a file again, as a whole.
+
+    Raises
+    ------
+    ConfigError
+        Something does not hold; says everything, with file and line.
+    """
+    return configuration_of(load_network(path))
+
+
+def configuration_of(loaded: LoadedNetwork) -> Configuration:
+    """Give what a switch process is told by a network that was loaded.
+
+    Raises
+    ------
+    ConfigError
+        A file that it names is missing or does not hold.
+    """
+    network = loaded.network
+    files = [loaded.path]
+    if network.routing.bins_file is not None:
+        files.append(loaded.file(network.routing.bins_file))
+    portal = network.portal
+    return Configuration(
+        settings=switch_settings(loaded),
+        routing=load_routing(loaded),
+        lasting={
+            "store.path": str(network.store.path),
+            "hsm.socket": str(network.hsm.socket),
+            "hsm.tokens": str(len(network.hsm.tokens)),
+            "log.path": str(network.log.path or ""),
+            "log.level": network.log.level,
+            "portal": f"{portal.host}:{portal.port}" if portal else "none",
+        },
+        digests={str(each): sha256(each.read_bytes()).hexdigest() for each in files},
+    )

@@ -1,0 +1,245 @@
+"""Another configuration for a running switch, without losing a transaction.
+
+The new file is read and judged as a whole before anything changes. What is new is
+started beside what is old; new transactions begin under the new settings, those in
+flight end under their own; then what is gone is drained and ended::
+
+    read -> refuse or describe -> write down -> start new parts -> change shift -> drain
+
+The links of one endpoint never serve new transactions at the same time. Where a partner
+takes us only once (it connects to us, or the link is owned or leased by one node), the
+old link ends before the new one starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import structlog
+import trio
+
+from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.journal.records import RecordKind
+from isoswitch.switch.differences import (
+    Configuration,
+    describe_changes,
+    find_lasting,
+)
+from isoswitch.switch.links import Link
+from isoswitch.switch.server import Switch, wait_attempted
+from isoswitch.switch.shifts import Shift
+from isoswitch.switch.terminals import Listener
+
+DRAIN_MARGIN_S = 1.0
+LOOK_S = 0.01
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of another configuration: those that stay, and those that are new."""
+
+    links: Mapping[str, Link]
+    listeners: Mapping[str, Listener]
+    fresh_links: list[Link] = field(default_factory=list)
+    fresh_listeners: list[Listener] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftovers:
+    """What ends when the transactions of its shift have: and what waits for that."""
+
+    shift: Shift
+    listeners: list[Listener]
+    links: list[Link]
+    late_links: list[Link]
+    kept_names: frozenset[str]
+
+
+class Reloader:
+    """Reads the configuration again and puts it in the place of the present one.
+
+    ``load`` reads and judges the whole of it, in a thread; it raises `ConfigError`
+    with everything that is wrong. ``run`` must run beside the switch.
+    """
+
+    def __init__(
+        self,
+        switch: Switch,
+        current: Configuration,
+        load: Callable[[], Configuration],
+    ) -> None:
+        self._switch = switch
+        self._current = current
+        self._load = load
+        self._lock = trio.Lock()
+        self._leftovers: Leftovers | None = None
+        self._left = trio.Event()
+
+    async def run(self) -> None:
+        """End what reloads leave behind, until cancelled."""
+        while True:
+            await self._left.wait()
+            assert self._leftovers is not None, "set before the event"
+            await self._end(self._leftovers)
+            self._leftovers, self._left = None, trio.Event()
+            log.info("reload_drained")
+
+    async def reload(self, *, operator: str, dry_run: bool = False) -> list[str]:
+        """Change to the configuration as it stands now, and tell what changed.
+
+        Raises
+        ------
+        ConfigError
+            It does not hold, or changes what lasts, or parts cannot be started:
+            nothing was changed.
+        StoreUnavailable
+            The change cannot be written down: nothing was changed.
+        """
+        async with self._lock:
+            after = await trio.to_thread.run_sync(self._load)
+            lasting = find_lasting(self._current, after)
+            if lasting:
+                msg = (
+                    f"only a restart changes {', '.join(lasting)}; nothing was changed"
+                )
+                raise ConfigError(msg)
+            changes = describe_changes(self._current, after)
+            if dry_run or not changes:
+                return changes
+            if self._leftovers is not None:
+                msg = "the last reload is still draining; order again in a moment"
+                raise ConfigError(msg)
+            # An operator who goes away must not leave it half done.
+            with trio.CancelScope(shield=True):
+                await self._change(after, changes, operator)
+            self._current = after
+            log.warning("reloaded", operator=operator, changes=changes)
+            return changes
+
+    async def _change(
+        self, after: Configuration, changes: list[str], operator: str
+    ) -> None:
+        switch = self._switch
+        try:
+            parts = make_parts(switch, after)
+            early = [link for link in parts.fresh_links if not self._must_wait(link)]
+            await self._start_early(parts, early)
+            await self._note(after, changes, operator)
+        except (OSError, ExceptionGroup) as error:
+            msg = f"a part cannot be started, so nothing was changed: {error}"
+            raise ConfigError(msg) from error
+        links, listeners = switch.links, switch.listeners
+        for listener in listeners.values():
+            if listener not in parts.listeners.values():
+                listener.close_door()
+        for listener in parts.fresh_listeners:
+            try:
+                await switch.start_listener(listener)
+            except OSError as error:
+                # The old door was closed a moment ago; health tells that it stays so.
+                log.error(
+                    "listener_not_open",
+                    listener=listener.settings.name,
+                    reason=str(error),
+                )
+        shift = await switch.change_shift(
+            after.settings, after.routing, links=parts.links, listeners=parts.listeners
+        )
+        self._leftovers = Leftovers(
+            shift=shift,
+            links=[each for each in links.values() if each not in parts.links.values()],
+            listeners=[
+                each
+                for each in listeners.values()
+                if each not in parts.listeners.values()
+            ],
+            late_links=[each for each in parts.fresh_links if each not in early],
+            kept_names=frozenset(parts.links),
+        )
+        self._left.set()
+
+    def _must_wait(self, link: Link) -> bool:
+        """Whether a link can only start when the one it replaces has ended."""
+        settings = link.settings
+        is_exclusive = settings.is_server or settings.leased or bool(settings.owner)
+        return is_exclusive and settings.name in self._switch.links
+
+    async def _start_early(self, parts: Parts, early: list[Link]) -> None:
+        """Take new ports and start new links; what fails undoes all of it."""
+        switch = self._switch
+        taken = {_address(each) for each in switch.listeners.values()}
+        opened: list[Listener] = []
+        started: list[Link] = []
+        try:
+            for listener in parts.fresh_listeners:
+                if switch.listens and _address(listener) not in taken:
+                    listener.open()
+                    opened.append(listener)
+            for link in early:
+                await switch.start_link(link)
+                started.append(link)
+        except BaseException:
+            for listener in opened:
+                listener.close_door()
+            for link in started:
+                await switch.stop(link)
+            raise
+        await wait_attempted(early)
+
+    async def _note(
+        self, after: Configuration, changes: list[str], operator: str
+    ) -> None:
+        assert self._switch.services is not None, "orders come to a running switch"
+        body = {
+            "order": "reload",
+            "operator": operator,
+            "changes": changes,
+            "files": dict(after.digests),
+        }
+        await self._switch.services.recorder.note(RecordKind.OPERATOR, "", body)
+
+    async def _end(self, leftovers: Leftovers) -> None:
+        """Let an earlier shift end, then end what only it used."""
+        switch, shift = self._switch, leftovers.shift
+        timeout_s = shift.services.settings.transaction_timeout_s
+        with trio.move_on_after(timeout_s + DRAIN_MARGIN_S):
+            await shift.wait_empty()
+        for listener in leftovers.listeners:
+            with trio.move_on_after(DRAIN_MARGIN_S):
+                while listener.in_flight_count:  # noqa: ASYNC110 (seldom, short)
+                    await trio.sleep(LOOK_S)
+            await switch.stop(listener)
+        for link in leftovers.links:
+            if link.settings.name not in leftovers.kept_names or leftovers.late_links:
+                await link.sign_off()
+            await switch.stop(link)
+        for link in leftovers.late_links:
+            await switch.start_link(link)
+
+
+def make_parts(switch: Switch, after: Configuration) -> Parts:
+    """Make the parts that differ from those that run; raises OSError for TLS files."""
+    settings = after.settings
+    parts = Parts(links={}, listeners={})
+    links: dict[str, Link] = {}
+    for name, endpoint in settings.endpoints.items():
+        link = switch.links.get(name)
+        if link is None or link.settings != endpoint:
+            link = switch.make_link(endpoint)
+            parts.fresh_links.append(link)
+        links[name] = link
+    listeners: dict[str, Listener] = {}
+    for row in settings.listeners:
+        listener = switch.listeners.get(row.name)
+        if listener is None or listener.settings != row:
+            listener = switch.make_listener(row)
+            parts.fresh_listeners.append(listener)
+        listeners[row.name] = listener
+    return replace(parts, links=links, listeners=listeners)
+
+
+def _address(listener: Listener) -> tuple[str, int]:
+    return listener.settings.host, listener.settings.port
