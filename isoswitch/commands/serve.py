@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import trio
+
 from isoswitch.commands.crypto import open_crypto
 from isoswitch.commands.processes import check_ports_free
 from isoswitch.commands.running import run_trio
@@ -40,7 +42,7 @@ def serve(
     async def main() -> None:
         await run_switch(
             configuration,
-            load=partial(load_configuration, loaded.path),
+            load=partial(trio.to_thread.run_sync, load_configuration, loaded.path),
             store_path=store or loaded.file(network.store.path),
             crypto=open_crypto(loaded),
             log_path=log_path,

@@ -41,7 +41,7 @@ def configuration_of(loaded: LoadedNetwork) -> Configuration:
         lasting={
             "store.path": str(network.store.path),
             "hsm.socket": str(network.hsm.socket),
-            "hsm.tokens": str(len(network.hsm.tokens)),
+            "hsm.payshield": str(network.hsm.payshield or "none"),
             "log.path": str(network.log.path or ""),
             "log.level": network.log.level,
             "portal": f"{portal.host}:{portal.port}" if portal else "none",

@@ -166,8 +166,12 @@ class Node:
         if self.switch is None or life is None or life.nursery is None:
             msg = f"{self.name} does not listen"
             raise OSError(msg)
+        door = self.switch.listeners.get(listener)
+        if door is None:
+            msg = f"{self.name} has no listener {listener}"
+            raise OSError(msg)
         self._adopt(life, stream)
-        life.nursery.start_soon(self.switch.listeners[listener].serve_stream, stream)
+        life.nursery.start_soon(door.serve_stream, stream)
 
     async def _connect(self, endpoint: EndpointSettings) -> MemoryStream:
         life = self._life

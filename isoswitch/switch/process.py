@@ -19,7 +19,7 @@ from isoswitch.switch.control import Desk, control_path, serve_control
 from isoswitch.switch.differences import Configuration
 from isoswitch.switch.logs import configure_logs
 from isoswitch.switch.ports import SystemClock
-from isoswitch.switch.reload import Reloader
+from isoswitch.switch.reload import Load, Reloader
 from isoswitch.switch.server import Switch
 
 DRAIN_MARGIN_S = 1.0
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 async def run_switch(
     configuration: Configuration,
     *,
-    load: Callable[[], Configuration],
+    load: Load,
     store_path: Path,
     crypto: AbstractAsyncContextManager[Hsm],
     log_path: Path | None = None,

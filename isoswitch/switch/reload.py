@@ -13,7 +13,7 @@ old link ends before the new one starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -30,6 +30,8 @@ from isoswitch.switch.links import Link
 from isoswitch.switch.server import Switch, wait_attempted
 from isoswitch.switch.shifts import Shift
 from isoswitch.switch.terminals import Listener
+
+Load = Callable[[], Awaitable[Configuration]]
 
 DRAIN_MARGIN_S = 1.0
 LOOK_S = 0.01
@@ -61,15 +63,15 @@ class Leftovers:
 class Reloader:
     """Reads the configuration again and puts it in the place of the present one.
 
-    ``load`` reads and judges the whole of it, in a thread; it raises `ConfigError`
-    with everything that is wrong. ``run`` must run beside the switch.
+    ``load`` reads and judges the whole of it; it raises `ConfigError` with everything
+    that is wrong. ``run`` must run beside the switch.
     """
 
     def __init__(
         self,
         switch: Switch,
         current: Configuration,
-        load: Callable[[], Configuration],
+        load: Load,
     ) -> None:
         self._switch = switch
         self._current = current
@@ -99,7 +101,7 @@ class Reloader:
             The change cannot be written down: nothing was changed.
         """
         async with self._lock:
-            after = await trio.to_thread.run_sync(self._load)
+            after = await self._load()
             lasting = find_lasting(self._current, after)
             if lasting:
                 msg = (
@@ -211,6 +213,9 @@ class Reloader:
             with trio.move_on_after(DRAIN_MARGIN_S):
                 while listener.in_flight_count:  # noqa: ASYNC110 (seldom, short)
                     await trio.sleep(LOOK_S)
+            # The last answers are on their way to the wire.
+            await trio.sleep(LOOK_S)
+            listener.hang_up("another configuration took its place")
             await switch.stop(listener)
         for link in leftovers.links:
             if link.settings.name not in leftovers.kept_names or leftovers.late_links:

@@ -76,6 +76,11 @@ class Listener:
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 
+    def hang_up(self, reason: str) -> None:
+        """End every connection; terminals connect again, elsewhere or to the next."""
+        for connection in list(self._connections):
+            connection.close(reason)
+
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
