@@ -90,8 +90,12 @@ class Buckets:
 
 def begins_anew(txn: Transaction) -> bool:
     """Whether a request may be refused: nothing it is about has happened yet."""
-    is_request = txn.function is Function.REQUEST and txn.kind is not Kind.REVERSAL
-    return is_request and not txn.is_repeat
+    return not has_happened(txn) and not txn.is_repeat
+
+
+def has_happened(txn: Transaction) -> bool:
+    """Whether a message tells of what was done already: an advice or a reversal."""
+    return txn.function is not Function.REQUEST or txn.kind is Kind.REVERSAL
 
 
 def find_limit(

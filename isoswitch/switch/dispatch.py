@@ -33,7 +33,13 @@ from isoswitch.store.port import (
     StoredTransaction,
     TransactionState,
 )
-from isoswitch.switch.admission import REASONS, Load, begins_anew, find_limit
+from isoswitch.switch.admission import (
+    REASONS,
+    Load,
+    begins_anew,
+    find_limit,
+    has_happened,
+)
 from isoswitch.switch.checks import check_terminal
 from isoswitch.switch.flows.network import answer_network
 from isoswitch.switch.flows.sign_in import confirm_keys, sign_in
@@ -182,7 +188,7 @@ async def decide(services: Services, job: Job) -> Outcome | None:
     decline = check_terminal(job)
     if decline is None:
         decline = await _authenticate_request(services, job)
-    if decline is not None and not begins_anew(job.txn):
+    if decline is not None and has_happened(job.txn):
         # What was refused although it has happened must not stand in the way of its
         # repeat.
         job.dedup_key += f"|{job.id}"
