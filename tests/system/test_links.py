@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
+from random import Random
 from typing import Any
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.dialects.cutover import write_cutover_date
@@ -50,10 +52,10 @@ def north_with(**changes: Any) -> Callable[[SwitchSettings], SwitchSettings]:
     return change
 
 
-def network(**changes: Any) -> World:
+def network(*, nodes: int = 1, **changes: Any) -> World:
     """Make a network with another north, where no BIN has an alternate."""
     routing = RoutingTable([replace(row, alternate="") for row in bin_rows()])
-    return World(change=north_with(**changes), routing=routing)
+    return World(change=north_with(**changes), routing=routing, nodes=nodes)
 
 
 @asynccontextmanager
@@ -619,6 +621,31 @@ async def test_only_its_owner_connects_to_an_endpoint_of_one_session(
     assert len(world.issuers["north"].wires) == (owner == "sw1")
 
 
+async def test_of_several_nodes_one_connects_and_another_when_it_dies(
+    nursery: trio.Nursery,
+) -> None:
+    world = network(nodes=2, leased=True)
+    await nursery.start(world.run)
+    await trio.sleep(20)
+    issuer = world.issuers["north"]
+
+    def states() -> list[LinkState]:
+        return [
+            node.switch.links["north"].state
+            for node in world.nodes
+            if node.switch is not None
+        ]
+
+    assert sorted(states()) == [LinkState.DOWN, LinkState.SIGNED_ON]
+    assert len(issuer.wires) == 1
+    owner = states().index(LinkState.SIGNED_ON)
+    world.nodes[owner].die()
+    await trio.sleep(20)
+    assert states() == [LinkState.SIGNED_ON]
+    assert len(issuer.wires) == 1
+    assert issuer.heard[Kind.SIGN_ON] == 2
+
+
 # Hostile partners --------------------------------------------------------------------
 
 
@@ -655,7 +682,9 @@ async def test_an_unknown_network_code_is_declined(world: World) -> None:
 
 GARBAGE = BIN2.encode(b"\xff" * 40)
 STRAY = BIN2.encode(build("0210", _11="000001", _37="ZZZZZZZZZZZZ", _39="00").raw)
+ECHO = BIN2.encode(build("0800", _7="0601120000", _11="000009", _70="301").raw)
 FLOODS = {
+    "echoes": ECHO,
     "garbage": GARBAGE,
     "requests": BIN2.encode(REQUEST.raw),
     "answers nobody waits for": STRAY,
@@ -703,3 +732,43 @@ async def test_an_impossible_length_ends_the_connection(world: World) -> None:
     reasons = [reason for _, reason in await changes_of(world)]
     assert any(reason.startswith("not frames") for reason in reasons)
     assert link_of(world).state is LinkState.SIGNED_ON
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_messages_with_bytes_changed_break_nothing(
+    world: World, seed: int
+) -> None:
+    """What still is a message is answered or counted; a fault of ours would log."""
+    chance = Random(seed)
+    issuer = world.issuers["north"]
+    good = [REQUEST.raw, STRAY[2:], ECHO[2:]]
+    with capture_logs() as lines:
+        for _ in range(400):
+            raw = bytearray(chance.choice(good))
+            for _ in range(chance.randint(1, 4)):
+                raw[chance.randrange(len(raw))] = chance.randrange(256)
+            issuer.wires[-1].send_nowait(bytes(raw[: chance.randint(1, len(raw))]))
+        await trio.sleep(30)
+    assert link_of(world).status().undecodable > 50
+    assert [line for line in lines if "exc_info" in line] == []
+    told = [line for line in lines if line["event"] == "undecodable_message"]
+    assert 1 <= len(told) <= 10
+    assert (await pay(world)).state is BeliefState.APPROVED
+
+
+async def test_state_changes_wait_for_the_store_and_links_do_not(
+    world: World,
+) -> None:
+    store = world.store
+    assert store is not None
+    store.is_full = True
+    world.cut_link("north")
+    await trio.sleep(5)
+    world.heal_link("north")
+    await trio.sleep(30)
+    assert link_of(world).state is LinkState.SIGNED_ON
+    before = await changes_of(world)
+    store.is_full = False
+    await trio.sleep(5)
+    later = (await changes_of(world))[len(before) :]
+    assert [after for after, _ in later] == ["down", "connected", "signed_on"]
