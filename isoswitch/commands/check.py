@@ -13,6 +13,7 @@ from isoswitch.commands.console import (
     stdout,
 )
 from isoswitch.config.load import LoadedNetwork, load_network
+from isoswitch.config.routing import load_routing
 from isoswitch.config.source import ConfigProblems
 
 
@@ -20,6 +21,7 @@ def check(config: Path | None, *, as_json: bool) -> int:
     """Print what a configuration comes to, or every problem it has."""
     try:
         loaded = load_network(config)
+        routing = load_routing(loaded)
     except ConfigProblems as fault:
         if as_json:
             print_json({"ok": False, "problems": _problems_json(fault)})
@@ -27,11 +29,14 @@ def check(config: Path | None, *, as_json: bool) -> int:
             say_failure(fault)
         return FAILED
     if as_json:
-        print_json({"ok": True, "file": str(loaded.path)})
+        told = {"ok": True, "file": str(loaded.path), "bins": len(routing.bins)}
+        print_json(told)
         return OK
     console = stdout()
     console.print(f"[green]✓[/] {loaded.path} holds", soft_wrap=True)
     table = plain_table("table", "rows")
+    if loaded.network.routing.bins_file is not None:
+        console.print(f"[green]✓[/] {len(routing.bins)} BINs, those of the file too")
     for name, rows in _tables(loaded):
         table.add_row(name, ", ".join(rows))
     console.print(table)

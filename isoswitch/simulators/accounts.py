@@ -247,6 +247,9 @@ class Accounts:
         """Decide: the first reason to decline, or an approval."""
         if self.bookings.find_reversal(_key(transaction)):
             return ResponseCode.DUPLICATE_TRANSACTION
+        if transaction.function is Function.ADVICE:
+            # It tells what was done already: that is booked, and not decided.
+            return ResponseCode.APPROVED
         if reaction.code is not None:
             return reaction.code
         if transaction.kind not in SERVED:

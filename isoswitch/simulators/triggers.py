@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.canonical.codes import Function, Kind
 from isoswitch.codecs.dialects.codes import MEANINGS_1987
 from isoswitch.simulators.rules import (
     Condition,
@@ -20,8 +20,9 @@ from isoswitch.simulators.rules import (
     Rule,
 )
 
-# Reversals and network messages are never disturbed by these tables: what a trigger
-# leaves open must be closable.
+# Reversals, advices and network messages are never disturbed by these tables: what a
+# trigger leaves open must be closable.
+_ASKS: Condition = Equals(value=Function.REQUEST.value)
 _MONEY: Condition = OneOf(
     values=(
         Kind.PURCHASE.value,
@@ -74,7 +75,7 @@ def standing_rules(*, late_s: float) -> tuple[Rule, ...]:
         *(
             Rule(
                 name=f"card {name}",
-                when={"card": Equals(value=name), "kind": _MONEY},
+                when={"card": Equals(value=name), "kind": _MONEY, "function": _ASKS},
                 then=reaction,
             )
             for name, reaction in cards.items()
@@ -85,6 +86,10 @@ def standing_rules(*, late_s: float) -> tuple[Rule, ...]:
 def _amount_rule(name: str, amount_minor: int, reaction: Reaction) -> Rule:
     return Rule(
         name=name,
-        when={"amount_minor": Equals(value=amount_minor), "kind": _MONEY},
+        when={
+            "amount_minor": Equals(value=amount_minor),
+            "kind": _MONEY,
+            "function": _ASKS,
+        },
         then=reaction,
     )

@@ -198,3 +198,18 @@ async def test_a_day_without_decisions_says_so(recorded: Path) -> None:
     )
     assert isinstance(result.exception, IsoswitchError)
     assert "no route was decided on 2026-02-01" in str(result.exception)
+
+
+def test_a_check_reads_the_bin_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(
+        PACKAGED + '\n[routing]\nbins_file = "bins.csv"\n', encoding="utf-8"
+    )
+    bins = tmp_path / "bins.csv"
+    bins.write_text("bin,primary\n400001,north\n", encoding="utf-8")
+    good = CliRunner().invoke(app, ["check", str(path), "--json"])
+    assert json.loads(good.stdout)["bins"] == 16
+    bins.write_text("bin,primary\n400001,nort\n", encoding="utf-8")
+    bad = CliRunner().invoke(app, ["check", str(path), "--json"])
+    (problem,) = json.loads(bad.stdout)["problems"]
+    assert (problem["file"], problem["line"]) == (str(bins), 2)
