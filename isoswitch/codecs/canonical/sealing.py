@@ -24,7 +24,12 @@ from isoswitch.codecs.canonical.codes import (
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan, Secret
 from isoswitch.codecs.canonical.totals import Totals
-from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
+from isoswitch.codecs.canonical.transaction import (
+    OriginalData,
+    Outcome,
+    StatementLine,
+    Transaction,
+)
 from isoswitch.codecs.emv.tlv import decode_tlv
 
 # Track 1 and 2 equivalent data, the card's number.
@@ -77,6 +82,7 @@ class _StoredOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     balance: tuple[int, str] | None = None
     emv: str = ""
     totals: Totals | None = None
+    statement: tuple[StatementLine, ...] = ()
 
 
 _encode_leg = msgspec.msgpack.Encoder().encode
@@ -262,6 +268,7 @@ def store_outcome(outcome: Outcome) -> str:
             balance=_pair(outcome.balance),
             emv=outcome.emv.reveal().hex() if outcome.emv else "",
             totals=outcome.totals,
+            statement=outcome.statement,
         )
     ).decode()
 
@@ -283,6 +290,7 @@ def load_outcome(text: str) -> Outcome:
         balance=Money(*stored.balance) if stored.balance else None,
         emv=Secret(bytes.fromhex(stored.emv)) if stored.emv else None,
         totals=stored.totals,
+        statement=stored.statement,
     )
 
 

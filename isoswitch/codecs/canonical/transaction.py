@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from isoswitch.codecs.canonical.codes import (
     EntryMode,
@@ -45,8 +45,9 @@ class Transaction:
     types debited and credited, two digits each (DE 3, positions 3 to 6); the separator
     of ``track2`` is ``=``. ``remaining`` is what a partial reversal leaves standing of
     ``amount`` (DE 95). ``is_final`` False says that more completions of the same
-    pre-authorisation follow. Texts are stripped of their padding. Fields that a
-    message did not carry are None or empty.
+    pre-authorisation follow, ``is_declined`` that an advice tells of a decline,
+    ``takes_part`` that the terminal can go on with a part of the amount. Texts are
+    stripped of their padding. Fields that a message did not carry are None or empty.
     """
 
     kind: Kind
@@ -76,8 +77,18 @@ class Transaction:
     reversal_reason: ReversalReason = ReversalReason.UNSPECIFIED
     remaining: Money | None = None
     is_final: bool = True
+    is_declined: bool = False
+    takes_part: bool = False
     network_code: str = ""
     accounts: str = "0000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementLine:
+    """One booking of a mini statement; an amount below zero was taken."""
+
+    booked_on: date
+    amount: Money
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +97,7 @@ class Outcome:
 
     ``reason`` is one short clause for the operator, such as ``"no route for BIN"``;
     it never holds card data. ``amount`` is the approved amount where it differs from
-    the requested one; ``balance`` answers an inquiry.
+    the requested one; ``balance`` and ``statement`` answer an inquiry.
     """
 
     code: ResponseCode
@@ -95,6 +106,7 @@ class Outcome:
     amount: Money | None = None
     balance: Money | None = None
     totals: Totals | None = None
+    statement: tuple[StatementLine, ...] = ()
     emv: Secret[bytes] | None = None
 
     @property

@@ -59,6 +59,13 @@ from isoswitch.codecs.dialects.numbers import (
     read_stan,
     read_transmission,
 )
+from isoswitch.codecs.dialects.reasons import (
+    PARTIAL,
+    read_reason,
+    tells_decline,
+    write_reason,
+)
+from isoswitch.codecs.dialects.statement import read_statement, write_statement
 from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.codecs.iso8583.message import Message
 
@@ -169,7 +176,7 @@ class Dialect:
             raise missing(2)
         pin_block = get(52)
         reason, remaining = ReversalReason.UNSPECIFIED, None
-        told = edition.reasons.get(get(edition.reason_field, ""), reason)
+        told = read_reason(edition, values)
         if kind is Kind.REVERSAL:
             reason = told
             amount, remaining = edition.read_remaining(values, amount)
@@ -200,8 +207,9 @@ class Dialect:
             original=self._read_original(values, msg.mti, kind, reference),
             reversal_reason=reason,
             remaining=remaining,
-            is_final=kind is not Kind.COMPLETION
-            or told is not ReversalReason.PARTIAL_COMPLETION,
+            is_final=kind is not Kind.COMPLETION or told is not PARTIAL,
+            is_declined=tells_decline(edition, values, msg.mti),
+            takes_part=edition.takes_part(values),
             network_code=network_code,
             accounts=processing_code[2:] or "0000",
         )
@@ -249,6 +257,8 @@ class Dialect:
             fields[54] = edition.write_additional(
                 account, AVAILABLE_BALANCE, outcome.balance
             )
+        if outcome.statement:
+            fields[edition.statement_field] = write_statement(outcome.statement)
         if outcome.emv is not None:
             fields[55] = write_chip(outcome.emv, self._chip_form)
         fields.update(extra)
@@ -313,7 +323,7 @@ class Dialect:
             fields[edition.original_field] = edition.write_original(
                 txn.original, txn.local_at
             )
-        self._put_reason(fields, txn, undoes=undoes)
+        write_reason(edition, fields, txn)
         if txn.remaining is not None:
             edition.write_remaining(fields, txn.remaining)
         edition.finish_request(fields)
@@ -364,6 +374,9 @@ class Dialect:
             )
             if additional
             else None,
+            statement=read_statement(str(get(edition.statement_field) or ""))
+            if txn.kind is Kind.MINI_STATEMENT
+            else (),
             emv=read_chip(get(55), self._chip_form),
         )
 
@@ -560,18 +573,6 @@ class Dialect:
             fields[42] = txn.merchant_id.ljust(self._widths[42])
         if txn.merchant_name and self._name is not None:
             fields[43] = fit_name(txn.merchant_name, self._name)
-
-    def _put_reason(self, fields: Fields, txn: Transaction, *, undoes: bool) -> None:
-        """Write why something is undone, or that more completions follow."""
-        edition = self.edition
-        reason = txn.reversal_reason if undoes else ReversalReason.PARTIAL_COMPLETION
-        if txn.is_final and not undoes:
-            return
-        code = edition.reason_codes.get(reason)
-        if code is not None:
-            fields[edition.reason_field] = code
-        elif not txn.is_final:
-            raise EncodeError(f"{self.name} has no partial completion", field="mti")
 
     def _partial_amount(self, response: Message, txn: Transaction) -> Money:
         currency = txn.amount.currency if txn.amount else ""

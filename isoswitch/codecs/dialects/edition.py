@@ -55,6 +55,12 @@ class OriginalReader(Protocol):
         """Give the original that these elements name."""
 
 
+def takes_no_part(values: Values) -> bool:
+    """Say that no field tells whether a terminal can go on with a part."""
+    del values
+    return False
+
+
 def finish_nothing(fields: Fields) -> None:
     """Leave a request as it is."""
 
@@ -98,6 +104,10 @@ class Edition:
         What an answer repeats from its request.
     finish_request
         The last word on the fields of a request.
+    statement_field
+        Where an answer carries the lines of a mini statement.
+    takes_part
+        Whether a request says that its terminal can go on with a part of the amount.
     chip_in_dataset
         DE 55 wraps its data in a dataset: identifier 01 and two bytes of length.
     """
@@ -137,4 +147,6 @@ class Edition:
     original_has_mti: bool = True
     finish_request: Callable[[Fields], None] = finish_nothing
     chip_in_dataset: bool = False
+    statement_field: int = 48
+    takes_part: Callable[[Values], bool] = takes_no_part
     money_classes: str = "12"

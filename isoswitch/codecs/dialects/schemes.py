@@ -105,6 +105,7 @@ MASTERCARD = replace(
     kinds=MASTERCARD_KINDS,
     read_condition=read_mastercard_condition,
     entry_codes=CODES_SCHEME,
+    statement_field=120,
     echo_fields=(EDITION_1987.echo_fields - {25}) | {5, 6, 9, 10, 16, 50, 51, 63},
 )
 

@@ -125,6 +125,8 @@ _NOT_FROM_TERMINALS = (7, 12, 13, 18, 32, 43)
 # DE 26: a PIN has up to 12 digits. DE 53: format with PAN, double length key.
 _PIN_LENGTH_MAX = "12"
 _PIN_WITH_PAN = "2600000000000000"
+# In DE 60, after type 2, batch 6, code 3, reading capability 1, chip condition 1.
+_PARTIAL_AT = 13
 
 
 def read_pos_condition(values: Values, mti: str) -> str:
@@ -164,8 +166,15 @@ def finish_pos_request(fields: Fields) -> None:
         fields[53] = _PIN_WITH_PAN
 
 
+def takes_part(values: Values) -> bool:
+    """Tell from DE 60, position 14, whether the terminal takes partial approvals."""
+    told: str = values.get(60, "")[_PARTIAL_AT : _PARTIAL_AT + 1]
+    return told == "1"
+
+
 CUP_POS = replace(
     EDITION_1987,
+    takes_part=takes_part,
     requests=POS_REQUESTS,
     voids=POS_VOIDS,
     kinds=POS_KINDS,

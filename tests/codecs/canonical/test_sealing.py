@@ -23,7 +23,12 @@ from isoswitch.codecs.canonical.sealing import (
     unpack_reversal,
 )
 from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
-from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
+from isoswitch.codecs.canonical.transaction import (
+    OriginalData,
+    Outcome,
+    StatementLine,
+    Transaction,
+)
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PURCHASE = Transaction(
@@ -55,6 +60,12 @@ def reversal_of(txn: Transaction) -> Transaction:
     assert b"PINBLOCK" not in packed
     assert b"31122011212120531127" not in packed
     return unpack_reversal(packed, reason=ReversalReason.TIMEOUT)
+
+
+def test_a_mini_statement_is_kept_for_repeats() -> None:
+    line = StatementLine(booked_on=NOW.date(), amount=Money(-1250, "978"))
+    outcome = Outcome(code=ResponseCode.APPROVED, statement=(line, line))
+    assert load_outcome(store_outcome(outcome)) == outcome
 
 
 def test_a_reversal_names_its_leg_and_has_no_pin_or_track() -> None:

@@ -159,13 +159,20 @@ def transactions(
         is_final=kind is not Kind.COMPLETION
         or ReversalReason.PARTIAL_COMPLETION not in edition.reason_codes
         or draw(st.booleans()),
-        remaining=Money(draw(st.integers(1, 10**12 - 1)), currency)
-        if kind is Kind.REVERSAL
-        and 95 in dialect.codec.spec.fields
-        and draw(st.booleans())
-        else None,
     )
+    if draw(st.booleans()):
+        txn = said_more(txn, dialect, draw(st.integers(1, 10**12 - 1)))
     return as_terminal(txn) if edition is CUP_POS else txn
+
+
+def said_more(txn: Transaction, dialect: Dialect, minor: int) -> Transaction:
+    """Let an advice tell of a decline, and a reversal leave something standing."""
+    is_bought = txn.kind in {Kind.PURCHASE, Kind.CASH_WITHDRAWAL}
+    if txn.function is Function.ADVICE and is_bought:
+        return replace(txn, is_declined=True)
+    if txn.kind is Kind.REVERSAL and 95 in dialect.codec.spec.fields and txn.amount:
+        return replace(txn, remaining=Money(minor, txn.amount.currency))
+    return txn
 
 
 def as_terminal(txn: Transaction) -> Transaction:

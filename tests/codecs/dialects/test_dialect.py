@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +24,7 @@ from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
 from isoswitch.codecs.canonical.transaction import (
     OriginalData,
     Outcome,
+    StatementLine,
     Transaction,
 )
 from isoswitch.codecs.dialects.dialect import Dialect, LegNumbers
@@ -515,6 +516,27 @@ def test_a_terminal_that_knows_no_partial_completions_cannot_send_one() -> None:
         get_dialect("cup-pos").to_request(txn, LEG, mac=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "mti", "code", "is_declined"),
+    [
+        ("iso87-ascii", "0220", "00", False),
+        ("iso87-ascii", "0220", "Y1", False),
+        ("iso87-ascii", "0220", "32", False),
+        ("iso87-ascii", "0220", "Z1", True),
+        ("iso87-ascii", "0220", "51", True),
+        ("iso87-ascii", "0200", "51", False),
+        ("iso93-ascii", "1220", "000", False),
+        ("iso93-ascii", "1220", "116", True),
+    ],
+)
+def test_an_advice_may_tell_of_a_decline(
+    name: str, mti: str, code: str, is_declined: bool
+) -> None:
+    dialect = get_dialect(name)
+    advice = dialect.to_request(PURCHASE, LEG, mac=False).replace({39: code}, mti=mti)
+    assert read(dialect, advice).is_declined is is_declined
+
+
 # Answers
 
 
@@ -554,6 +576,22 @@ def test_an_outcome_survives_the_wire(name: str, data: st.DataObject) -> None:
     )
     _, outcome = answers_of(name, sent)
     assert outcome == sent
+
+
+LINES = tuple(
+    StatementLine(booked_on=date(2026, 6, day), amount=Money(-day * 100, "978"))
+    for day in range(20, 10, -1)
+)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, kind in SERVED if kind is Kind.MINI_STATEMENT]
+)
+def test_a_mini_statement_brings_ten_lines_home(name: str) -> None:
+    inquiry = replace(PURCHASE, kind=Kind.MINI_STATEMENT, amount=None)
+    sent = Outcome(code=ResponseCode.APPROVED, statement=(*LINES, LINES[0]))
+    _, outcome = answers_of(name, sent, inquiry)
+    assert outcome.statement == LINES
 
 
 @DIALECTS

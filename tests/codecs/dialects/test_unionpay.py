@@ -161,6 +161,16 @@ def test_a_terminal_sends_no_place_and_no_time() -> None:
     assert not {7, 12, 13, 18, 32, 43} & set(message.fields)
 
 
+@pytest.mark.parametrize(
+    ("told", "takes_part"),
+    [("22000024000501", True), ("22000024000500", False), ("2200002400050", False)],
+)
+def test_a_terminal_says_whether_it_takes_a_part(told: str, takes_part: bool) -> None:
+    message = POS.to_request(PURCHASE, LEG, mac=False, extra={60: told})
+    txn = POS.to_transaction(message, reference=NOW, currency="156")
+    assert txn.takes_part is takes_part
+
+
 def test_an_answer_keeps_the_batch_of_its_request() -> None:
     request = POS.to_request(PURCHASE, LEG, mac=False, extra={60: "2200002400060"})
     outcome = Outcome.declined(ResponseCode.CRYPTOGRAPHIC_ERROR)
