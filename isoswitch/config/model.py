@@ -117,12 +117,14 @@ class Kinds(Table):
     """The terms of the transaction kinds.
 
     A pre-authorisation waits ``held_days`` for its completion, which may exceed it by
-    ``completion_over_percent``, or by another percentage for a merchant category.
+    ``completion_over_percent``, or by another percentage for a merchant category. A
+    till pays out ``cashback_max_minor`` at most, by default nothing.
     """
 
     held_days: Annotated[int, Field(ge=1, le=365)] | None = None
     completion_over_percent: Percent | None = None
     completion_over_percent_by_mcc: dict[CategoryCode, Percent] | None = None
+    cashback_max_minor: Annotated[int, Field(ge=0)] | None = None
 
 
 class Timers(Table):
@@ -317,6 +319,7 @@ class Terminal(Table):
     ``listener`` is where it connects. ``tls`` is its side of mutual TLS: the switch
     pins the public key of its certificate, the simulated terminal presents it. Under
     ``tmk`` each sign-in brings new working keys, in key blocks unless ``legacy_keys``.
+    With ``partial_approvals`` it can go on with less than it asked for.
     """
 
     merchant: MerchantId
@@ -326,6 +329,7 @@ class Terminal(Table):
     tmk: KeyName | None = None
     legacy_keys: bool = False
     key_overlap_s: Seconds = 300.0
+    partial_approvals: bool = False
     currency: NumericCode | None = None
     tls: Tls | None = None
 

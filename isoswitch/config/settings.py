@@ -237,6 +237,7 @@ def _terminal(loaded: LoadedNetwork, name: str, terminal: Terminal) -> TerminalS
         tmk=terminal.tmk or "",
         is_legacy=terminal.legacy_keys,
         key_overlap_s=terminal.key_overlap_s,
+        partial_approvals=terminal.partial_approvals,
         currency=terminal.currency or loaded.network.switch.currency,
         certificate_pin=pin,
     )

@@ -14,7 +14,12 @@ import msgspec
 
 from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.codecs.canonical.money import Money
-from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.canonical.transaction import (
+    Outcome,
+    StatementLine,
+    Transaction,
+)
+from isoswitch.codecs.dialects.statement import LINES_MAX
 from isoswitch.simulators.bookings import Booking, BookingKey, BookingKind, Bookings
 from isoswitch.simulators.cards import TestCard
 from isoswitch.simulators.rules import Reaction
@@ -36,6 +41,7 @@ SERVED = frozenset(
         *HOLDS,
         Kind.VOID,
         Kind.BALANCE_INQUIRY,
+        Kind.MINI_STATEMENT,
         Kind.ACCOUNT_VERIFICATION,
     }
 )
@@ -299,6 +305,7 @@ class Accounts:
             approval_code=booking.approval_code,
             amount=Money(part_minor, booking.currency) if partly else None,
             balance=self._balance(booking, transaction),
+            statement=self._statement(booking, transaction),
         )
 
     def _balance(self, booking: Booking, transaction: Transaction) -> Money | None:
@@ -306,6 +313,22 @@ class Accounts:
             return None
         account = self._by_card[booking.card]
         return Money(account.balance_minor, account.card.currency)
+
+    def _statement(
+        self, booking: Booking, transaction: Transaction
+    ) -> tuple[StatementLine, ...]:
+        """Give what was last taken from the card or given back, the newest first."""
+        if not booking.code.is_approval or transaction.kind is not Kind.MINI_STATEMENT:
+            return ()
+        signs = {BookingKind.APPROVED: -1, BookingKind.REVERSED: 1}
+        return tuple(
+            StatementLine(
+                booked_on=datetime.fromisoformat(each.at).date(),
+                amount=Money(signs[each.kind] * each.amount_minor, each.currency),
+            )
+            for each in reversed(self.bookings.entries)
+            if each.card == booking.card and each.amount_minor
+        )[:LINES_MAX]
 
     def _book(self, booking: Booking) -> None:
         self.bookings.add(booking)

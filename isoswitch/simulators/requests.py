@@ -30,6 +30,9 @@ from isoswitch.simulators.working_keys import WorkingKeys
 from isoswitch.switch.ports import Clock
 
 STAN_MAX = 999_999
+# What asks about no amount, and what moves none.
+WITHOUT_AMOUNT = frozenset({Kind.BALANCE_INQUIRY, Kind.MINI_STATEMENT})
+INQUIRIES = WITHOUT_AMOUNT | {Kind.ACCOUNT_VERIFICATION}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,7 @@ class RequestBuilder:
         original: Belief | None = None,
         function: Function = Function.REQUEST,
         is_final: bool = True,
+        cashback_minor: int = 0,
     ) -> Request:
         """Build a request of this terminal under its next trace number.
 
@@ -122,7 +126,7 @@ class RequestBuilder:
             pan=card.pan,
             expiry=card.expiry,
             amount=None
-            if kind is Kind.BALANCE_INQUIRY
+            if kind in WITHOUT_AMOUNT
             else Money(amount_minor, profile.currency),
             transmitted_at=now,
             local_at=now.replace(tzinfo=None),
@@ -135,6 +139,9 @@ class RequestBuilder:
             merchant_name=profile.merchant_name,
             pin_block=encrypt_pin(self._tpk.active, pin, card.pan) if pin else None,
             is_final=is_final,
+            cashback=Money(cashback_minor, profile.currency)
+            if cashback_minor
+            else None,
         )
         if original is not None:
             transaction = self._naming(transaction, original)

@@ -38,7 +38,12 @@ from isoswitch.codecs.iso8583.message import Message
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import TestCard, find_card, get_card
 from isoswitch.simulators.keyring import Keyring
-from isoswitch.simulators.requests import Request, RequestBuilder, TerminalProfile
+from isoswitch.simulators.requests import (
+    INQUIRIES,
+    Request,
+    RequestBuilder,
+    TerminalProfile,
+)
 from isoswitch.simulators.terminal_crypto import verify_mac
 from isoswitch.simulators.wire import Wire
 from isoswitch.simulators.working_keys import unwrap_key
@@ -128,9 +133,15 @@ class Terminal(RequestBuilder):
         """Pay with a card; ends when the outcome is known or the payment reversed."""
         return await self.pay(self.build(Kind.PURCHASE, card, amount_minor, pin=pin))
 
+    async def inquire(
+        self, kind: Kind, card: TestCard, *, pin: Pin | None = None
+    ) -> Belief:
+        """Ask about a card; nothing is reversed when no answer comes."""
+        return await self.pay(self.build(kind, card, 0, pin=pin))
+
     async def balance(self, card: TestCard, *, pin: Pin | None = None) -> Belief:
-        """Ask for the balance; nothing is reversed when no answer comes."""
-        return await self.pay(self.build(Kind.BALANCE_INQUIRY, card, 0, pin=pin))
+        """Ask for the balance."""
+        return await self.inquire(Kind.BALANCE_INQUIRY, card, pin=pin)
 
     async def preauthorise(
         self, card: TestCard, amount_minor: int, *, pin: Pin | None = None
@@ -194,7 +205,7 @@ class Terminal(RequestBuilder):
             self._conclude(belief, answer)
         elif belief.sends == 0:
             belief.state = BeliefState.NOT_SENT
-        elif request.transaction.amount is not None:
+        elif request.transaction.kind not in INQUIRIES:
             await self.reverse(belief, reason=ReversalReason.TIMEOUT)
         return belief
 
@@ -378,7 +389,7 @@ class Terminal(RequestBuilder):
             stan=transaction.stan,
             local_at=transaction.local_at,
             card=card.name if card else "",
-            amount=transaction.amount,
+            amount=None if transaction.kind in INQUIRIES else transaction.amount,
         )
         self.beliefs.append(belief)
         self.requests[belief.stan] = request

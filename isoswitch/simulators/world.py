@@ -331,6 +331,7 @@ def _settings() -> SwitchSettings:
                 merchant_id=MERCHANT.id,
                 tpk=f"{name}/tpk",
                 tak=f"{name}/tak",
+                partial_approvals=True,
             )
             for name in TERMINALS
         },

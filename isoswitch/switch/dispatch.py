@@ -43,7 +43,7 @@ from isoswitch.switch.admission import (
 from isoswitch.switch.checks import check_terminal
 from isoswitch.switch.flows.network import answer_network
 from isoswitch.switch.flows.sign_in import confirm_keys, sign_in
-from isoswitch.switch.flows.table import FLOWS, NETWORK_KINDS
+from isoswitch.switch.flows.table import NETWORK_KINDS, find_flow
 from isoswitch.switch.job import Job
 from isoswitch.switch.keys import dedup_key
 from isoswitch.switch.legs import authenticate, verify_command
@@ -251,7 +251,7 @@ async def _own(services: Services, job: Job, decline: Outcome | None) -> Outcome
     refusal = check_admission(services, job)
     if refusal is not None:
         return await services.recorder.refuse(job, refusal)
-    flow = FLOWS.get(job.txn.kind)
+    flow = find_flow(job.txn)
     if flow is None:
         return await services.recorder.refuse(job, UNSUPPORTED)
     return await flow(services, job)

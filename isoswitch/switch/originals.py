@@ -162,7 +162,7 @@ def _agrees(job: Job, row: StoredTransaction) -> bool:
     code = load_outcome(row.outcome).approval_code if row.outcome else ""
     told = job.txn.approval_code
     return (
-        row.merchant_id == job.txn.merchant_id
+        row.merchant_id == job.merchant_id
         and (not job.pan_hash or row.pan_hash in ("", job.pan_hash))
         and (not told or not code or told == code)
     )

@@ -192,6 +192,24 @@ class Recorder:
             )
         return outcome
 
+    async def unwanted(
+        self,
+        job: Job,
+        leg: Leg,
+        answer: Message,
+        outcome: Outcome,
+        *,
+        instead: Outcome,
+        now: float,
+    ) -> Outcome:
+        """Write down an approval that nobody can use, its reversal, and a decline."""
+        body = answer_body(leg, answer, now=now)
+        record = self._record(RecordKind.ANSWERED, job, body)
+        job.is_closing = True
+        return await self._owe_reversal(
+            job, leg, record, instead, instead.reason, approved=outcome
+        )
+
     async def advise(
         self, job: Job, outcome: Outcome, *, endpoint: str, sealed: bytes
     ) -> Outcome:
@@ -541,7 +559,7 @@ class Recorder:
             business_date=job.business_date,
             opened_at=job.opened_at,
             terminal_id=txn.terminal_id,
-            merchant_id=txn.merchant_id,
+            merchant_id=job.merchant_id or txn.merchant_id,
             stan=txn.stan,
             rrn=job.rrn,
             local_at=txn.local_at.isoformat() if txn.local_at else "",

@@ -74,6 +74,8 @@ class TerminalSettings:
     SHA-256 of its public key (SPKI) in hex, empty for plain TCP. With a ``tmk``, every
     sign-in brings new working keys under it: key blocks, or with ``is_legacy``
     encrypted keys. Old ones are accepted for ``key_overlap_s``.
+    With ``partial_approvals`` it can go on with less than it asked for, also where its
+    messages do not say so.
     """
 
     id: str
@@ -85,6 +87,7 @@ class TerminalSettings:
     tmk: str = ""
     is_legacy: bool = False
     key_overlap_s: float = 300.0
+    partial_approvals: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,11 +242,13 @@ class KindSettings:
 
     A pre-authorisation waits ``held_days`` for its completion, which may exceed it by
     ``completion_over_percent``, by another percentage for some merchant categories.
+    A till pays out ``cashback_max_minor`` at most.
     """
 
     held_days: int = 7
     completion_over_percent: int = 0
     completion_over_percent_by_mcc: Mapping[str, int] = field(default_factory=dict)
+    cashback_max_minor: int = 0
 
     def over_percent(self, merchant: MerchantSettings | None) -> int:
         """Give by how much a merchant's completion may exceed what was set aside."""

@@ -1,4 +1,4 @@
-"""A request that the issuer decides: purchase, cash, balance.
+"""A request that the issuer decides: purchase, cash, pre-authorisation, inquiries.
 
 Read from the top: check, route, ask, and what follows from each way the asking ends.
 """
@@ -23,7 +23,7 @@ from isoswitch.codecs.canonical.errors import (
 )
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.routing.route import Route
-from isoswitch.switch.checks import MOVES_NO_MONEY, check_card_request
+from isoswitch.switch.checks import MOVES_NO_MONEY, check_card_request, may_be_partial
 from isoswitch.switch.job import Job
 from isoswitch.switch.legs import prepare_leg, read_answer
 from isoswitch.switch.recorder import Silence
@@ -52,6 +52,10 @@ UNPREPARED: Mapping[type[IsoswitchError], Outcome] = {
     HsmError: NO_CRYPTO,
     EncodeError: CANNOT_CARRY,
 }
+PARTIAL = ResponseCode.PARTIALLY_APPROVED
+NO_PART = Outcome.declined(
+    ResponseCode.INSUFFICIENT_FUNDS, "a part was approved, which nobody can use"
+)
 NOBODY_UP = Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE, "no endpoint is up")
 NO_ANSWER = Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE, "the issuer was silent")
 
@@ -59,7 +63,7 @@ NO_ANSWER = Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE, "the issuer was si
 async def authorise(services: Services, job: Job) -> Outcome:
     """Have the card's issuer decide, and record what it decided before telling."""
     recorder = services.recorder
-    decline = check_card_request(job)
+    decline = check_card_request(job, services.settings.kinds)
     if decline is not None:
         return await recorder.refuse(job, decline)
     route = find_route(services, job)
@@ -99,6 +103,10 @@ async def ask_issuer(services: Services, job: Job, route: Route) -> Outcome:
             # nobody else may be asked.
             services.breakers.failed(name, error)
             return await _give_up(services, job, leg, route, error)
+        if outcome.code is PARTIAL and not may_be_partial(job):
+            return await recorder.unwanted(
+                job, leg, answer, outcome, instead=NO_PART, now=trio.current_time()
+            )
         is_decided = outcome.code not in link.settings.not_processed
         services.breakers.answered(name, is_success=is_decided)
         if is_decided or name == route.endpoints[-1] or job.reversal_wanted:

@@ -11,14 +11,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
-from isoswitch.codecs.canonical.errors import EncodeError
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.ledger.entries import LedgerRefused
 from isoswitch.switch.accounts import check_covered
 from isoswitch.switch.checks import check_card_request
-from isoswitch.switch.flows.authorisation import CANNOT_CARRY, NOBODY_UP, ask_issuer
+from isoswitch.switch.flows.advice import take
+from isoswitch.switch.flows.authorisation import ask_issuer
 from isoswitch.switch.job import Acted, Job
-from isoswitch.switch.legs import seal_advice
 from isoswitch.switch.originals import (
     OriginalMissing,
     claim_original,
@@ -31,12 +30,11 @@ from isoswitch.switch.services import Services
 
 HELD = frozenset({Kind.PREAUTHORISATION})
 NOT_COVERED = ResponseCode.INVALID_AMOUNT
-ACCEPTED = Outcome(code=ResponseCode.APPROVED, reason="taken as told")
 
 
 async def increase(services: Services, job: Job) -> Outcome:
     """Set more aside for a pre-authorisation, and wait for its completion anew."""
-    decline = check_card_request(job)
+    decline = check_card_request(job, services.settings.kinds)
     if decline is not None:
         return await services.recorder.refuse(job, decline)
     try:
@@ -52,14 +50,14 @@ async def increase(services: Services, job: Job) -> Outcome:
 
 async def complete(services: Services, job: Job) -> Outcome:
     """Take what a pre-authorisation holds, or a part of it."""
-    decline = check_card_request(job)
+    decline = check_card_request(job, services.settings.kinds)
     if decline is not None:
         return await services.recorder.refuse(job, decline)
     try:
         async with claim_original(services, job, HELD) as found:
             await complete_by_original(services, job, _terms(services, job, found))
             if job.txn.function is Function.ADVICE:
-                return await _take(services, job)
+                return await take(services, job, found.row.endpoint)
             return await _ask(services, job)
     except OriginalMissing as missing:
         return await refuse_without_original(services, job, missing)
@@ -78,21 +76,3 @@ async def _ask(services: Services, job: Job) -> Outcome:
         decline = Outcome.declined(NOT_COVERED, str(refused))
         return await services.recorder.refuse(job, decline)
     return await ask_issuer(services, job, route_back(services, job))
-
-
-async def _take(services: Services, job: Job) -> Outcome:
-    """Take for true what was done, and see to it that the issuer learns of it."""
-    recorder = services.recorder
-    assert job.acted is not None, "a completion acts on a pre-authorisation"
-    endpoint = job.acted.row.endpoint
-    link = services.links.get(endpoint)
-    if link is None:
-        return await recorder.leave_to_operator(job, NOBODY_UP)
-    try:
-        sealed = await seal_advice(services, job, link)
-        return await recorder.advise(job, ACCEPTED, endpoint=endpoint, sealed=sealed)
-    except EncodeError:
-        return await recorder.leave_to_operator(job, CANNOT_CARRY)
-    except LedgerRefused as refused:
-        decline = Outcome.declined(NOT_COVERED, str(refused))
-        return await recorder.leave_to_operator(job, decline)

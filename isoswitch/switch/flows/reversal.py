@@ -211,7 +211,7 @@ def _is_named(job: Job, row: StoredTransaction) -> bool:
     """
     txn, original = job.txn, job.txn.original
     assert original is not None, "checked first"
-    if row.merchant_id != txn.merchant_id or not _has_card(job, row):
+    if row.merchant_id != job.merchant_id or not _has_card(job, row):
         return False
     if original.stan != txn.stan:
         return row.stan == original.stan and row.terminal_id == txn.terminal_id

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from isoswitch.codecs.canonical.codes import Kind
-from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.canonical.codes import Function, Kind
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.switch.flows.advice import take_advice
 from isoswitch.switch.flows.authorisation import authorise
 from isoswitch.switch.flows.completion import complete, increase
 from isoswitch.switch.flows.refund import refund
@@ -25,9 +26,29 @@ FLOWS: Mapping[Kind, Flow] = {
     Kind.COMPLETION: complete,
     Kind.VOID: void,
     Kind.REFUND: refund,
+    Kind.PURCHASE_WITH_CASHBACK: authorise,
     Kind.BALANCE_INQUIRY: authorise,
+    Kind.MINI_STATEMENT: authorise,
+    Kind.ACCOUNT_VERIFICATION: authorise,
     Kind.REVERSAL: reverse,
     Kind.RECONCILIATION: settle_batch,
     Kind.BATCH_UPLOAD: take_upload,
 }
+# What an advice tells of, where a request asks: its own flow.
+TOLD: Mapping[Kind, Flow] = dict.fromkeys(
+    (
+        Kind.PURCHASE,
+        Kind.PURCHASE_WITH_CASHBACK,
+        Kind.CASH_WITHDRAWAL,
+        Kind.PREAUTHORISATION,
+    ),
+    take_advice,
+)
 NETWORK_KINDS = frozenset({Kind.SIGN_ON, Kind.SIGN_OFF, Kind.ECHO})
+
+
+def find_flow(txn: Transaction) -> Flow | None:
+    """Find the flow of a transaction; None for what this switch does not offer."""
+    if txn.function is Function.ADVICE and txn.kind in TOLD:
+        return TOLD[txn.kind]
+    return FLOWS.get(txn.kind)
