@@ -242,14 +242,16 @@ class Link:
 
         An endpoint that accepts takes back a sign-off of its own.
         """
+        if self.is_up:
+            return True
         self._upkeep.wants_sign_on = True
         self._lift(Halt.SIGNED_OFF, "signing on")
+        # What it accepted before a sign-off of its own counts no more.
+        anew = Halt.PARTNER in self._halts
         accepted = [
-            await self._upkeep.sign_on(connection)
+            await self._upkeep.sign_on(connection, anew=anew)
             for connection in list(self._upkeep.open)
         ]
-        if any(accepted):
-            self._lift(Halt.PARTNER, "signed on")
         return any(accepted) or self._one_shot is not None
 
     def _find_refusal(self, host: str) -> str:
@@ -333,7 +335,10 @@ class Link:
             answer = await self._mux.exchange(connection, payload, message, deadline)
         except (LinkDown, NoAnswer):
             return False
-        return self.dialect.to_code(answer) is ResponseCode.APPROVED
+        is_agreed = self.dialect.to_code(answer) is ResponseCode.APPROVED
+        if kind is Kind.SIGN_ON and is_agreed:
+            self._lift(Halt.PARTNER, "signed on")
+        return is_agreed
 
     def _network_request(self, kind: Kind, extra: Mapping[int, str | bytes]) -> Message:
         return self.dialect.network_request(

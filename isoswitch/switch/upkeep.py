@@ -128,10 +128,14 @@ class Upkeep:
             )
             self._wiring.changed(connection.closed_because)
 
-    async def sign_on(self, connection: Connection) -> bool:
-        """Sign on over a connection, if that is ours to do; whether it is signed on."""
-        if self._settings.sign_on is SignOn.THEM or connection in self.signed_on:
-            return connection in self.signed_on
+    async def sign_on(self, connection: Connection, *, anew: bool = False) -> bool:
+        """Sign on over a connection, if that is ours to do; whether it is signed on.
+
+        ``anew`` asks even if the endpoint has accepted before.
+        """
+        is_signed_on = connection in self.signed_on and not anew
+        if self._settings.sign_on is SignOn.THEM or is_signed_on:
+            return is_signed_on
         is_ours = self._settings.sign_on is SignOn.US
         if is_ours and not await self._ask(connection, Kind.SIGN_ON):
             return False

@@ -14,6 +14,7 @@ import trio
 from structlog.testing import capture_logs
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.dialects.cutover import write_cutover_date
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.framing import get_framing
@@ -161,9 +162,9 @@ async def test_a_skipped_sign_on_would_show(
     """The bug is planted: a connection carries money as soon as it is there."""
     sign_on = Upkeep.sign_on
 
-    async def hasty(self: Upkeep, connection: Connection) -> bool:
+    async def hasty(self: Upkeep, connection: Connection, **more: bool) -> bool:
         self.mark(connection, "assumed")
-        return await sign_on(self, connection)
+        return await sign_on(self, connection, **more)
 
     monkeypatch.setattr(Upkeep, "sign_on", hasty)
     assert not await money_waits_for_the_sign_on(nursery)
@@ -273,6 +274,42 @@ async def test_a_partners_sign_off_lets_in_flight_money_finish_and_no_new_begin(
     assert await issuer.ask(Kind.SIGN_ON) is ResponseCode.APPROVED
     issuer.set_rules([])
     assert (await pay(world)).state is BeliefState.APPROVED
+
+
+async def test_after_a_partners_sign_off_an_operator_may_ask_it_to_go_on(
+    world: World,
+) -> None:
+    issuer = world.issuers["north"]
+    await issuer.ask(Kind.SIGN_OFF)
+    assert await order(world, "resume") is LinkState.SUSPENDED
+    when = {"kind": Equals(value=Kind.SIGN_ON)}
+    issuer.set_rules([Rule(name="lost", then=Reaction(books=False), when=when)])
+    with pytest.raises(ConfigError, match="accepts no sign-on"):
+        await order(world, "sign-on")
+    assert link_of(world).state is LinkState.SUSPENDED
+    issuer.set_rules([])
+    assert await order(world, "sign-on") is LinkState.SIGNED_ON
+    assert issuer.heard[Kind.SIGN_ON] == 2
+    assert (await pay(world)).state is BeliefState.APPROVED
+    await issuer.ask(Kind.SIGN_OFF)
+    issuer.set_rules([Rule(name="lost", then=Reaction(books=False), when=when)])
+    with pytest.raises(ConfigError, match="accepts no sign-on"):
+        await order(world, "sign-on")
+    assert await issuer.ask(Kind.SIGN_ON) is ResponseCode.APPROVED
+    assert link_of(world).state is LinkState.SIGNED_ON
+
+
+async def test_a_partner_that_accepts_a_sign_on_has_taken_back_its_sign_off(
+    nursery: trio.Nursery,
+) -> None:
+    async with audited(nursery, connections=2) as world:
+        issuer = world.issuers["north"]
+        await issuer.ask(Kind.SIGN_OFF)
+        issuer.wires[0].close()
+        await trio.sleep(5)
+        assert issuer.heard[Kind.SIGN_ON] == 3
+        assert link_of(world).state is LinkState.SIGNED_ON
+        assert (await pay(world)).state is BeliefState.APPROVED
 
 
 async def test_our_sign_off_waits_for_what_is_in_flight_and_holds(
