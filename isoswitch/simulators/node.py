@@ -22,7 +22,7 @@ from isoswitch.store.memory import MemoryStore, Step
 from isoswitch.switch.leases import FencedOut
 from isoswitch.switch.ports import Clock, Random
 from isoswitch.switch.server import Switch
-from isoswitch.switch.settings import EndpointSettings, SwitchSettings
+from isoswitch.switch.settings import Address, SwitchSettings
 
 # By these a process ends itself.
 FAIL_STOPS = (FencedOut, StoreUnavailable)
@@ -38,10 +38,6 @@ class NodeClock:
     def now(self) -> datetime:
         """Give what this machine takes for the time."""
         return self.true.now() + timedelta(seconds=self.offset_s)
-
-    def business_date(self) -> str:
-        """Give what this machine takes for the day."""
-        return self.now().date().isoformat()
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +66,7 @@ class Surroundings:
     routing: RoutingTable
     clock: Clock
     random: Random
-    connect: Callable[[EndpointSettings], Awaitable[MemoryStream]]
+    connect: Callable[[Address], Awaitable[MemoryStream]]
     store_delay_s: Callable[[], float]
     on_step: Callable[[Node, str], None]
 
@@ -173,7 +169,7 @@ class Node:
         self._adopt(life, stream)
         life.nursery.start_soon(door.serve_stream, stream)
 
-    async def _connect(self, endpoint: EndpointSettings) -> MemoryStream:
+    async def _connect(self, endpoint: Address) -> MemoryStream:
         life = self._life
         assert life is not None, "only a running node connects"
         self._around.on_step(self, "before a connect")

@@ -34,6 +34,7 @@ from isoswitch.hsm.vault import Vault
 from isoswitch.routing.bins import BinRow
 from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.cards import CARDS, NORTH, SOUTH, cards_of
+from isoswitch.simulators.clearing_house import ClearingHouse, Member
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.network import MemoryStream, Weather, connect_in_memory
@@ -45,6 +46,7 @@ from isoswitch.store.disk import MemoryDisk
 from isoswitch.store.memory import MemoryStore
 from isoswitch.switch.server import Switch
 from isoswitch.switch.settings import (
+    Address,
     AdmissionSettings,
     EndpointSettings,
     ListenerSettings,
@@ -73,6 +75,10 @@ ISSUERS: Mapping[str, tuple[str, Algorithm]] = {
     NORTH: ("iso87-ascii", Algorithm.TDES),
     SOUTH: ("iso93-bcd", Algorithm.AES),
 }
+# A clearing house with the payer's bank, and the merchant's.
+HOUSE = "house"
+PAYER_BANK, MERCHANT_BANK = "NORTDEFFXXX", "SOUTDEFFXXX"
+PAYER_ACCOUNT, MERCHANT_ACCOUNT = "DE89370400440532013000", "DE02120300000000202051"
 # What protects the working keys that an issuer changes: one without key blocks.
 KEKS: Mapping[str, str] = {NORTH: f"{NORTH}/zmk", SOUTH: f"{SOUTH}/kbpk"}
 
@@ -126,7 +132,7 @@ class World:
                     routing=self.routing,
                     clock=self,
                     random=self.random,
-                    connect=self._connect_issuer,
+                    connect=self._connect_party,
                     store_delay_s=store_delay_s,
                     on_step=on_step,
                 ),
@@ -134,6 +140,13 @@ class World:
             for number in range(1, nodes + 1)
         ]
         self.issuers = {name: self._make_issuer(name, late_s) for name in ISSUERS}
+        self.houses = {
+            HOUSE: ClearingHouse(
+                members={bank.bic: bank for bank in banks()},
+                clock=self,
+                random=self.random,
+            )
+        }
         self.terminals = {
             name: self._make_terminal(name, listener)
             for name, listener in TERMINALS.items()
@@ -175,9 +188,10 @@ class World:
         self.nodes[0].die()
 
     def cut_link(self, endpoint: str) -> None:
-        """Break an issuer's connections and refuse new ones."""
+        """Break the connections of an issuer or a house and refuse new ones."""
         self._cut.add(endpoint)
-        for wire in self.issuers[endpoint].wires:
+        party = self.issuers.get(endpoint) or self.houses[endpoint]
+        for wire in party.wires:
             wire.close()
 
     def heal_link(self, endpoint: str) -> None:
@@ -206,14 +220,15 @@ class World:
         node.accept(listener, theirs)
         return ours
 
-    async def _connect_issuer(self, endpoint: EndpointSettings) -> MemoryStream:
+    async def _connect_party(self, endpoint: Address) -> MemoryStream:
         await self._reach(endpoint.name)
         if endpoint.name in self._cut:
-            msg = "the issuer is not reachable"
+            msg = f"{endpoint.name} is not reachable"
             raise OSError(msg)
         assert self.nursery is not None, "only a running world connects"
         ours, theirs = self._join(endpoint.name)
-        self.nursery.start_soon(self.issuers[endpoint.name].serve_stream, theirs)
+        party = self.issuers.get(endpoint.name) or self.houses[endpoint.name]
+        self.nursery.start_soon(party.serve_stream, theirs)
         return ours
 
     async def _reach(self, party: str) -> None:
@@ -289,6 +304,14 @@ class World:
             connect=connect,
             clock=self,
         )
+
+
+def banks() -> tuple[Member, ...]:
+    """Give the two banks of the clearing house; nothing of a member is shared."""
+    return (
+        Member(bic=PAYER_BANK, accounts=frozenset({PAYER_ACCOUNT})),
+        Member(bic=MERCHANT_BANK, accounts=frozenset({MERCHANT_ACCOUNT})),
+    )
 
 
 def bin_rows() -> tuple[BinRow, ...]:

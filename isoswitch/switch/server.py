@@ -23,6 +23,8 @@ from isoswitch.switch.counts import Counts
 from isoswitch.switch.dispatch import Arrival, dispatch
 from isoswitch.switch.health import Health
 from isoswitch.switch.incoming import NetworkRequest
+from isoswitch.switch.interbank.house import House
+from isoswitch.switch.interbank.transfers import Transfers
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.keyexchange import KeyExchange
 from isoswitch.switch.leases import Leases
@@ -38,6 +40,7 @@ from isoswitch.switch.recovery import recover, sweep_forever
 from isoswitch.switch.saf import Saf, lease_name
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import (
+    Address,
     EndpointSettings,
     ListenerSettings,
     SwitchSettings,
@@ -54,9 +57,9 @@ SIGN_ON_PATIENCE_S = 2.0
 log = structlog.get_logger()
 
 
-async def connect_tcp(endpoint: EndpointSettings) -> trio.abc.Stream:
-    """Connect to an endpoint's address."""
-    return await open_tcp(endpoint.host, endpoint.port)
+async def connect_tcp(address: Address) -> trio.abc.Stream:
+    """Connect to a counterparty's address."""
+    return await open_tcp(address.host, address.port)
 
 
 def link_lease(endpoint: str) -> str:
@@ -100,6 +103,11 @@ class Switch:
             name: self.make_link(endpoint)
             for name, endpoint in settings.endpoints.items()
         }
+        self.houses: Mapping[str, House] = {
+            name: House(house, connect=connect, random=random)
+            for name, house in settings.houses.items()
+        }
+        self.transfers: Transfers | None = None
         self.keys = KeyExchange(self.links, random=random)
         self.listeners: Mapping[str, Listener] = {
             listener.name: self.make_listener(listener)
@@ -147,6 +155,10 @@ class Switch:
             nursery.start_soon(self._link_journal.run, self._current)
             nursery.start_soon(services.days.run)
             await self._start_work()
+            transfers = self.transfers = Transfers(services, self.houses)
+            nursery.start_soon(transfers.run)
+            for house in self.houses.values():
+                nursery.start_soon(house.run, transfers.receive)
             for link in self.links.values():
                 await self.start_link(link)
             await wait_attempted(self.links.values())

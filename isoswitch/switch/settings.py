@@ -7,10 +7,29 @@ from dataclasses import dataclass, field
 from datetime import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.routing.health import HealthPolicy
+
+
+class Address(Protocol):
+    """Where a counterparty is reached."""
+
+    @property
+    def name(self) -> str:
+        """The name of the counterparty."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Its host name or address."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +281,28 @@ class KindSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HouseSettings:
+    """A clearing house: its address, its timers' profile, and who we are there.
+
+    ``member`` is the BIC under which we send; ``profile`` a name in
+    ``clearing/profiles.py``.
+    """
+
+    name: str
+    host: str
+    port: int
+    member: str
+    profile: str = "default"
+    framing: str = "bin4"
+    frame_bytes_max: int = 262_144
+    frame_timeout_s: float = 10.0
+    idle_timeout_s: float = 600.0
+    connect_timeout_s: float = 5.0
+    reconnect_min_s: float = 0.2
+    reconnect_max_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchSettings:
     """Everything one switch process is told.
 
@@ -298,3 +339,5 @@ class SwitchSettings:
             (each.overload_code for each in self.listeners if each.name == listener),
             ResponseCode.SYSTEM_MALFUNCTION,
         )
+
+    houses: Mapping[str, HouseSettings] = field(default_factory=dict)

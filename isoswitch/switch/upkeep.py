@@ -23,9 +23,9 @@ from isoswitch.switch.incoming import Allowance, Incoming
 from isoswitch.switch.linkstate import Standing
 from isoswitch.switch.mux import Mux
 from isoswitch.switch.ports import Clock, Random
-from isoswitch.switch.settings import EndpointSettings, SignOn
+from isoswitch.switch.settings import Address, EndpointSettings, SignOn
 
-Connect = Callable[[EndpointSettings], Awaitable[trio.abc.Stream]]
+Connect = Callable[[Address], Awaitable[trio.abc.Stream]]
 # Ask for network management over a connection; whether the endpoint agreed.
 Ask = Callable[[Connection, Kind], Awaitable[bool]]
 

@@ -1,0 +1,401 @@
+"""Instant transfers of ours: written down, sent, followed until nothing is expected.
+
+The rules are those of ``clearing/transfer.py``; here they meet the store, the clock and
+the clearing house. Every step is one unit of work: the transfer's new state, what it
+does to the ledger, and the record that tells of it. A transfer has no owner in memory:
+whoever reads the store goes on with it, so that a restart changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+import trio
+
+from isoswitch.clearing.profiles import PROFILES, TransferProfile
+from isoswitch.clearing.transfer import (
+    Effect,
+    Event,
+    EventRefused,
+    Transfer,
+    TransferState,
+    advance,
+    take_return,
+)
+from isoswitch.codecs.canonical.errors import (
+    DecodeError,
+    LinkDown,
+    StoreUnavailable,
+)
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.iso20022.administration import EventAcknowledgement, SystemEvent
+from isoswitch.codecs.iso20022.document import read_document
+from isoswitch.codecs.iso20022.messages import build_message, read_message
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.ledger.holds import Capture, Change, Place, Redirect, Release, Return
+from isoswitch.store.port import OwnershipLost, TransferMove, UnitOfWork
+from isoswitch.switch.interbank.documents import (
+    News,
+    Order,
+    build_payment,
+    build_question,
+    build_recall,
+    make_uetr,
+    read_news,
+)
+from isoswitch.switch.interbank.house import House
+from isoswitch.switch.ports import iso_time
+from isoswitch.switch.services import Services
+
+TICK_S = 0.5
+ATTEMPTS_MAX = 3
+TOLD = frozenset({Effect.TELL_PAID, Effect.TELL_FAILED})
+# States in which the house is asked again and again.
+FOLLOWED = frozenset({TransferState.IN_DOUBT, TransferState.RECALLING})
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Whoever ordered a transfer and waits to be told."""
+
+    told: trio.Event
+    is_paid: bool = False
+
+
+class Transfers:
+    """Makes and follows the transfers over some clearing houses."""
+
+    def __init__(self, services: Services, houses: Mapping[str, House]) -> None:
+        self._services = services
+        self._houses = houses
+        self._waiters: dict[str, _Waiter] = {}
+
+    async def pay(self, transaction_id: str, order: Order, *, house: str) -> bool:
+        """Move money now; gives whether it was, at the latest at the deadline.
+
+        False is final for the payer: what arrives later is recalled.
+
+        Raises
+        ------
+        StoreUnavailable
+            Nothing was sent.
+        """
+        services, endpoint = self._services, self._houses[house]
+        profile = PROFILES[endpoint.settings.profile]
+        now = services.clock.now()
+        created = self._create(
+            transaction_id, order, house, now.timestamp() + profile.total_s
+        )
+        sent, _ = advance(created, Event.SENDING)
+        waiter = self._waiters[created.uetr] = _Waiter(trio.Event())
+        try:
+            await self._commit(
+                TransferMove(expect=None, transfer=sent),
+                RecordKind.SENDING,
+                ledger=(
+                    Place(
+                        id=created.id,
+                        debit=clearing_account(house),
+                        credit=f"merchant/{order.merchant_id}",
+                        amount=order.amount,
+                    ),
+                ),
+            )
+            await self._send_payment(endpoint, sent, order, profile)
+            with trio.move_on_after(profile.total_s):
+                await waiter.told.wait()
+            if not waiter.told.is_set():
+                await self._hear(
+                    News(
+                        uetr=sent.uetr,
+                        original_message_id=sent.message_id,
+                        event=Event.EXPIRED,
+                    )
+                )
+            return waiter.is_paid
+        finally:
+            del self._waiters[created.uetr]
+
+    async def run(self) -> None:
+        """Expire, ask and recall until cancelled."""
+        while True:
+            try:
+                for transfer in await self._services.store.open_transfers():
+                    await self._follow(transfer)
+            except StoreUnavailable as error:
+                log.error("transfers_postponed", reason=str(error))
+            await trio.sleep(TICK_S)
+
+    async def receive(self, house: House, data: bytes) -> None:
+        """Take one document of a clearing house; bad ones are counted, not believed."""
+        try:
+            document = read_document(data)
+            message = read_message(document.body) if document.body else None
+            news = list(read_news(message))
+        except DecodeError as error:
+            log.warning(
+                "undecodable_document", endpoint=house.settings.name, reason=str(error)
+            )
+            return
+        if isinstance(message, SystemEvent):
+            self._acknowledge(house, message)
+        for each in news:
+            try:
+                await self._hear(each)
+            except StoreUnavailable as error:
+                # It will be asked for again: nothing is lost but time.
+                log.error("news_not_recorded", uetr=each.uetr, reason=str(error))
+
+    async def _hear(self, news: News) -> None:
+        """Apply what is heard of a transfer; a lost race is run again."""
+        for _ in range(ATTEMPTS_MAX):
+            transfer = await self._find(news)
+            if transfer is None:
+                log.warning("news_of_unknown_transfer", uetr=news.uetr)
+                return
+            try:
+                if news.returned is None:
+                    after, effects = advance(transfer, news.event, reason=news.reason)
+                else:
+                    after, effects = take_return(
+                        transfer, news.returned, reason=news.reason
+                    )
+            except EventRefused as refusal:
+                await self._except(transfer, str(refusal))
+                return
+            try:
+                await self._apply(transfer, after, effects, news)
+            except OwnershipLost:
+                continue
+            return
+
+    async def _find(self, news: News) -> Transfer | None:
+        if news.uetr:
+            return await self._services.store.find_transfer(news.uetr)
+        waiting = await self._services.store.open_transfers()
+        named = (
+            each for each in waiting if each.message_id == news.original_message_id
+        )
+        return next(named, None)
+
+    async def _apply(
+        self,
+        before: Transfer,
+        after: Transfer,
+        effects: tuple[Effect, ...],
+        news: News,
+    ) -> None:
+        profile = self._profile(after)
+        if Effect.ASK_STATUS in effects and before.state is not after.state:
+            at = self._services.clock.now().timestamp() + profile.ask_after_s
+            after = replace(after, next_at=at)
+        if Effect.ALARM in effects:
+            await self._except(after, f"{news.event} while {before.state}")
+        if after != before:
+            kind = _RECORDS.get(news.event, RecordKind.ANSWERED)
+            await self._commit(
+                TransferMove(expect=before, transfer=after),
+                kind,
+                ledger=self._ledger(before, after, effects),
+                event=news.event,
+            )
+        self._tell(after.uetr, effects)
+
+    def _ledger(
+        self, before: Transfer, after: Transfer, effects: tuple[Effect, ...]
+    ) -> tuple[Change, ...]:
+        """Give what the effects do to the ledger."""
+        date = self._services.days.date
+        changes: list[Change] = []
+        for effect in effects:
+            if effect is Effect.RELEASE:
+                changes.append(Release(id=after.id))
+            elif effect is Effect.CAPTURE_FOR_RECALL:
+                # The merchant never sees what nobody paid.
+                changes.append(
+                    Redirect(
+                        id=after.id,
+                        account=f"merchant/{after.merchant_id}",
+                        instead=f"recalls/{after.endpoint}",
+                    )
+                )
+            if effect in {Effect.CAPTURE, Effect.CAPTURE_FOR_RECALL}:
+                changes.append(
+                    Capture(
+                        id=after.id,
+                        by=after.id,
+                        minor=after.amount.minor,
+                        business_date=date,
+                    )
+                )
+            elif effect is Effect.GIVE_BACK:
+                minor = after.returned_minor - before.returned_minor
+                changes.append(
+                    Return(
+                        id=after.id,
+                        by=f"{after.id}/{after.returned_minor}",
+                        business_date=date,
+                        minor=minor,
+                    )
+                )
+        return tuple(changes)
+
+    async def _follow(self, transfer: Transfer) -> None:
+        """Do what time asks for: expire what lost its owner, ask, recall."""
+        now = self._services.clock.now().timestamp()
+        if transfer.state in {TransferState.CREATED, TransferState.SENT}:
+            if now >= transfer.expires_at and transfer.uetr not in self._waiters:
+                await self._hear(
+                    News(
+                        uetr=transfer.uetr,
+                        original_message_id=transfer.message_id,
+                        event=Event.EXPIRED,
+                    )
+                )
+        elif transfer.state in FOLLOWED and now >= transfer.next_at:
+            await self._ask(transfer)
+
+    async def _ask(self, transfer: Transfer) -> None:
+        """Ask what became of a transfer, or for its money back, once more."""
+        house = self._houses.get(transfer.endpoint)
+        if house is None or not house.is_up:
+            return
+        profile = self._profile(transfer)
+        now = self._services.clock.now()
+        after = replace(
+            transfer,
+            asked=transfer.asked + 1,
+            next_at=now.timestamp() + profile.ask_every_s,
+        )
+        try:
+            await self._commit(
+                TransferMove(expect=transfer, transfer=after), RecordKind.FORWARDED
+            )
+        except OwnershipLost:
+            # Something was heard of it meanwhile.
+            return
+        if after.state is TransferState.RECALLING:
+            document = build_recall(after, profile, now=now)
+        else:
+            document = build_question(after, now=now)
+        try:
+            house.send_nowait(document)
+        except LinkDown as error:
+            log.info("question_not_sent", uetr=transfer.uetr, reason=str(error))
+        if after.asked == profile.asks_max + 1:
+            await self._except(after, "asked in vain; the house does not answer")
+
+    async def _send_payment(
+        self, house: House, transfer: Transfer, order: Order, profile: TransferProfile
+    ) -> None:
+        document = build_payment(
+            transfer, order, profile, now=self._services.clock.now()
+        )
+        try:
+            house.send_nowait(document)
+        except LinkDown as error:
+            await self._hear(
+                News(
+                    uetr=transfer.uetr,
+                    original_message_id=transfer.message_id,
+                    event=Event.NOT_WRITTEN,
+                    reason=str(error),
+                )
+            )
+
+    def _create(
+        self, transaction_id: str, order: Order, house: str, expires_at: float
+    ) -> Transfer:
+        services = self._services
+        seed = f"{services.settings.node} {transaction_id}".encode()
+        message_id = transaction_id.replace("-", "T").rjust(12, "0")
+        return Transfer(
+            id=transaction_id,
+            uetr=make_uetr(hashlib.sha256(seed).digest()),
+            message_id=message_id,
+            end_to_end_id=order.reference or message_id,
+            endpoint=house,
+            amount=order.amount,
+            debtor_agent=order.debtor_agent,
+            creditor_agent=order.creditor_agent,
+            merchant_id=order.merchant_id,
+            created_at=iso_time(services.clock.now()),
+            expires_at=expires_at,
+        )
+
+    def _profile(self, transfer: Transfer) -> TransferProfile:
+        house = self._houses.get(transfer.endpoint)
+        return PROFILES[house.settings.profile if house else "default"]
+
+    def _tell(self, uetr: str, effects: tuple[Effect, ...]) -> None:
+        waiter = self._waiters.get(uetr)
+        if waiter is not None and TOLD.intersection(effects):
+            waiter.is_paid = Effect.TELL_PAID in effects
+            waiter.told.set()
+
+    def _acknowledge(self, house: House, event: SystemEvent) -> None:
+        reply = EventAcknowledgement(
+            message_id=f"A{self._services.numbers.draw().rrn}", code=event.code
+        )
+        try:
+            house.send_nowait(build_message(reply, None))
+        except LinkDown as error:
+            log.info("event_not_acknowledged", reason=str(error))
+
+    async def _commit(
+        self,
+        move: TransferMove,
+        kind: RecordKind,
+        *,
+        ledger: tuple[Change, ...] = (),
+        event: str = "",
+    ) -> None:
+        transfer = move.transfer
+        returned = Money(transfer.returned_minor, transfer.amount.currency)
+        record = self._record(
+            kind,
+            transfer,
+            {
+                "endpoint": transfer.endpoint,
+                "uetr": transfer.uetr,
+                "state": transfer.state,
+                "event": event,
+                "amount": str(transfer.amount),
+                "reason": transfer.reason,
+                "asked": transfer.asked,
+                "returned": str(returned),
+            },
+        )
+        await self._services.store.commit(
+            UnitOfWork(records=(record,), transfers=(move,), ledger=ledger)
+        )
+
+    async def _except(self, transfer: Transfer, reason: str) -> None:
+        """Write down what an operator must look at."""
+        body = {"endpoint": transfer.endpoint, "uetr": transfer.uetr, "reason": reason}
+        record = self._record(RecordKind.EXCEPTION, transfer, body)
+        await self._services.store.commit(UnitOfWork(records=(record,)))
+        log.error("transfer_exception", transaction=transfer.id, reason=reason)
+
+    def _record(
+        self, kind: RecordKind, transfer: Transfer, body: dict[str, Any]
+    ) -> Record:
+        at = iso_time(self._services.clock.now())
+        return Record(kind=kind, transaction_id=transfer.id, at=at, body=body)
+
+
+def clearing_account(house: str) -> str:
+    """Name the account of what a clearing house owes us."""
+    return f"clearing/{house}"
+
+
+_RECORDS = {
+    Event.EXPIRED: RecordKind.TIMED_OUT,
+    Event.NOT_WRITTEN: RecordKind.NOT_WRITTEN,
+}
