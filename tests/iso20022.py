@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from isoswitch.codecs.iso20022.repair import Repaired
 from isoswitch.codecs.iso20022.schemas import MANIFEST, Manifest, Origin
 from tests.shared import SHARED
 
@@ -28,7 +30,11 @@ def published(message_id: str) -> Path:
     return pytest.skip(f"no published schema of {message_id} beside the repository")
 
 
-def published_into(directory: Path, *message_ids: str) -> Path:
+def published_into(
+    directory: Path,
+    *message_ids: str,
+    repair: Callable[[bytes], Repaired] | None = None,
+) -> Path:
     """Fill a directory of base schemas with published ones, or with all of them."""
     files = [published(each) for each in message_ids] or sorted(
         FOLDER.glob("xsd*/*.xsd")
@@ -38,6 +44,8 @@ def published_into(directory: Path, *message_ids: str) -> Path:
     origins = {}
     for file in files:
         content = file.read_bytes()
+        if repair is not None:
+            content = repair(content).content
         (directory / file.name).write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest()
         origins[file.stem] = Origin(source="published", sha256=sha256)

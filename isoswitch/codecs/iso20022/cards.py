@@ -1,0 +1,88 @@
+"""What the two families of card messages read and write alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from isoswitch.codecs.canonical.errors import DocumentError
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.secrets import Track2
+from isoswitch.codecs.iso20022.leaves import Leaves
+
+Value = TypeVar("Value")
+_MONTH: Final = re.compile(r"\d\d(0[1-9]|1[0-2])")
+
+
+def need(leaves: Leaves, path: str) -> str:
+    """Give a leaf that must be there.
+
+    Raises
+    ------
+    DocumentError
+        It is not.
+    """
+    value = leaves.get(path, "")
+    if not value:
+        raise DocumentError("missing", path=path)
+    return value
+
+
+def read_value(path: str, read: Callable[[str], Value], text: str) -> Value:
+    """Read a text, or say where it is that holds no such value."""
+    try:
+        return read(text)
+    except ValueError as fault:
+        raise DocumentError(str(fault), path=path) from None
+
+
+def hex_octets(path: str, text: str) -> bytes:
+    """Read hexadecimal, with the blanks after it that one schema once asked for."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise DocumentError("not hexadecimal", path=path) from None
+
+
+def format_expiry(expiry: str) -> str:
+    """Write ``YYMM`` as a month; empty where it is none, such as ``0000``.
+
+    Examples
+    --------
+    >>> format_expiry("3112"), format_expiry("0000")
+    ('2031-12', '')
+    """
+    return f"20{expiry[:2]}-{expiry[2:]}" if _MONTH.fullmatch(expiry) else ""
+
+
+def expiry_of(month: str) -> str:
+    """Read a month as ``YYMM``; a zone after it is left out."""
+    return month[2:4] + month[5:7]
+
+
+def read_card(number: str, track: str, expiry: str) -> tuple[str, Track2 | None, str]:
+    """Give card number, track 2 and expiry; track 2 fills what is absent."""
+    if not track:
+        return number, None, expiry
+    track = track.strip(";?").replace("D", "=", 1)
+    on_track, _, rest = track.partition("=")
+    on_expiry = rest[:4] if rest[:4].isdigit() else ""
+    return number or on_track, Track2(track), expiry or on_expiry
+
+
+def partial_amount(path: str, amount: Money | None, asked: Money | None) -> Money:
+    """Give the amount of a partial approval, which is a part of what was asked for.
+
+    Raises
+    ------
+    DocumentError
+        There is none, or it is not.
+    """
+    if amount is None:
+        raise DocumentError("missing", path=path)
+    if asked is not None and (
+        amount.currency != asked.currency or amount.minor > asked.minor
+    ):
+        raise DocumentError("no part of the requested amount", path=path)
+    return amount
