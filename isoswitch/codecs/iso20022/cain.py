@@ -12,7 +12,7 @@ are read as not there.
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import datetime
 from typing import Final
 
 from isoswitch.codecs.canonical.codes import (
@@ -26,17 +26,16 @@ from isoswitch.codecs.canonical.codes import (
 from isoswitch.codecs.canonical.errors import DocumentError, EncodeError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret
-from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.codecs.dialects.codes import CODES_1987, MEANINGS_1987
 from isoswitch.codecs.dialects.dialect import LegNumbers
+from isoswitch.codecs.iso20022.cain_original import read_original, write_original
 from isoswitch.codecs.iso20022.cain_tables import (
-    AUTHORISATION,
     CAPTURES,
     ECHOED,
     ENTRIES,
     ENTRY_MODES,
     FALLBACK_WORD,
-    FINANCIAL,
     FUNCTION_CODES,
     FUNCTIONS,
     KINDS,
@@ -59,6 +58,8 @@ from isoswitch.codecs.iso20022.cards import (
     need,
     partial_amount,
     read_card,
+    read_instant,
+    read_local,
     read_value,
 )
 from isoswitch.codecs.iso20022.leaves import (
@@ -72,8 +73,6 @@ from isoswitch.codecs.iso20022.values import (
     format_amount,
     format_instant,
     parse_amount,
-    parse_day,
-    parse_instant,
 )
 
 ABSENT: Final = "NONE"
@@ -157,8 +156,8 @@ class CainDialect:
             is_final=kind is not Kind.COMPLETION
             or reason is not ReversalReason.PARTIAL_COMPLETION,
             cashback=_read_cashback(leaves, amount),
-            transmitted_at=_instant(leaves, "TxId/TrnsmssnDtTm"),
-            local_at=_local(leaves, "TxId/"),
+            transmitted_at=read_instant(leaves, "TxId/TrnsmssnDtTm"),
+            local_at=read_local(leaves, "TxId/"),
             entry_mode=_entry_mode(leaves),
             pin_entry=_pin_entry(leaves),
             mcc=_unless_absent(leaves, "Cntxt/MrchntCtgyCd", "Cntxt/OthrMrchntCtgy"),
@@ -169,7 +168,7 @@ class CainDialect:
             pin_block=PinBlock(bytes.fromhex(pin_block)) if pin_block else None,
             emv=Secret(hex_octets("ICCRltdData", emv)) if emv else None,
             approval_code=leaves.get("PrcgRslt/ApprvlCd", "").rstrip(),
-            original=_read_original(leaves, kind),
+            original=read_original(leaves, kind),
             reversal_reason=reason
             if kind is Kind.REVERSAL
             else ReversalReason.UNSPECIFIED,
@@ -215,7 +214,7 @@ class CainDialect:
             **_amounts(txn),
             **_card(txn, undoes=undoes),
             **_place(txn, undoes=undoes),
-            **_original(txn),
+            **write_original(txn),
         }
         if row.attribute:
             leaves["TxChrtcs/TxAttr"] = row.attribute
@@ -449,79 +448,6 @@ def _place(txn: Transaction, *, undoes: bool) -> dict[str, str]:
     return leaves
 
 
-def _original(txn: Transaction) -> dict[str, str]:
-    original = txn.original
-    if original is None:
-        return {}
-    row = ROWS.get(original.kind)
-    message_class = AUTHORISATION if original.mti[1:2] == "1" else FINANCIAL
-    leaves = {
-        "OrgnlDataElmts/MsgClss": message_class,
-        "OrgnlDataElmts/MsgFctn": "ADVC" if original.mti[2:3] in "23" else "REQU",
-        "OrgnlDataElmts/TxId/SysTracAudtNb": original.stan,
-        # The only place for the type of message that ISO 8583 names an original by.
-        "OrgnlDataElmts/TxId/AcqrrRefData": original.mti,
-    }
-    if row is not None:
-        leaves["OrgnlDataElmts/TxTp"] = row.transaction_type
-    if original.acquirer_id:
-        leaves["OrgnlDataElmts/AcqrrId"] = original.acquirer_id
-    if original.rrn:
-        leaves["OrgnlDataElmts/TxId/RtrvlRefNb"] = original.rrn.ljust(_RRN_DIGITS)
-    if original.transmitted_at is not None:
-        sent_at = format_instant(original.transmitted_at)
-        leaves["OrgnlDataElmts/TxId/TrnsmssnDtTm"] = sent_at
-    if original.local_at is not None:
-        local_at = original.local_at
-        leaves["OrgnlDataElmts/TxId/LclDt"] = local_at.date().isoformat()
-        leaves["OrgnlDataElmts/TxId/LclTm"] = local_at.time().isoformat()
-    return leaves
-
-
-def _read_original(leaves: Leaves, kind: Kind) -> OriginalData | None:
-    at = "OrgnlDataElmts/"
-    stan = leaves.get(f"{at}TxId/SysTracAudtNb")
-    rrn = leaves.get(f"{at}TxId/RtrvlRefNb", "").rstrip()
-    message_class = leaves.get(f"{at}MsgClss", FINANCIAL)
-    if stan is None and kind is not Kind.REVERSAL:
-        return None
-    # A reversal that names no original means the one whose numbers it repeats.
-    stan = stan or need(leaves, "TxId/SysTracAudtNb")
-    rrn = rrn or ("" if at in "".join(leaves) else leaves.get("TxId/RtrvlRefNb", ""))
-    digit = "1" if message_class == AUTHORISATION else "2"
-    function = "2" if leaves.get(f"{at}MsgFctn") in {"ADVC", "CAAD"} else "0"
-    mti = leaves.get(f"{at}TxId/AcqrrRefData", "")
-    if not (len(mti) == 4 and mti.isdecimal() and mti[1] == digit):
-        mti = f"0{digit}{function}0"
-    return OriginalData(
-        kind=_acted_kind(leaves, kind, message_class),
-        mti=mti,
-        stan=stan,
-        transmitted_at=_instant(leaves, f"{at}TxId/TrnsmssnDtTm"),
-        local_at=_local(leaves, f"{at}TxId/"),
-        acquirer_id=leaves.get(f"{at}AcqrrId", ""),
-        rrn=rrn.rstrip(),
-    )
-
-
-def _acted_kind(leaves: Leaves, kind: Kind, message_class: str) -> Kind:
-    """Give what the original did.
-
-    A reversal repeats type and attribute of its original; of other originals the class
-    tells whether they set money aside or moved it.
-    """
-    if kind is not Kind.REVERSAL:
-        reserved = message_class == AUTHORISATION
-        return Kind.PREAUTHORISATION if reserved else Kind.PURCHASE
-    transaction_type = leaves.get("TxChrtcs/TxTp", "")
-    attribute = leaves.get("TxChrtcs/TxAttr", "")
-    rows = (
-        CainRow(message_class, transaction_type, attribute),
-        CainRow(message_class, transaction_type),
-    )
-    return next((KINDS[row] for row in rows if row in KINDS), Kind.PURCHASE)
-
-
 def _read_amount(leaves: Leaves, at: str = "") -> Money | None:
     currency = leaves.get(f"{at}TxAmts/Ccy", _NO_CURRENCY)
     if currency == _NO_CURRENCY:
@@ -586,28 +512,6 @@ def _pin_entry(leaves: Leaves) -> PinEntry:
 
 def _unless_absent(leaves: Leaves, path: str, marker: str) -> str:
     return "" if leaves.get(marker) == ABSENT else leaves.get(path, "")
-
-
-def _instant(leaves: Leaves, path: str) -> datetime | None:
-    text = leaves.get(path)
-    return None if text is None else read_value(path, parse_instant, text.strip())
-
-
-def _local(leaves: Leaves, at: str) -> datetime | None:
-    """Read the local day and time; one without the other is no instant."""
-    day, clock = leaves.get(f"{at}LclDt"), leaves.get(f"{at}LclTm")
-    if day is None or clock is None:
-        return None
-    on: date = read_value(f"{at}LclDt", parse_day, day.strip())
-    return datetime.combine(on, read_value(f"{at}LclTm", _parse_time, clock.strip()))
-
-
-def _parse_time(text: str) -> time:
-    try:
-        return time.fromisoformat(text).replace(tzinfo=None)
-    except ValueError:
-        msg = "not a time"
-        raise ValueError(msg) from None
 
 
 def _decimal(amount: Money) -> str:

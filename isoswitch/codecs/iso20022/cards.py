@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import date, datetime, time
 from typing import Final, TypeVar
 
 from isoswitch.codecs.canonical.errors import DocumentError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Track2
 from isoswitch.codecs.iso20022.leaves import Leaves
+from isoswitch.codecs.iso20022.values import parse_day, parse_instant
 
 Value = TypeVar("Value")
 _MONTH: Final = re.compile(r"\d\d(0[1-9]|1[0-2])")
@@ -86,3 +88,26 @@ def partial_amount(path: str, amount: Money | None, asked: Money | None) -> Mone
     ):
         raise DocumentError("no part of the requested amount", path=path)
     return amount
+
+
+def read_instant(leaves: Leaves, path: str) -> datetime | None:
+    """Read an instant that may be there."""
+    text = leaves.get(path)
+    return None if text is None else read_value(path, parse_instant, text.strip())
+
+
+def read_local(leaves: Leaves, at: str) -> datetime | None:
+    """Read the local day and time; one without the other is no instant."""
+    day, clock = leaves.get(f"{at}LclDt"), leaves.get(f"{at}LclTm")
+    if day is None or clock is None:
+        return None
+    on: date = read_value(f"{at}LclDt", parse_day, day.strip())
+    return datetime.combine(on, read_value(f"{at}LclTm", _parse_time, clock.strip()))
+
+
+def _parse_time(text: str) -> time:
+    try:
+        return time.fromisoformat(text).replace(tzinfo=None)
+    except ValueError:
+        msg = "not a time"
+        raise ValueError(msg) from None
