@@ -155,6 +155,8 @@ class CainDialect:
             remaining=asked - amount if asked and amount else None,
             is_final=kind is not Kind.COMPLETION
             or reason is not ReversalReason.PARTIAL_COMPLETION,
+            is_declined=function is Function.ADVICE and _tells_decline(leaves),
+            takes_part=leaves.get("Cntxt/PrtlApprvlSpprtd") in {"true", "1"},
             cashback=_read_cashback(leaves, amount),
             transmitted_at=read_instant(leaves, "TxId/TrnsmssnDtTm"),
             local_at=read_local(leaves, "TxId/"),
@@ -231,6 +233,10 @@ class CainDialect:
             leaves["TxId/LclTm"] = local_at.time().isoformat()
         if txn.approval_code:
             leaves["PrcgRslt/ApprvlCd"] = txn.approval_code.ljust(_APPROVAL_DIGITS)
+        if txn.is_declined:
+            leaves["PrcgRslt/RspnCd"] = CODES_1987[ResponseCode.DO_NOT_HONOUR]
+        if txn.takes_part:
+            leaves["Cntxt/PrtlApprvlSpprtd"] = "true"
         leaves.update(_mac_room() if mac else _NOTHING)
         leaves.update(extra)
         return build_card_message(message_id, root, leaves, ORDER)
@@ -326,6 +332,11 @@ class CainDialect:
         """
         meaning = MEANINGS_1987.get(response.leaves.get("PrcgRslt/RspnCd", ""))
         return meaning[0] if meaning else ResponseCode.DO_NOT_HONOUR
+
+
+def _tells_decline(leaves: Leaves) -> bool:
+    meaning = MEANINGS_1987.get(leaves.get("PrcgRslt/RspnCd", ""))
+    return meaning is not None and not meaning[0].is_approval
 
 
 def _kind_of(message_class: str, leaves: Leaves) -> Kind:

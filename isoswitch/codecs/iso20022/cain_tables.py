@@ -138,7 +138,12 @@ ORDER: Final = (
     *("Termnl/Id", "Termnl/PINLngthCpblty"),
     *("Cntxt/CardDataNtryMd", "Cntxt/OthrCardDataNtryMd"),
     *("Cntxt/QRCdPresntmntMd", "Cntxt/MrchntCtgyCd"),
-    *("Cntxt/OthrMrchntCtgy", "Cntxt/EComrc", "Cntxt/ICCFllbck"),
+    *(
+        "Cntxt/OthrMrchntCtgy",
+        "Cntxt/EComrc",
+        "Cntxt/PrtlApprvlSpprtd",
+        "Cntxt/ICCFllbck",
+    ),
     *("ICCRltdData",),
     *("Vrfctn/Tp", "Vrfctn/PINData/PINBlckFrmt", "Vrfctn/PINData/NcrptdPINBlck"),
     *("AcctBal/AcctTp", "AcctBal/Bal/Tp", "AcctBal/Bal/Amt", "AcctBal/Bal/Ccy"),

@@ -114,6 +114,16 @@ def test_an_outcome_survives(kind: Kind, data: st.DataObject) -> None:
     assert response.leaves["TxId/SysTracAudtNb"] == LEG.stan
 
 
+@pytest.mark.parametrize("kind", SERVED)
+def test_what_a_terminal_can_do_and_what_an_advice_tells_survives(kind: Kind) -> None:
+    for txn in (
+        replace(PURCHASE, kind=kind, takes_part=True),
+        replace(PURCHASE, kind=kind, function=Function.ADVICE, is_declined=True),
+    ):
+        read = CAIN.to_transaction(over_the_wire(CAIN.to_request(txn, leg_of(txn))))
+        assert replace(read, original=None) == txn
+
+
 def test_a_reversal_is_answered() -> None:
     reversal = replace(PURCHASE, kind=Kind.REVERSAL, function=Function.ADVICE)
     request = CAIN.to_request(reversal, replace(LEG, repeat=True))
