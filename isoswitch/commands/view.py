@@ -7,7 +7,7 @@ message said (masked when it was written), what became of its MAC and its PIN.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,12 @@ from isoswitch.commands.console import (
     FAILED,
     OK,
     Failure,
+    plain_table,
     print_json,
     stdout,
 )
 from isoswitch.commands.messages import message_table
+from isoswitch.commands.story import Sentence, ending, relate, tell
 from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.port import StoredTransaction
@@ -57,6 +59,7 @@ WAYS: Mapping[RecordKind, Way] = {
     RecordKind.UNMATCHED: Way("{endpoint} → switch unasked", "red"),
     RecordKind.REVERSAL_OWED: Way("reversal owed to {endpoint}", "yellow"),
     RecordKind.STOOD_IN: Way("approved for {endpoint}", "yellow"),
+    RecordKind.ADVICE_OWED: Way("advice owed to {endpoint}", "yellow"),
     RecordKind.FORWARDED: Way("switch → {endpoint} from the queue", "yellow"),
     RecordKind.DELIVERED: Way("{endpoint} took it", "green"),
     RecordKind.QUARANTINED: Way("{endpoint} refuses it", "red"),
@@ -76,20 +79,34 @@ _UNTOLD = _SHOWN_APART | _TOLD_BY_THE_ROUTE | _SHOWN_IN_HEADLINE
 
 
 def show(path: Path, transaction_id: str, *, as_json: bool) -> int:
-    """Print every leg of one transaction."""
+    """Print the story of one transaction, what is related to it, and every leg."""
     with open_reader(path) as reader:
         stored = _find(reader, transaction_id)
         records = reader.records(stored.id)
+        original = reader.find_transaction(stored.original_id)
+        followers = reader.transactions(original_id=stored.id, limit=-1)
+    sentences, related = tell(records), relate(stored, original, followers[::-1])
     if as_json:
         print_json(
             {
                 "transaction": _summary(stored),
+                "story": [{"at": each.at, "text": each.text} for each in sentences],
+                "ending": ending(stored, records),
+                "related": [
+                    {"relation": each.relation, "transaction": each.transaction.id}
+                    for each in related
+                ],
                 "legs": [leg_json(record) for record in records],
             }
         )
         return OK
     console = stdout()
     console.print(_headline(stored))
+    console.print(_story(sentences))
+    console.print(Text(f"  {ending(stored, records)}", style="bold"))
+    for each in related:
+        console.print(Text.assemble(f"  {each.relation} ", _headline(each.transaction)))
+    console.print()
     for record in records:
         console.print(_leg(record))
     return OK
@@ -166,6 +183,13 @@ def leg_line(chained: ChainedRecord) -> Text:
         (f"{_direction(chained):<28}", way.style),
         " " + "  ".join(_facts(record.body)),
     )
+
+
+def _story(sentences: Sequence[Sentence]) -> RenderableType:
+    table = plain_table("at", "after", "what happened")
+    for each in sentences:
+        table.add_row(each.at[11:23], f"{each.after_s:.3f} s", Text(each.text))
+    return Padding(table, (1, 0, 1, 2))
 
 
 def _find(reader: StoreReader, transaction_id: str) -> StoredTransaction:

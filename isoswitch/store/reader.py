@@ -110,6 +110,7 @@ class StoreReader:
         rrn: str | None = None,
         state: TransactionState | None = None,
         business_date: str | None = None,
+        original_id: str | None = None,
         limit: int = 100,
     ) -> list[StoredTransaction]:
         """Give the transactions that meet every filter, newest first."""
@@ -119,6 +120,7 @@ class StoreReader:
             "rrn": rrn,
             "state": state,
             "business_date": business_date,
+            "original_id": original_id,
         }
         asked = {name: value for name, value in filters.items() if value is not None}
         where = " AND ".join(f"{name} = ?" for name in asked) or "TRUE"
