@@ -39,8 +39,9 @@ verify_app = typer.Typer(
     help="Prove what was written down.", no_args_is_help=True, name="verify"
 )
 simulate_app = typer.Typer(
-    help="Run the other ends by themselves, or a whole network under faults.",
+    help="Run a whole network under faults, or the other ends by themselves.",
     no_args_is_help=True,
+    invoke_without_command=True,
     name="simulate",
 )
 
@@ -294,6 +295,50 @@ def hsmd(config: Config = None) -> None:
     run_hsmd(hsmd_settings(load_network(config)))
 
 
+@simulate_app.callback()
+def simulate_stories(
+    context: typer.Context,
+    *,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 20,
+    first: Annotated[int, typer.Option(help="The first seed.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="This seed only.", show_default=False)
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell the story of --seed as a timeline.")
+    ] = False,
+    crash_points: Annotated[
+        bool, typer.Option("--crash-points", help="Die at every step of a story.")
+    ] = False,
+    every: Annotated[
+        int, typer.Option(min=1, help="With --crash-points: only every so manieth.")
+    ] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Side by side.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Run a whole network in one process under drawn faults, and audit it."""
+    if context.invoked_subcommand is not None:
+        return
+    from isoswitch.commands import simulation
+
+    if explain and seed is None:
+        raise typer.BadParameter("--explain needs the --seed to explain")
+    if crash_points:
+        code = simulation.crash_points(
+            every=every, processes=processes, as_json=as_json
+        )
+    elif seed is not None and explain:
+        code = simulation.explain(seed)
+    else:
+        code = simulation.seeds(
+            first=first if seed is None else seed,
+            count=seeds if seed is None else 1,
+            processes=processes,
+            as_json=as_json,
+        )
+    raise typer.Exit(code)
+
+
 @simulate_app.command("issuers")
 def simulate_issuers(config: Config = None) -> None:
     """Run the simulated issuers of the configuration."""
@@ -316,19 +361,6 @@ def simulate_payshield(config: Config = None) -> None:
     from isoswitch.commands import simulate
 
     simulate.payment_hsm(config)
-
-
-@simulate_app.command("storms")
-def simulate_storms(
-    *,
-    first: Annotated[int, typer.Option(help="The first seed.")] = 1,
-    count: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 20,
-    json: Json = False,
-) -> None:
-    """Run the whole network in one process under drawn faults, and audit it."""
-    from isoswitch.commands.storms import storms
-
-    raise typer.Exit(storms(first=first, count=count, as_json=json))
 
 
 app.add_typer(verify_app, rich_help_panel=LOOK)

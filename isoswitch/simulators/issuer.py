@@ -115,6 +115,7 @@ class Issuer:
         self.heard: Counter[Kind] = Counter()
         self.cutover_dates: list[str] = []
         self.wires: list[Wire] = []
+        self.on_reversal: Callable[[Transaction], None] = lambda _: None
         self._asked: dict[int, Asked] = {}
         self._next_stan = FIRST_STAN
         self._has_signed_off = False
@@ -328,6 +329,7 @@ class Issuer:
             ours = issuer_totals(books, date, currency)
             return compare_totals(settlement, ours)
         if txn.kind is Kind.REVERSAL:
+            self.on_reversal(txn)
             return self.accounts.reverse(txn, now=now, business_date=date)
         try:
             pin_matches = self._pin_matches(txn)

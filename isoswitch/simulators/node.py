@@ -84,6 +84,7 @@ class Node:
         self.stalled_until = 0.0
         self._around = around
         self._life: Incarnation | None = None
+        self._died = trio.Event()
 
     @property
     def name(self) -> str:
@@ -115,8 +116,11 @@ class Node:
             is_shared=self._around.is_shared,
             delay_s=self._store_delay_s,
             on_step=self._store_step,
+            on_fatal=self._end_by_sync_error,
         )
         life = self._life = Incarnation(store)
+        if self._died.is_set():
+            self._died = trio.Event()
         switch = Switch(
             self.settings,
             store=life.store,
@@ -151,10 +155,17 @@ class Node:
         if life is None or life.is_dead:
             return
         life.is_dead = True
-        life.store.crash(keeps_written=not by_power_cut)
+        self._died.set()
+        # After a failed sync the written pages may be there or not.
+        is_lost = life.store.is_sync_failing and self._around.random.random() < 0.5
+        life.store.crash(keeps_written=not (by_power_cut or is_lost))
         for stream in life.streams:
             stream.die(silently=by_power_cut)
         life.scope.cancel()
+
+    async def wait_dead(self) -> None:
+        """Wait until no process runs."""
+        await self._died.wait()
 
     def accept(self, listener: str, stream: MemoryStream) -> None:
         """Take a connection of a terminal; raises OSError when nobody listens."""
@@ -189,6 +200,9 @@ class Node:
     def _store_delay_s(self) -> float:
         stalled_s = max(0.0, self.stalled_until - trio.current_time())
         return stalled_s + self._around.store_delay_s()
+
+    def _end_by_sync_error(self) -> None:
+        self.die()
 
     def _store_step(self, step: Step) -> None:
         self._around.on_step(self, step.value)

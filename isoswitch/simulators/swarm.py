@@ -1,82 +1,83 @@
-"""Storms over the whole network, each drawn from a seed, and the audit afterwards.
+"""A seed tells a story: a network under faults, then at rest, audited on all sides.
 
-A seed draws which kinds of fault there are and how often they strike (a swarm: about
-half of them in each story). While the storm lasts, customers pay at every terminal;
-then everything is healed, what is under way comes to rest, and the auditor compares all
-sides. While it runs a witness checks every step: an issuer sees nothing whose intent is
-not durable, a terminal hears no approval that is not. A seed that fails is a complete
-report: the same seed tells the same story.
+A seed draws which kinds of fault there are and how often they strike (a swarm: some of
+them in each story), and whether one node or two share the store. While the storm lasts,
+customers come; then everything is healed, what is under way comes to rest, and the
+auditor compares all sides. A seed that fails is a complete report: the same seed tells
+the same story, and ``shrink.py`` finds the smallest part of it that still fails.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import math
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
-from functools import partial
-from random import Random
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-import structlog
 import trio
 
-from isoswitch.codecs.canonical.codes import Kind, ResponseCode
-from isoswitch.codecs.canonical.errors import HsmUnavailable
-from isoswitch.hsm.port import AnyCommand, Hsm
+from isoswitch.hsm.port import Hsm
 from isoswitch.journal.chain import decode_record
-from isoswitch.journal.records import RecordKind
-from isoswitch.simulators.auditor import Verdict, audit, view_store
-from isoswitch.simulators.beliefs import UNFINISHED, Belief, BeliefState
-from isoswitch.simulators.bookings import Booking
-from isoswitch.simulators.cards import CARDS
-from isoswitch.simulators.determinism import VirtualClock, deterministic
-from isoswitch.simulators.requests import Request
-from isoswitch.simulators.rules import (
-    Fault,
-    Reaction,
-    Rule,
-    Uniform,
+from isoswitch.simulators.accounts import DEBITS
+from isoswitch.simulators.auditor import (
+    Finding,
+    Verdict,
+    audit,
+    view_store,
 )
-from isoswitch.simulators.terminal import Terminal
-from isoswitch.simulators.triggers import standing_rules
-from isoswitch.simulators.world import World
+from isoswitch.simulators.beliefs import UNFINISHED
+from isoswitch.simulators.cards import CARDS
+from isoswitch.simulators.consistency import check_journal
+from isoswitch.simulators.customers import Visit, come, draw_card
+from isoswitch.simulators.determinism import VirtualClock, deterministic
+from isoswitch.simulators.leaks import Leak, card_secrets, find_clear, key_secrets
+from isoswitch.simulators.ledger_audit import standing_minor
+from isoswitch.simulators.plan import Plan, draw_plan
+from isoswitch.simulators.storm import LATE_S, STORM_S, STRIKES, MoodyHsm, Storm
+from isoswitch.simulators.witness import Witness, listen
+from isoswitch.simulators.world import EPOCH, World
 from isoswitch.store.memory import MemoryStore
-from isoswitch.store.port import SafState, StoredTransaction
-from isoswitch.switch.numbers import find_transaction_id
+from isoswitch.store.port import SafState
 from isoswitch.switch.settings import SwitchSettings
 
-STORM_S = 240.0
 SETTLE_S = 1200.0
-REQUESTS_PER_TERMINAL = 50
-REVERSAL_CHANCE = 0.2
-BALANCE_CHANCE = 0.1
-LATE_S = 12.0
-CANCEL_CHANCE = 0.15
-DEATH_CHANCE = 0.01
-# DE 39 of an approval, by issuer.
-APPROVALS: Mapping[str, str] = {"north": "00", "south": "000"}
-ALARMS = frozenset(
-    {"dispatch_failed", "connection_failed", "late_approval_without_reversal"}
-)
+REST_S = 60.0
+LOOK_AGAIN_S = 4.0
+# Every so manieth story is searched for secrets in clear, log lines included.
+LEAK_SEARCH_EVERY = 16
+# Stories of these seeds begin shortly before midnight and cross a business day.
+CUTOVER_EVERY = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a seed came to: the verdict, what happened how often, and a digest of it."""
+    """What a story came to: the verdict, what happened how often, and a digest of it.
 
-    seed: int
+    ``timeline`` is what happened, when somebody asked for it.
+    """
+
+    plan: Plan
     verdict: Verdict
     violations: tuple[str, ...]
     counts: Mapping[str, int]
     digest: str
+    timeline: tuple[str, ...] = ()
+
+    @property
+    def seed(self) -> int:
+        """The seed of the story."""
+        return self.plan.seed
 
     @property
     def is_good(self) -> bool:
         """Whether nothing was wrong at any time, and nothing is under way."""
         return self.verdict.is_settled and not self.violations
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions were opened."""
+        return self.counts.get("record opened", 0)
 
 
 Adapt = Callable[[SwitchSettings], SwitchSettings]
@@ -87,23 +88,38 @@ def simulate(seed: int, *, change: Adapt = lambda settings: settings) -> Report:
 
     ``change`` adapts the switch's settings, and with them the story.
     """
-    witness = Witness()
-    before = structlog.get_config()
-    structlog.configure(
-        processors=[witness.hear],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+    return tell(draw_plan(seed, STRIKES), change=change)
+
+
+def tell(
+    plan: Plan,
+    *,
+    change: Adapt = lambda settings: settings,
+    with_timeline: bool = False,
+) -> Report:
+    """Tell a story; what the switch itself trips over is a violation like another."""
+    is_searched = plan.seed % LEAK_SEARCH_EVERY == 0
+    witness = Witness(
+        takes_notes=with_timeline or is_searched,
+        knows_repeats=not plan.faults & {"replay", "repeated pieces"},
     )
+    level = logging.DEBUG if witness.takes_notes else logging.ERROR
+    restore = listen(witness, level=level)
     try:
-        with deterministic(seed):
-            return trio.run(
-                _tell,
-                seed,
-                witness,
-                change,
-                clock=VirtualClock(),
-            )
+        with deterministic(plan.seed):
+            return trio.run(_tell, plan, witness, change, clock=VirtualClock())
+    except BaseExceptionGroup as faults:
+        witness.accuse(f"the story broke: {_innermost(faults)!r}")
+        return Report(
+            plan=plan,
+            verdict=Verdict(findings=(), pending=(), compared=0),
+            violations=tuple(witness.violations),
+            counts={},
+            digest="",
+            timeline=tuple(witness.timeline),
+        )
     finally:
-        structlog.configure(**before)
+        restore()
 
 
 async def settle(world: World, *, limit_s: float = SETTLE_S) -> Verdict:
@@ -111,10 +127,15 @@ async def settle(world: World, *, limit_s: float = SETTLE_S) -> Verdict:
     deadline = trio.current_time() + limit_s
     while True:
         is_over = trio.current_time() > deadline
+        if not _is_busy(world):
+            # What is wrong although nothing is under way stays wrong, but for what a
+            # sweeper or another node still finds.
+            deadline = min(deadline, trio.current_time() + REST_S)
         if is_over or not _is_busy(world):
             verdict = await _audit_world(world)
             if is_over or verdict.is_settled:
                 return verdict
+            await trio.sleep(LOOK_AGAIN_S)
         await trio.sleep(1.0)
 
 
@@ -139,181 +160,8 @@ async def _audit_world(world: World) -> Verdict:
     )
 
 
-class Witness:
-    """Sees every booking and every approval of a story in the moment it happens.
-
-    ``violations`` are told in words; what the switch itself calls a fault of its own
-    counts as one.
-    """
-
-    def __init__(self) -> None:
-        self.violations: list[str] = []
-        self._world: World | None = None
-
-    def watch(self, world: World) -> None:
-        """Begin to watch a world."""
-        self._world = world
-        for name, issuer in world.issuers.items():
-            issuer.bookings.on_booking = partial(self._check_intent, name)
-        for terminal in world.terminals.values():
-            terminal.on_approval = self._check_approval
-
-    def hear(
-        self, _: object, __: str, event: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
-        """Take a log line; nothing of it is printed."""
-        if event.get("event") in ALARMS:
-            self.violations.append(f"the switch raised the alarm {event['event']}")
-        raise structlog.DropEvent
-
-    def _check_intent(self, issuer: str, booking: Booking) -> None:
-        row = self._row(booking.rrn)
-        if row is None and not self._is_advice(booking.rrn):
-            self.violations.append(
-                f"{issuer} saw {booking.rrn} before its intent was durable"
-            )
-
-    def _check_approval(self, belief: Belief) -> None:
-        row = self._row(belief.rrn)
-        if row is None or not row.outcome:
-            self.violations.append(f"{belief} heard an approval that was not durable")
-
-    def _is_advice(self, rrn: str) -> bool:
-        """Whether an approval in the issuer's place is told under this number."""
-        assert self._world is not None, "only a watched world is asked"
-        records = (decode_record(link.encoded) for link in self._world.disk.links)
-        return any(
-            record.kind is RecordKind.STOOD_IN and record.body["rrn"] == rrn
-            for record in records
-        )
-
-    def _row(self, rrn: str) -> StoredTransaction | None:
-        assert self._world is not None, "only a watched world is asked"
-        return self._world.disk.transactions.get(find_transaction_id(rrn) or "")
-
-
-@dataclass(slots=True, eq=False)
-class Storm:
-    """A world, what may go wrong in it, and how often it did."""
-
-    world: World
-    random: Random
-    hsm: MoodyHsm
-    counts: Counter[str] = field(default_factory=Counter)
-
-    async def blow(self) -> None:
-        """Let drawn faults strike until the storm is over."""
-        enabled = [name for name in STRIKES if self.random.random() < 0.5]
-        mean_s = 1.0 + 40.0 * self.random.random() ** 2
-        end = trio.current_time() + STORM_S
-        while enabled and trio.current_time() < end:
-            await trio.sleep(self.random.expovariate(1 / mean_s))
-            name = self.random.choice(enabled)
-            self.counts[name] += 1
-            await STRIKES[name](self)
-
-    async def crash(self) -> None:
-        """Kill the switch and start it again."""
-        if self.world.switch is None:
-            return
-        self.world.crash_switch()
-        await trio.sleep(self.random.uniform(0.0, 5.0))
-        await self.world.start_switch()
-
-    async def cut_link(self) -> None:
-        """Let one issuer be unreachable for a while."""
-        name = self.random.choice(list(self.world.issuers))
-        self.world.cut_link(name)
-        await trio.sleep(self.random.uniform(0.1, 40.0))
-        self.world.heal_link(name)
-
-    async def reset_stream(self) -> None:
-        """Break one connection somewhere, with what is under way on it."""
-        if self.world.streams:
-            self.random.choice(self.world.streams).reset()
-        await trio.lowlevel.checkpoint()
-
-    async def lose_crypto(self) -> None:
-        """Let the crypto service be away for a while."""
-        self.hsm.is_away = True
-        await trio.sleep(self.random.uniform(0.1, 10.0))
-        self.hsm.is_away = False
-
-    async def fill_disk(self) -> None:
-        """Let the store refuse everything for a while."""
-        store = self.world.store
-        if store is not None:
-            store.is_full = True
-            await trio.sleep(self.random.uniform(0.1, 10.0))
-            store.is_full = False
-
-    async def spoil_issuer(self) -> None:
-        """Let one issuer answer some requests badly for a while."""
-        name = self.random.choice(list(self.world.issuers))
-        self.world.issuers[name].set_rules(self._bad_habits(name))
-        await trio.sleep(self.random.uniform(5.0, 60.0))
-        self.world.issuers[name].set_rules(standing_rules(late_s=LATE_S))
-
-    async def bad_weather(self) -> None:
-        """Let the network be slow and deliver in pieces for a while."""
-        self.world.weather.latency_s = self.random.uniform(0.0, 3.0)
-        self.world.weather.chop_chance = self.random.random()
-        await trio.sleep(self.random.uniform(1.0, 60.0))
-        self.world.weather.latency_s = 0.0
-        self.world.weather.chop_chance = 0.0
-
-    def _bad_habits(self, issuer: str) -> tuple[Rule, ...]:
-        """Draw rules for every kind of message, reversals included."""
-        no = ResponseCode.DO_NOT_HONOUR
-        yes = APPROVALS[issuer]
-        reactions = {
-            "loses requests": Reaction(books=False),
-            # Somebody on the way turns a decline into an approval.
-            "is tampered with": Reaction(
-                code=no, fields={39: yes}, fault=Fault.WRONG_MAC
-            ),
-            "answers for another": Reaction(code=no, fields={39: yes, 11: "999999"}),
-            "confuses amounts": Reaction(code=no, fields={39: yes, 4: "000000000001"}),
-            "is slow": Reaction(delay=Uniform(low_s=0.0, high_s=LATE_S)),
-            **{fault.value: Reaction(fault=fault) for fault in Fault},
-        }
-        names = self.random.sample(sorted(reactions), 4)
-        return tuple(
-            Rule(name=name, then=reactions[name], chance=self.random.uniform(0.05, 0.5))
-            for name in names
-        )
-
-
-STRIKES: Mapping[str, Callable[[Storm], Awaitable[None]]] = {
-    "crash": Storm.crash,
-    "cut link": Storm.cut_link,
-    "reset stream": Storm.reset_stream,
-    "lose crypto": Storm.lose_crypto,
-    "fill disk": Storm.fill_disk,
-    "spoil issuer": Storm.spoil_issuer,
-    "bad weather": Storm.bad_weather,
-}
-
-
-class MoodyHsm:
-    """A crypto service that can be away."""
-
-    def __init__(self, hsm: Hsm) -> None:
-        self._hsm = hsm
-        self.is_away = False
-
-    async def run(self, *commands: AnyCommand) -> list[bytes]:
-        """Run commands unless the service is away."""
-        if self.is_away:
-            await trio.lowlevel.checkpoint()
-            msg = "no crypto process answers"
-            raise HsmUnavailable(msg)
-        return await self._hsm.run(*commands)
-
-
-async def _tell(seed: int, witness: Witness, change: Adapt) -> Report:
-    # Chance decides the story; it guards nothing.
-    random = Random(seed)  # noqa: S311
+async def _tell(plan: Plan, witness: Witness, change: Adapt) -> Report:
+    random = plan.source("world")
     moody: list[MoodyHsm] = []
 
     def wrap(hsm: Hsm) -> Hsm:
@@ -322,98 +170,117 @@ async def _tell(seed: int, witness: Witness, change: Adapt) -> Report:
 
     slowest_s = random.choice([0.0, 0.001, 0.05, 0.5])
     world = World(
-        seed=seed,
+        seed=plan.seed,
+        nodes=plan.nodes,
+        epoch=_epoch(plan),
         late_s=LATE_S,
         store_delay_s=lambda: random.random() * slowest_s,
         wrap_hsm=wrap,
         change=change,
     )
-    storm = Storm(world, random, moody[0])
+    storm = Storm(world=world, plan=plan, hsm=moody[0], note=witness.note)
     witness.watch(world)
     async with trio.open_nursery() as nursery:
         await nursery.start(world.run)
+        for node in world.nodes:
+            nursery.start_soon(storm.supervise, node)
         async with trio.open_nursery() as busy:
             busy.start_soon(storm.blow)
-            for terminal in world.terminals.values():
-                busy.start_soon(_shop, terminal, random, storm.counts)
+            _invite(busy, storm, witness)
         verdict = await settle(world)
-        report = _report(seed, world, verdict, storm.counts, witness)
+        report = _report(storm, verdict, witness)
         nursery.cancel_scope.cancel()
     return report
 
 
-async def _shop(terminal: Terminal, random: Random, counts: Counter[str]) -> None:
-    """Send customer after customer to a terminal, some of them two at a time."""
-    cards = list(CARDS.values())
-    async with trio.open_nursery() as nursery:
-        for _ in range(REQUESTS_PER_TERMINAL):
-            await trio.sleep(random.expovariate(REQUESTS_PER_TERMINAL / STORM_S))
-            card = random.choice(cards)
-            kind = Kind.PURCHASE
-            if random.random() < BALANCE_CHANCE:
-                kind = Kind.BALANCE_INQUIRY
-            amount = 0 if kind is Kind.BALANCE_INQUIRY else random.randint(1, 20_000)
-            request = terminal.build(kind, card, amount, pin=card.pin)
-            undo = random.random() < REVERSAL_CHANCE
-
-            nursery.start_soon(_pay, terminal, request, undo, random, counts)
+def _epoch(plan: Plan) -> datetime:
+    if plan.seed % CUTOVER_EVERY:
+        return EPOCH
+    return EPOCH + timedelta(hours=11, minutes=58)
 
 
-async def _pay(
-    terminal: Terminal,
-    request: Request,
-    undo: bool,
-    random: Random,
-    counts: Counter[str],
-) -> None:
-    belief = await _pay_or_cancel(terminal, request, random)
-    if belief is None:
-        return
-    is_paid = belief.state is BeliefState.APPROVED and belief.amount is not None
-    if undo and is_paid:
-        await terminal.reverse(belief)
-    counts[belief.state.value] += 1
+def _invite(nursery: trio.Nursery, storm: Storm, witness: Witness) -> None:
+    """Let the customers of a plan come, each on their own."""
+    terminals = list(storm.world.terminals.values())
+    for number in storm.plan.customers:
+        random = storm.plan.source(f"customer {number}")
+        visit = Visit(
+            terminal=random.choice(terminals),
+            card=draw_card(random),
+            random=random,
+            counts=storm.counts,
+            accuse=witness.accuse,
+            note=witness.note,
+        )
+        nursery.start_soon(come, visit, STORM_S)
 
 
-async def _pay_or_cancel(
-    terminal: Terminal, request: Request, random: Random
-) -> Belief | None:
-    """Pay; some customers change their mind, and some terminals die for good."""
-    patience_s = math.inf
-    chance = random.random()
-    if chance < CANCEL_CHANCE:
-        patience_s = random.expovariate(2.0)
-    with trio.move_on_after(patience_s):
-        return await terminal.pay(request)
-    belief = next(b for b in terminal.beliefs if b.stan == request.transaction.stan)
-    if chance < DEATH_CHANCE:
-        # Nobody will ever ask what became of it.
-        terminal.beliefs.remove(belief)
-        return None
-    if random.random() < 0.5:
-        terminal.hang_up()
-    if belief.amount is not None and belief.state is not BeliefState.REVERSED:
-        await terminal.reverse(belief)
-    return belief
-
-
-def _report(
-    seed: int,
-    world: World,
-    verdict: Verdict,
-    counts: Counter[str],
-    witness: Witness,
-) -> Report:
+def _report(storm: Storm, verdict: Verdict, witness: Witness) -> Report:
+    world, counts = storm.world, storm.counts
+    counts.update(world.weather.counts)
     digest = hashlib.sha256(world.disk.links[-1].hash)
     for issuer in world.issuers.values():
         for booking in issuer.bookings.entries:
             digest.update(repr(booking).encode())
     for link in world.disk.links:
         counts[f"record {decode_record(link.encoded).kind}"] += 1
+    found = (*check_journal(world.disk), *_forged(world), *_search(storm, witness))
+    for finding in found:
+        witness.accuse(str(finding))
     return Report(
-        seed=seed,
+        plan=storm.plan,
         verdict=verdict,
         violations=tuple(witness.violations),
         counts=dict(counts),
         digest=digest.hexdigest(),
+        timeline=tuple(witness.timeline),
     )
+
+
+def _forged(world: World) -> list[Finding]:
+    """Look for approvals of what no terminal has ever asked for."""
+    asked = {
+        (name, stan)
+        for name, terminal in world.terminals.items()
+        for stan in terminal.requests
+    }
+    return [
+        Finding(transaction=row.id, what="approved, and no terminal asked for it")
+        for row in world.disk.transactions.values()
+        if row.kind in DEBITS
+        and standing_minor(row)
+        and (row.terminal_id, row.stan) not in asked
+    ]
+
+
+def _search(storm: Storm, witness: Witness) -> list[Leak]:
+    """Search what the nodes stored and logged for card numbers and keys in clear."""
+    if storm.plan.seed % LEAK_SEARCH_EVERY:
+        return []
+    storm.counts["search for secrets"] += 1
+    world = storm.world
+    secrets: dict[str, str | bytes] = {
+        **card_secrets(CARDS.values()),
+        **key_secrets(world.keyring),
+    }
+    for terminal in world.terminals.values():
+        for stan, request in terminal.requests.items():
+            if request.transaction.pin_block is not None:
+                name = f"PIN block of {terminal.profile.terminal_id} {stan}"
+                secrets[name] = request.transaction.pin_block.reveal()
+    written = b"\n".join(
+        [
+            *(link.encoded for link in world.disk.links),
+            *(repr(row).encode() for row in world.disk.transactions.values()),
+            *(repr(entry).encode() for entry in world.disk.saf.values()),
+            *(line.encode() for line in witness.said),
+        ]
+    )
+    return find_clear(written, secrets)
+
+
+def _innermost(faults: BaseExceptionGroup[BaseException]) -> BaseException:
+    fault: BaseException = faults
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault

@@ -98,6 +98,7 @@ class World:
         *,
         seed: int = 1,
         nodes: int = 1,
+        epoch: datetime = EPOCH,
         late_s: float = 30.0,
         store_delay_s: Callable[[], float] = lambda: 0.0,
         change: Callable[[SwitchSettings], SwitchSettings] = lambda settings: settings,
@@ -114,6 +115,7 @@ class World:
         )
         self.settings = change(_settings())
         self.routing = routing or RoutingTable(bin_rows())
+        self._epoch = epoch
         self._began_at = trio.current_time()
         folder = Path(tempfile.mkdtemp(prefix="isoswitch-world-"))
         weakref.finalize(self, shutil.rmtree, folder)
@@ -164,7 +166,7 @@ class World:
 
     def now(self) -> datetime:
         """Give the world's time, which is its age."""
-        return EPOCH + timedelta(seconds=trio.current_time() - self._began_at)
+        return self._epoch + timedelta(seconds=trio.current_time() - self._began_at)
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -73,6 +73,8 @@ class MemoryStore:
         until its waiters hear of it.
     on_step
         Told of every step of a batch; may crash the store.
+    on_fatal
+        Called when a sync fails; must crash the store.
     """
 
     def __init__(
@@ -82,11 +84,13 @@ class MemoryStore:
         is_shared: bool = False,
         delay_s: Callable[[], float] = lambda: 0.0,
         on_step: Callable[[Step], None] = lambda _: None,
+        on_fatal: Callable[[], None] = lambda: None,
     ) -> None:
         self._disk = disk
         self.is_shared = is_shared
         self._delay_s = delay_s
         self._on_step = on_step
+        self._on_fatal = on_fatal
         self._is_written = False
         self._queue: list[_Waiter] = []
         self._batch: list[_Waiter] = []
@@ -95,6 +99,7 @@ class MemoryStore:
         self._applied: list[Callable[[UnitOfWork, Committed], None]] = []
         self._refusal = ""
         self.is_full = False
+        self.is_sync_failing = False
         self.commit_times = CommitTimes()
 
     def crash(self, *, keeps_written: bool = False) -> None:
@@ -335,6 +340,9 @@ class MemoryStore:
             self._is_written = True
             self._on_step(Step.WRITTEN)
             await trio.sleep(self._delay_s())
+            if self.is_sync_failing:
+                # Nobody knows what is on the disk: the process ends.
+                self._on_fatal()
             # A crash empties the batch: nothing is applied and nobody is told.
             results = [self._apply(waiter) for waiter in self._batch]
             self._is_written = False

@@ -281,7 +281,7 @@ async def _join(services: Services, job: Job, running: Job) -> Outcome | None:
     if job.mac_verdict in UNTRUSTED:
         # It would contradict the answer that the genuine copy gets.
         return None
-    if running.fingerprint != job.fingerprint:
+    if running.fingerprint not in ("", job.fingerprint):
         return await _other_content(services, job, running.id)
     job.rrn = running.rrn
     return await running.wait_outcome()

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import HsmUnavailable
-from isoswitch.hsm.port import AnyCommand, Hsm
+from isoswitch.hsm.port import AnyCommand, Hsm, VerifyMac
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
@@ -102,6 +102,40 @@ async def test_a_reversal_refused_for_want_of_crypto_is_taken_when_repeated(
     assert belief.reversal_sends > 1
     await trio.sleep(10)
     assert await world_kinds(world, RecordKind.DELIVERED) == 1
+
+
+class FailingFirst:
+    """A crypto service that is away for the first request of a terminal."""
+
+    def __init__(self, hsm: Hsm) -> None:
+        self._hsm = hsm
+        self._has_failed = False
+
+    async def run(self, *commands: AnyCommand) -> list[bytes]:
+        """Run commands, but for the first that verify a request."""
+        if not self._has_failed and isinstance(commands[0], VerifyMac):
+            self._has_failed = True
+            msg = "the crypto process died"
+            raise HsmUnavailable(msg)
+        return await self._hsm.run(*commands)
+
+
+async def test_a_copy_gets_the_answer_of_one_that_crypto_could_not_read(
+    nursery: trio.Nursery,
+) -> None:
+    """Without its card's hash the first copy has no content to be compared with."""
+    world = World(wrap_hsm=FailingFirst, store_delay_s=lambda: 1.0)
+    await nursery.start(world.run)
+    terminal = world.terminals["TERM0001"]
+    card = get_card("visa-ok")
+    request = terminal.build(Kind.PURCHASE, card, 1250, pin=card.pin)
+    nursery.start_soon(terminal.exchange, request)
+    # The decline of the first copy is still being written down.
+    await trio.sleep(0.5)
+    answer = await terminal.exchange(terminal.as_repeat(request))
+    assert answer is not None
+    assert answer.outcome.code is ResponseCode.SYSTEM_MALFUNCTION
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 0
 
 
 async def test_what_cannot_be_recorded_is_not_answered(world: World) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,58 +15,106 @@ from typing import Any
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.errors import IsoswitchError
-from isoswitch.simulators.swarm import simulate
-from isoswitch.switch import dispatch, links, numbers, recorder, saf
+from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.errors import IsoswitchError, StoreUnavailable
+from isoswitch.codecs.iso8583.message import Message
+from isoswitch.hsm.port import HashData
+from isoswitch.journal.chain import encode_record
+from isoswitch.journal.records import RecordKind
+from isoswitch.simulators.crashpoints import all_deaths, tell_with
+from isoswitch.simulators.customers import VISITS
+from isoswitch.simulators.plan import Plan, draw_plan
+from isoswitch.simulators.shrink import shrink
+from isoswitch.simulators.storm import STRIKES
+from isoswitch.simulators.swarm import LEAK_SEARCH_EVERY, simulate
+from isoswitch.store import disk, memory
+from isoswitch.switch import (
+    dispatch,
+    leases,
+    links,
+    mux,
+    numbers,
+    recorder,
+    recovery,
+    saf,
+    server,
+)
 from isoswitch.switch.flows import authorisation
 from isoswitch.switch.mux import Waiting
 
 SEEDS = range(1, 31)
-SEEDS_TO_FIND_MAX = 40
+SEEDS_TO_FIND_MAX = 300
+# Only these stories are searched for secrets in clear.
+LEAK_SEEDS = range(LEAK_SEARCH_EVERY, 300, LEAK_SEARCH_EVERY)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_storm_loses_and_doubles_nothing(seed: int) -> None:
+def test_a_story_loses_and_doubles_nothing(seed: int) -> None:
     report = simulate(seed)
     assert report.is_good, f"{report.violations} {report.verdict.describe()}"
 
 
-def test_every_kind_of_fault_strikes_and_every_way_to_end_is_seen() -> None:
-    counts: dict[str, int] = {}
-    for seed in range(100, 115):
-        for name, count in simulate(seed).counts.items():
-            counts[name] = counts.get(name, 0) + count
-    for name in (
-        "crash",
-        "cut link",
-        "reset stream",
-        "lose crypto",
-        "fill disk",
-        "spoil issuer",
-        "bad weather",
-        "record late",
-        "record repeated",
-        "record unmatched",
-        "record exception",
-        "record reversal_owed",
-        "record delivered",
-    ):
-        assert counts.get(name, 0) > 0, f"no {name} in these storms"
+def test_every_fault_strikes_and_every_way_to_end_is_seen() -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(100, 116):
+        counts.update(simulate(seed).counts)
+    expected = {
+        *STRIKES,
+        *(f"customer {name}" for name in VISITS),
+        *("chopped read", "repeated piece", "slow write", "cut write", "death"),
+        "search for secrets",
+        *(
+            f"record {kind}"
+            for kind in RecordKind
+            # No operator is at hand and checkpoints are not made yet; what is
+            # quarantined is a finding of the audit.
+            if kind
+            not in {
+                RecordKind.OPERATOR,
+                RecordKind.CHECKPOINT,
+                RecordKind.QUARANTINED,
+            }
+        ),
+    }
+    assert {name for name in expected if not counts[name]} == set()
 
 
 def test_a_seed_tells_the_same_story_in_another_process() -> None:
+    code = (
+        "from isoswitch.simulators.swarm import simulate;"
+        "print([simulate(seed).digest for seed in (7, 8, 12)])"
+    )
     told = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from isoswitch.simulators.swarm import simulate;print(simulate(7).digest)",
-        ],
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONHASHSEED": "123", "PYTHONWARNINGS": "ignore"},
     )
-    assert told.stdout.strip() == simulate(7).digest
+    digests = [simulate(seed).digest for seed in (7, 8, 12)]
+    assert told.stdout.strip() == str(digests)
+
+
+def test_a_death_at_many_steps_loses_and_doubles_nothing() -> None:
+    """A slice; ``isoswitch simulate --crash-points`` tells them all."""
+    deaths = list(all_deaths(tell_with(None).steps.total()))
+    assert len(deaths) >= 2000
+    for death in deaths[7::97]:
+        ending = tell_with(death)
+        assert ending.is_good, f"{death}: {ending.violations} {ending.verdict}"
+
+
+def test_a_failing_story_is_cut_to_what_it_needs() -> None:
+    plan = draw_plan(3, STRIKES)
+    needed = min(plan.faults)
+
+    def fails(smaller: Plan) -> bool:
+        return needed in smaller.faults and 42 in smaller.customers
+
+    smallest = shrink(plan, fails)
+    assert smallest == replace(
+        plan, nodes=1, faults=frozenset({needed}), customers=(42,)
+    )
 
 
 # Bugs that a switch could have; each must show within a few storms -------------------
@@ -164,6 +214,259 @@ def forget_an_early_reversal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recorder.Recorder, "answered", forgetful)
 
 
+def lose_transactions_at_restart(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks for what an earlier boot, or a lost owner, left open."""
+
+    async def blind(*_: Any) -> int:
+        return 0
+
+    patch.setattr(server, "recover", blind)
+    patch.setattr(recovery, "recover", blind)
+
+
+def sweep_never(patch: pytest.MonkeyPatch) -> None:
+    """What loses its owner at run time waits for the next restart."""
+
+    async def asleep(_: Any) -> None:
+        await trio.sleep_forever()
+
+    patch.setattr(server, "sweep_forever", asleep)
+
+
+def abandon_without_reversing(patch: pytest.MonkeyPatch) -> None:
+    """What may have been sent before a death is closed, and nobody is told."""
+    abandon = recovery._abandon
+
+    async def careless(services: Any, row: Any) -> Any:
+        return await abandon(services, replace(row, sealed=b""))
+
+    patch.setattr(recovery, "_abandon", careless)
+
+
+def owe_a_reversal_twice(patch: pytest.MonkeyPatch) -> None:
+    """One unit puts the same reversal into store and forward two times."""
+    build = recorder.UnitOfWork
+
+    def doubled(**parts: Any) -> Any:
+        return build(**{**parts, "saf_puts": parts.get("saf_puts", ()) * 2})
+
+    patch.setattr(recorder, "UnitOfWork", doubled)
+
+
+def never_mark_a_repeat(patch: pytest.MonkeyPatch) -> None:
+    """What goes out again looks like the first time."""
+    patch.setattr(saf.Item, "is_repeat", property(lambda _: False, lambda *_: None))
+
+
+def send_a_card_out_of_order(patch: pytest.MonkeyPatch) -> None:
+    """The entries of one card go side by side."""
+    put = saf.Lane.put
+
+    def hasty(self: Any, item: Any) -> None:
+        alone = replace(item.entry, order_key=str(item.entry.id))
+        put(self, saf.Item(alone, item.is_repeat))
+
+    patch.setattr(saf.Lane, "put", hasty)
+
+
+def take_a_refusal_for_delivery(patch: pytest.MonkeyPatch) -> None:
+    """Whatever an endpoint answers to a reversal, it is done with."""
+    patch.setattr(saf, "DELIVERED_CODES", frozenset(ResponseCode))
+
+
+def forget_what_is_owed_at_restart(patch: pytest.MonkeyPatch) -> None:
+    """Store and forward begins empty."""
+
+    async def nothing(_: Any) -> None:
+        return None
+
+    patch.setattr(saf.Saf, "take_over", nothing)
+
+
+def send_before_the_intent(patch: pytest.MonkeyPatch) -> None:
+    """The request leaves while the intent to send it is still being written down."""
+    sending = recorder.Recorder.sending
+
+    async def hasty(self: Any, job: Any, *rest: Any, **named: Any) -> None:
+        async def later() -> None:
+            with suppress(IsoswitchError):
+                await sending(self, job, *rest, **named)
+
+        trio.lowlevel.spawn_system_task(later)
+
+    patch.setattr(recorder.Recorder, "sending", hasty)
+
+
+def match_by_trace_number_alone(patch: pytest.MonkeyPatch) -> None:
+    """An answer belongs to whoever waits under its trace number."""
+    patch.setattr(links.Link, "_find_unechoed", lambda *_: ())
+    patch.setattr(mux.Mux, "_key", lambda _, message: (message.mti[1], message.get(11)))
+
+
+def believe_any_terminal(patch: pytest.MonkeyPatch) -> None:
+    """The MAC of a request is verified, and what comes of it is ignored."""
+
+    def hash_only(dialect: Any, message: Any, key: str) -> Any:
+        del dialect, key
+        return HashData(key="store/pan-hash", data=message.raw)
+
+    patch.setattr(dispatch, "verify_command", hash_only)
+
+
+def write_down_card_numbers(patch: pytest.MonkeyPatch) -> None:
+    """The journal holds messages as they are."""
+    patch.setattr(
+        Message,
+        "masked",
+        lambda self: (
+            {str(de): repr(value) for de, value in self.values.items()}
+            | {"mti": self.mti}
+        ),
+    )
+
+
+def decline_without_a_record(patch: pytest.MonkeyPatch) -> None:
+    """A refusal is answered and forgotten."""
+
+    async def forgetful(_: Any, job: Any, outcome: Any) -> Any:
+        del job
+        return outcome
+
+    patch.setattr(recorder.Recorder, "refuse", forgetful)
+
+
+def answer_on_a_full_disk(patch: pytest.MonkeyPatch) -> None:
+    """What cannot be written down is answered all the same."""
+    answered = recorder.Recorder.answered
+
+    async def optimistic(
+        self: Any, job: Any, leg: Any, answer: Any, outcome: Any, *, now: float
+    ) -> Any:
+        with suppress(StoreUnavailable):
+            return await answered(self, job, leg, answer, outcome, now=now)
+        return outcome
+
+    patch.setattr(recorder.Recorder, "answered", optimistic)
+
+
+def drain_from_every_node(patch: pytest.MonkeyPatch) -> None:
+    """Each node takes every lane for its own."""
+    patch.setattr(leases.Leases, "holds", lambda *_: True)
+
+
+def think_the_dead_alive(patch: pytest.MonkeyPatch) -> None:
+    """What a dead boot left is its own affair for ever."""
+
+    async def everybody(_: Any) -> frozenset[str]:
+        return frozenset(str(boot) for boot in range(1000))
+
+    patch.setattr(leases.Leases, "live_boots", everybody)
+
+
+def close_without_comparing(patch: pytest.MonkeyPatch) -> None:
+    """Whoever closes a transaction last is right."""
+    move = disk._Staged.move
+
+    def blind(self: Any, wanted: Any) -> None:
+        row = self.transactions[wanted.id]
+        self.transactions[wanted.id] = replace(row, reversed=False)
+        relaxed = replace(wanted, expect=row.state, expect_endpoint=None)
+        move(self, relaxed)
+
+    patch.setattr(disk._Staged, "move", blind)
+
+
+def forget_the_tombstone(patch: pytest.MonkeyPatch) -> None:
+    """An unknown original is not refused when it arrives after its reversal."""
+
+    async def polite(self: Any, job: Any, outcome: Any, **_: Any) -> Any:
+        return await self.refuse(job, outcome)
+
+    patch.setattr(recorder.Recorder, "take_key", polite)
+
+
+def hold_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """What a lost transaction set aside is never released."""
+    patch.setattr(recovery, "SIDES", {})
+
+
+def capture_what_was_asked(patch: pytest.MonkeyPatch) -> None:
+    """A partial approval takes the whole amount."""
+    settle_hold = recorder.settle_hold
+
+    def greedy(job: Any, outcome: Any) -> Any:
+        return settle_hold(job, replace(outcome, amount=None))
+
+    patch.setattr(recorder, "settle_hold", greedy)
+
+
+def tell_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
+    """The store says yes and then writes."""
+
+    async def commit(self: Any, unit: Any) -> Any:
+        encoded = [encode_record(record) for record in unit.records]
+        ghost = copy.deepcopy(self._disk)
+        committed = ghost.apply(unit, encoded)
+
+        async def later() -> None:
+            with suppress(IsoswitchError):
+                await durable(self, unit)
+
+        trio.lowlevel.spawn_system_task(later)
+        return committed
+
+    durable = memory.MemoryStore.commit
+    patch.setattr(memory.MemoryStore, "commit", commit)
+
+
+def close_without_a_record(patch: pytest.MonkeyPatch) -> None:
+    """A table changes, and the journal does not say so."""
+    build = recorder.UnitOfWork
+
+    def silent(**parts: Any) -> Any:
+        kept = [r for r in parts["records"] if r.kind is not RecordKind.CLOSED]
+        return build(**{**parts, "records": tuple(kept)})
+
+    patch.setattr(recorder, "UnitOfWork", silent)
+
+
+def wipe_too_early(patch: pytest.MonkeyPatch) -> None:
+    """An approval cannot be reversed any more: its material is gone."""
+    build = recorder.Move
+    patch.setattr(recorder, "Move", lambda **parts: build(**{**parts, "wipe": True}))
+
+
+def forget_keys_at_restart(patch: pytest.MonkeyPatch) -> None:
+    """Repeats are known for as long as the process lives."""
+    begin = memory.MemoryStore.__init__
+
+    def forgetful(self: Any, disk: Any, **rest: Any) -> None:
+        disk.by_dedup_key.clear()
+        begin(self, disk, **rest)
+
+    patch.setattr(memory.MemoryStore, "__init__", forgetful)
+
+
+def own_by_the_connection(patch: pytest.MonkeyPatch) -> None:
+    """A terminal that hangs up takes its transaction with it."""
+    decide = server.Switch._decide
+
+    async def chained(self: Any, services: Any, arrival: Any) -> None:
+        connection = arrival.done.__self__._connection
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                while connection.is_open:
+                    await trio.sleep(0.05)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            await decide(self, services, arrival)
+            nursery.cancel_scope.cancel()
+
+    patch.setattr(server.Switch, "_decide", chained)
+
+
 BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     forget_the_reversal,
     speak_before_the_commit,
@@ -175,7 +478,33 @@ BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     drop_what_is_owed,
     acknowledge_without_undoing,
     forget_an_early_reversal,
+    lose_transactions_at_restart,
+    sweep_never,
+    abandon_without_reversing,
+    owe_a_reversal_twice,
+    never_mark_a_repeat,
+    send_a_card_out_of_order,
+    take_a_refusal_for_delivery,
+    forget_what_is_owed_at_restart,
+    send_before_the_intent,
+    match_by_trace_number_alone,
+    believe_any_terminal,
+    write_down_card_numbers,
+    decline_without_a_record,
+    answer_on_a_full_disk,
+    drain_from_every_node,
+    think_the_dead_alive,
+    close_without_comparing,
+    forget_the_tombstone,
+    hold_for_ever,
+    capture_what_was_asked,
+    tell_before_it_is_durable,
+    close_without_a_record,
+    wipe_too_early,
+    forget_keys_at_restart,
+    own_by_the_connection,
 )
+SEEDS_OF: Mapping[Any, Sequence[int]] = {write_down_card_numbers: LEAK_SEEDS}
 
 
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
@@ -183,11 +512,8 @@ def test_a_planted_bug_does_not_hide(
     plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
-    for seed in range(1, SEEDS_TO_FIND_MAX + 1):
-        try:
-            report = simulate(seed)
-        except BaseExceptionGroup:
+    seeds = SEEDS_OF.get(plant, range(1, SEEDS_TO_FIND_MAX + 1))
+    for seed in seeds:
+        if not simulate(seed).is_good:
             return
-        if not report.is_good:
-            return
-    pytest.fail(f"not found in {SEEDS_TO_FIND_MAX} storms")
+    pytest.fail(f"not found in {len(seeds)} stories")

@@ -1,0 +1,141 @@
+"""The customers of a story: who comes when, to which terminal, and what they do.
+
+A row of ``VISITS`` is a kind of visit and how often it is drawn; what a visit does is a
+function of a `Visit`. A new kind of transaction is a new row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+import trio
+
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.simulators.beliefs import Belief, BeliefState
+from isoswitch.simulators.cards import CARDS, TestCard
+from isoswitch.simulators.requests import Request
+from isoswitch.simulators.terminal import Terminal
+
+AMOUNT_MINOR_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One customer at one terminal, with the chance that is theirs alone."""
+
+    terminal: Terminal
+    card: TestCard
+    random: Random
+    counts: Counter[str]
+    accuse: Callable[[str], None]
+    note: Callable[[str], None]
+
+    def ask(self, kind: Kind) -> Request:
+        """Build a request of this customer over a random amount."""
+        amount_minor = self.random.randint(1, AMOUNT_MINOR_MAX)
+        if kind is Kind.BALANCE_INQUIRY:
+            amount_minor = 0
+        return self.terminal.build(kind, self.card, amount_minor, pin=self.card.pin)
+
+
+async def pay(visit: Visit, *, kind: Kind = Kind.PURCHASE) -> Belief:
+    """Pay, or take cash, or ask for the balance, and take what comes."""
+    return await visit.terminal.pay(visit.ask(kind))
+
+
+async def pay_and_cancel(visit: Visit) -> Belief:
+    """Pay, and undo what was approved."""
+    belief = await pay(visit)
+    if belief.state is BeliefState.APPROVED:
+        await visit.terminal.reverse(belief)
+    return belief
+
+
+async def lose_patience(visit: Visit) -> Belief:
+    """Undo a payment before its outcome is known; some pull the plug first."""
+    request = visit.ask(Kind.PURCHASE)
+    with trio.move_on_after(visit.random.expovariate(2.0)):
+        return await visit.terminal.pay(request)
+    belief = _belief(visit, request)
+    if visit.random.random() < 0.5:
+        visit.terminal.hang_up()
+    if belief.state is not BeliefState.REVERSED:
+        await visit.terminal.reverse(belief)
+    return belief
+
+
+async def pay_at_a_dying_terminal(visit: Visit) -> Belief:
+    """Pay at a terminal that will never ask what became of it."""
+    request = visit.ask(Kind.PURCHASE)
+    with trio.move_on_after(visit.random.expovariate(2.0)):
+        await visit.terminal.pay(request)
+    belief = _belief(visit, request)
+    visit.terminal.beliefs.remove(belief)
+    return belief
+
+
+async def pay_and_ask_again(visit: Visit) -> Belief:
+    """Pay, and send the same request again although it was answered."""
+    request = visit.ask(Kind.PURCHASE)
+    belief = await visit.terminal.pay(request)
+    if belief.outcome is None:
+        return belief
+    again = await visit.terminal.exchange(visit.terminal.as_repeat(request))
+    told = again.outcome.code if again else None
+    if told is not None and told not in {belief.outcome.code, *_DOUBTS}:
+        visit.accuse(
+            f"{belief}: {belief.outcome.code} became {told} when it was asked again"
+        )
+    return belief
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a visit does, and how often it is drawn."""
+
+    act: Callable[[Visit], Awaitable[Belief]]
+    weight: int
+
+
+VISITS: Mapping[str, Row] = {
+    "pays": Row(pay, 50),
+    "pays and cancels": Row(pay_and_cancel, 12),
+    "loses patience": Row(lose_patience, 12),
+    "pays at a dying terminal": Row(pay_at_a_dying_terminal, 2),
+    "pays and asks again": Row(pay_and_ask_again, 6),
+    "takes cash": Row(partial(pay, kind=Kind.CASH_WITHDRAWAL), 8),
+    "asks for the balance": Row(partial(pay, kind=Kind.BALANCE_INQUIRY), 10),
+}
+
+
+async def come(visit: Visit, within_s: float) -> None:
+    """Come at a random time, and do what is drawn."""
+    await trio.sleep(visit.random.uniform(0.0, within_s))
+    (name,) = visit.random.choices(
+        list(VISITS), [row.weight for row in VISITS.values()]
+    )
+    visit.counts[f"customer {name}"] += 1
+    terminal_id = visit.terminal.profile.terminal_id
+    visit.note(f"customer {name} with {visit.card.name} at {terminal_id}")
+    belief = await VISITS[name].act(visit)
+    visit.counts[f"belief {belief.state.value}"] += 1
+    visit.note(f"customer {name}: {belief}")
+
+
+def draw_card(random: Random) -> TestCard:
+    """Draw a card."""
+    return random.choice(list(CARDS.values()))
+
+
+def _belief(visit: Visit, request: Request) -> Belief:
+    stan = request.transaction.stan
+    return next(each for each in visit.terminal.beliefs if each.stan == stan)
+
+
+# What may become of an answered request without a contradiction: it was reversed, or
+# the switch could not tell and declined without a record of its own.
+_DOUBTS = frozenset({ResponseCode.ANSWER_TOO_LATE})
