@@ -90,9 +90,15 @@ class Engine(Protocol):
         ...
 
     def derive(
-        self, handle: Handle, data: bytes, algorithm: Algorithm, uses: frozenset[Use]
+        self,
+        handle: Handle,
+        data: bytes,
+        algorithm: Algorithm,
+        uses: frozenset[Use],
+        *,
+        length: int = 0,
     ) -> Handle:
-        """Make a session key of ECB-encrypted data; its length is the data's."""
+        """Make a session key of ECB-encrypted data; ``length`` cuts it, 0 does not."""
         ...
 
     def sign(self, handle: Handle, data: bytes) -> bytes:

@@ -166,7 +166,9 @@ PERMISSIONS: Mapping[Purpose, Permission] = {
     Purpose.WRAP_KEY: Permission(_KEYS, _ENCRYPTING, is_incoming=False),
     Purpose.UNWRAP_KEY: Permission(_KEYS, _DECRYPTING, is_incoming=False),
     Purpose.HASH: _outgoing(Usage.HMAC, _GENERATING),
-    Purpose.DERIVE_TRANSACTION_KEYS: _incoming(Usage.DUKPT_BASE, _DERIVING),
+    Purpose.DERIVE_TRANSACTION_KEYS: Permission(
+        frozenset({Usage.DUKPT_BASE, Usage.DUKPT_INITIAL}), _DERIVING, is_incoming=True
+    ),
     Purpose.VERIFY_CARD_VALUE: _incoming(Usage.CARD_VERIFICATION, _VERIFYING),
     Purpose.VERIFY_CRYPTOGRAM: _incoming(Usage.EMV_CRYPTOGRAM, _DERIVING),
     Purpose.VERIFY_DYNAMIC_NUMBER: _incoming(Usage.EMV_DYNAMIC_NUMBERS, _DERIVING),
@@ -262,8 +264,6 @@ _DOUBLE_LENGTH = frozenset(
 )
 """Where a TDES key has two parts, whatever else TDES allows."""
 
-_DUKPT = frozenset({Usage.DUKPT_BASE, Usage.DUKPT_INITIAL})
-
 STANDARD_RULE = Ibm3624Rule(table="0123456789012345")
 """The rule of PIN offsets where the issuer names no other."""
 
@@ -312,8 +312,6 @@ class KeyPlan(msgspec.Struct, frozen=True, kw_only=True):
             "its length does not go with its algorithm": self.length
             not in _LENGTHS[self.algorithm],
             "a key of this usage has 16 bytes": is_double and self.length != 16,
-            "AES DUKPT has base keys of 16 or 32 bytes": self.length == 24
-            and self.usage in _DUKPT,
             "its padding method is neither 1 nor 2": self.mac_padding not in {1, 2},
             "only a PIN offset key has a rule": self.pin_rule is not None
             and self.usage is not Usage.IBM_OFFSET,

@@ -15,7 +15,7 @@ from isoswitch.codecs.canonical.errors import KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Handle
 from isoswitch.hsm.functions.components import with_odd_parity
-from isoswitch.hsm.functions.dukpt_tdes import BaseKey
+from isoswitch.hsm.functions.dukpt_tdes import BaseKey, GivenInitialKey
 from isoswitch.hsm.functions.key import Key, KeyPair
 from isoswitch.hsm.functions.mac import MacKey, Padding
 from isoswitch.hsm.functions.pin import PinFormat, PinKey
@@ -370,14 +370,25 @@ def _load(vault: Vault, record: KeyRecord) -> LoadedKey:
         )
         for role in plan.roles
     }
-    return LoadedKey(record, objects, _terminal_keys(plan, objects))
+    return LoadedKey(record, objects, _terminal_keys(vault, record, objects))
 
 
-def _terminal_keys(plan: KeyPlan, objects: Mapping[Role, Key]) -> TerminalKeys | None:
-    if plan.usage is not Usage.DUKPT_BASE:
+def _terminal_keys(
+    vault: Vault, record: KeyRecord, objects: Mapping[Role, Key]
+) -> TerminalKeys | None:
+    plan = record.plan
+    is_initial = plan.usage is Usage.DUKPT_INITIAL
+    if not is_initial and plan.usage is not Usage.DUKPT_BASE:
         return None
     if plan.algorithm is Algorithm.AES:
-        return AesTerminalKeys(objects[Role.DERIVE], length=plan.length)
+        return AesTerminalKeys(
+            objects[Role.DERIVE], length=plan.length, is_initial=is_initial
+        )
+    if is_initial:
+        block, header = record.blocks[Role.DERIVE], plan.header(Role.DERIVE)
+        # The steps from here are computed in this process, as from a base key.
+        value = vault.reveal(bytes.fromhex(block), header)
+        return TdesTerminalKeys(GivenInitialKey(value))
     base = BaseKey(key=objects[Role.ENCRYPT], variant=objects[Role.VARIANT])
     return TdesTerminalKeys(base)
 

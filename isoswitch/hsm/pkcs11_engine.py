@@ -233,10 +233,16 @@ class Pkcs11Engine:
 
     @translating
     def derive(
-        self, handle: Handle, data: bytes, algorithm: Algorithm, uses: frozenset[Use]
+        self,
+        handle: Handle,
+        data: bytes,
+        algorithm: Algorithm,
+        uses: frozenset[Use],
+        *,
+        length: int = 0,
     ) -> Handle:
-        """Make a session key of ECB-encrypted data; its length is the data's."""
-        key = self._derive(handle, data, algorithm, _capabilities(uses))
+        """Make a session key of ECB-encrypted data; ``length`` cuts it, 0 does not."""
+        key = self._derive(handle, data, algorithm, _capabilities(uses), length=length)
         return self._keep(key, algorithm, uses)
 
     @translating
@@ -409,10 +415,13 @@ class Pkcs11Engine:
         data: bytes,
         algorithm: Algorithm,
         capabilities: MechanismFlag,
+        *,
+        length: int = 0,
     ) -> Any:
         base = self._get(handle, Use.DERIVE)
         cipher = _CIPHERS[base.algorithm]
-        key_type = _key_type(algorithm, len(data))
+        length = length or len(data)
+        key_type = _key_type(algorithm, length)
         template = dict(_HARDENED)
         if algorithm is Algorithm.TDES:
             # The length of a DES key follows from its type; a template may not say it.
@@ -424,7 +433,7 @@ class Pkcs11Engine:
             parameter = struct.pack("@PL", ctypes.addressof(buffer), len(data))
         return base.key.derive_key(
             key_type,
-            len(data) * 8,
+            length * 8,
             capabilities=capabilities,
             mechanism=cipher.derive,
             mechanism_param=parameter,

@@ -22,7 +22,12 @@ import pkcs11._pkcs11
 from pkcs11 import PKCS11Error, Slot, TokenFlag
 from pkcs11 import exceptions as faults
 
-from isoswitch.codecs.canonical.errors import HsmError, HsmUnavailable, KeyRefused
+from isoswitch.codecs.canonical.errors import (
+    HsmError,
+    HsmUnavailable,
+    KeyRefused,
+    NotSupported,
+)
 from isoswitch.codecs.canonical.secrets import Secret
 
 P = ParamSpec("P")
@@ -52,8 +57,12 @@ _UNAVAILABLE = (
 _REFUSED = (
     faults.KeySizeRange,
     faults.KeyTypeInconsistent,
-    faults.MechanismInvalid,
     faults.NoSuchKey,
+)
+_LACKING = (
+    faults.FunctionNotSupported,
+    faults.MechanismInvalid,
+    faults.MechanismParamInvalid,
 )
 
 
@@ -169,6 +178,10 @@ def _translate(fault: PKCS11Error) -> HsmError:
     condition = str(fault) or type(fault).__name__
     if isinstance(fault, faults.PinIncorrect | faults.PinLocked):
         return HsmUnavailable("the token refuses the PIN of its pin_file")
+    if isinstance(fault, _LACKING):
+        return NotSupported(
+            f"the token has no means for it: {condition}; see `isoswitch hsm selftest`"
+        )
     if isinstance(fault, _REFUSED) or "0x68" in condition or "0x1b" in condition:
         return KeyRefused(f"the token refuses this use of the key: {condition}")
     # A bare PKCS11Error means a library that is not initialised or does not load.

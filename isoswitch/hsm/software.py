@@ -97,11 +97,17 @@ class SoftwareEngine:
         return self._get(handle, use).gcm(data, nonce, context, decrypt=decrypt)
 
     def derive(
-        self, handle: Handle, data: bytes, algorithm: Algorithm, uses: frozenset[Use]
+        self,
+        handle: Handle,
+        data: bytes,
+        algorithm: Algorithm,
+        uses: frozenset[Use],
+        *,
+        length: int = 0,
     ) -> Handle:
-        """Make a session key of ECB-encrypted data; its length is the data's."""
+        """Make a session key of ECB-encrypted data; ``length`` cuts it, 0 does not."""
         value = self._get(handle, Use.DERIVE).ecb(data, decrypt=False)
-        return self.create(KeyValue(value), algorithm, uses)
+        return self.create(KeyValue(value[: length or len(value)]), algorithm, uses)
 
     def sign(self, handle: Handle, data: bytes) -> bytes:
         """Give the signature of the data with SHA-256: ECDSA or RSA-PSS."""

@@ -15,7 +15,12 @@ from isoswitch.codecs.canonical.errors import KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Use
 from isoswitch.hsm.functions.dukpt_aes import AesPurpose, AesTerminals, KeyKind
-from isoswitch.hsm.functions.dukpt_tdes import BaseKey, TdesPurpose, TdesTerminals
+from isoswitch.hsm.functions.dukpt_tdes import (
+    BaseKey,
+    GivenInitialKey,
+    TdesPurpose,
+    TdesTerminals,
+)
 from isoswitch.hsm.functions.key import DECRYPT, ENCRYPT, MAC, Key
 from isoswitch.hsm.functions.mac import MacAlgorithm, MacKey
 from isoswitch.hsm.functions.pin import PinFormat, PinKey
@@ -55,7 +60,7 @@ class TerminalKeys(Protocol):
 class TdesTerminalKeys:
     """The terminals of TDES DUKPT (ANSI X9.24-1)."""
 
-    def __init__(self, base: BaseKey) -> None:
+    def __init__(self, base: BaseKey | GivenInitialKey) -> None:
         self._terminals = TdesTerminals(base)
         self._engine = SoftwareEngine()
 
@@ -87,9 +92,9 @@ class TdesTerminalKeys:
 class AesTerminalKeys:
     """The terminals of AES DUKPT (ANSI X9.24-3); their keys stay in the token."""
 
-    def __init__(self, base: Key, *, length: int) -> None:
+    def __init__(self, base: Key, *, length: int, is_initial: bool = False) -> None:
         self._kind = _KIND_OF_LENGTH[length]
-        self._terminals = AesTerminals(base, self._kind)
+        self._terminals = AesTerminals(base, self._kind, is_initial=is_initial)
 
     def derive_pin_key(self, ksn: bytes, pin_format: PinFormat) -> PinKey:
         """Derive the key that opens a PIN block: AES for format 4, TDES for others."""
@@ -113,7 +118,7 @@ class AesTerminalKeys:
         self._terminals.close()
 
 
-_KIND_OF_LENGTH = {16: KeyKind.AES_128, 32: KeyKind.AES_256}
+_KIND_OF_LENGTH = {16: KeyKind.AES_128, 24: KeyKind.AES_192, 32: KeyKind.AES_256}
 _TDES_MAC = {
     Direction.REQUEST: TdesPurpose.MAC_REQUEST,
     Direction.RESPONSE: TdesPurpose.MAC_RESPONSE,

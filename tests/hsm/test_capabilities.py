@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isoswitch.codecs.canonical.errors import KeyRefused
+from isoswitch.codecs.canonical.errors import NotSupported
 from isoswitch.hsm.capabilities import FUNCTIONS, Capability, Place, probe
 from isoswitch.hsm.engine import Algorithm, Engine, Handle, Use
 from isoswitch.hsm.software import SoftwareEngine
@@ -23,9 +23,15 @@ class WithoutDerivation(SoftwareEngine):
     """A token that derives no keys."""
 
     def derive(
-        self, handle: Handle, data: bytes, algorithm: Algorithm, uses: frozenset[Use]
+        self,
+        handle: Handle,
+        data: bytes,
+        algorithm: Algorithm,
+        uses: frozenset[Use],
+        *,
+        length: int = 0,
     ) -> Handle:
-        raise KeyRefused("the token refuses this use of the key: MechanismInvalid")
+        raise NotSupported("the token has no means for it: MechanismInvalid")
 
 
 class WithWrongHmac(SoftwareEngine):

@@ -7,17 +7,21 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pkcs11 import PKCS11Error
+from pkcs11 import exceptions as faults
 
 from isoswitch.codecs.canonical.errors import (
     HsmError,
     HsmUnavailable,
     KeyRefused,
+    NotSupported,
     VerificationFailed,
 )
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Engine, Handle, Use
 from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
+from isoswitch.hsm.pkcs11_library import translating
 from isoswitch.hsm.software import SoftwareEngine
 
 ALL = frozenset(Use)
@@ -200,3 +204,28 @@ def test_a_wrong_answer_makes_an_engine_unavailable(
 ) -> None:
     with pytest.raises(HsmUnavailable, match="HMAC-SHA-256"):
         KnownAnswers(engine_kind()).check_health()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (faults.MechanismInvalid(), NotSupported),
+        (faults.FunctionNotSupported(), NotSupported),
+        (faults.KeySizeRange(), KeyRefused),
+        (faults.DeviceRemoved(), HsmUnavailable),
+        (faults.PinIncorrect(), HsmUnavailable),
+        (faults.DataLenRange(), HsmError),
+        (PKCS11Error("not initialised"), HsmUnavailable),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, Exception) else "",
+)
+def test_what_a_token_lacks_is_told_from_what_it_refuses(
+    fault: Exception, error: type[HsmError]
+) -> None:
+    @translating
+    def call() -> None:
+        raise fault
+
+    with pytest.raises(HsmError) as caught:
+        call()
+    assert type(caught.value) is error

@@ -57,7 +57,7 @@ def test_a_key_becomes_the_fewest_objects(
         ("M3", "G", {Purpose.GENERATE_MAC}),
         ("M3", "V", {Purpose.VERIFY_MAC}),
         ("B0", "X", {Purpose.DERIVE_TRANSACTION_KEYS}),
-        ("B1", "X", set()),
+        ("B1", "X", {Purpose.DERIVE_TRANSACTION_KEYS}),
         ("C0", "V", {Purpose.VERIFY_CARD_VALUE}),
         ("C0", "G", set()),
         ("E0", "X", {Purpose.VERIFY_CRYPTOGRAM}),
@@ -105,15 +105,6 @@ def test_usage_and_mode_permit_only_their_purposes(
                 "is_exportable": True,
             },
             "exportable",
-        ),
-        (
-            {
-                "usage": Usage.DUKPT_BASE,
-                "mode": Mode.DERIVE_KEYS,
-                "algorithm": Algorithm.AES,
-                "length": 24,
-            },
-            "32",
         ),
     ],
 )

@@ -49,6 +49,7 @@ class KeyKind(Enum):
 
     TDES_128 = "2TDEA"
     AES_128 = "AES-128"
+    AES_192 = "AES-192"
     AES_256 = "AES-256"
     HMAC_128 = "HMAC-128"
     HMAC_256 = "HMAC-256"
@@ -60,16 +61,26 @@ class AesTerminals:
     Parameters
     ----------
     base
-        The base derivation key, AES of 128 or 256 bits, to derive.
+        The base derivation key, AES, to derive.
     kind
         Its kind, which is also that of every key on the way.
+    is_initial
+        Whether the base is itself the initial key of a terminal.
     paths_max
         How many terminals are remembered.
     """
 
-    def __init__(self, base: Key, kind: KeyKind, *, paths_max: int = PATHS_MAX) -> None:
+    def __init__(
+        self,
+        base: Key,
+        kind: KeyKind,
+        *,
+        is_initial: bool = False,
+        paths_max: int = PATHS_MAX,
+    ) -> None:
         self._base = base
         self._kind = kind
+        self._is_initial = is_initial
         self._cache = PathCache(self._start, paths_max=paths_max)
 
     def derive(
@@ -118,8 +129,15 @@ class AesTerminals:
             context = terminal[4:] + counter.to_bytes(4)
             return _derive(key, _INTERMEDIATE, self._kind, context, _PATH_USES)
 
-        initial = initial_key(self._base, terminal, self._kind)
-        return DerivationPath(initial, step=step, release=Key.destroy)
+        initial = self._base
+        if not self._is_initial:
+            initial = initial_key(self._base, terminal, self._kind)
+        return DerivationPath(initial, step=step, release=self._release)
+
+    def _release(self, key: Key) -> None:
+        """Destroy a key of a path; the base belongs to whoever gave it."""
+        if key is not self._base:
+            key.destroy()
 
 
 def initial_key(base: Key, terminal: bytes, kind: KeyKind) -> Key:
@@ -155,23 +173,24 @@ _UPDATE_COUNTER = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A key kind: its engine algorithm, its code in derivation data, its blocks.
+    """A key kind: its engine algorithm, its code in derivation data, its length.
 
     A token derives no HMAC key under 32 bytes; such a key goes through memory.
     """
 
     algorithm: Algorithm
     code: int
-    blocks: int
+    bits: int
     in_memory: bool = False
 
 
 _KINDS: Mapping[KeyKind, _Kind] = {
-    KeyKind.TDES_128: _Kind(Algorithm.TDES, 0x0000, 1),
-    KeyKind.AES_128: _Kind(Algorithm.AES, 0x0002, 1),
-    KeyKind.AES_256: _Kind(Algorithm.AES, 0x0004, 2),
-    KeyKind.HMAC_128: _Kind(Algorithm.HMAC, 0x0005, 1, in_memory=True),
-    KeyKind.HMAC_256: _Kind(Algorithm.HMAC, 0x0005, 2),
+    KeyKind.TDES_128: _Kind(Algorithm.TDES, 0x0000, 128),
+    KeyKind.AES_128: _Kind(Algorithm.AES, 0x0002, 128),
+    KeyKind.AES_192: _Kind(Algorithm.AES, 0x0003, 192),
+    KeyKind.AES_256: _Kind(Algorithm.AES, 0x0004, 256),
+    KeyKind.HMAC_128: _Kind(Algorithm.HMAC, 0x0005, 128, in_memory=True),
+    KeyKind.HMAC_256: _Kind(Algorithm.HMAC, 0x0005, 256),
 }
 
 
@@ -179,12 +198,12 @@ def _derive(
     base: Key, usage: int, kind: KeyKind, context: bytes, uses: frozenset[Use]
 ) -> Key:
     of_kind = _KINDS[kind]
-    length = of_kind.blocks * 128
-    tail = usage.to_bytes(2) + of_kind.code.to_bytes(2) + length.to_bytes(2) + context
-    data = b"".join(
-        bytes([1, number]) + tail for number in range(1, of_kind.blocks + 1)
-    )
+    bits = of_kind.bits
+    tail = usage.to_bytes(2) + of_kind.code.to_bytes(2) + bits.to_bytes(2) + context
+    # A key of 192 bits is cut from two blocks.
+    blocks = range(1, 1 + -(-bits // 128))
+    data = b"".join(bytes([1, number]) + tail for number in blocks)
     if of_kind.in_memory:
         value = KeyValue(base.ecb(data))
         return Key.load(base.engine, value, of_kind.algorithm, uses)
-    return base.derive(data, of_kind.algorithm, uses)
+    return base.derive(data, of_kind.algorithm, uses, length=bits // 8)

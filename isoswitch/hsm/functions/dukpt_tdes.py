@@ -65,16 +65,33 @@ class BaseKey:
             variant=Key.load(engine, variant_of(value), Algorithm.TDES, ENCRYPT),
         )
 
+    def initial_key(self, terminal: bytes) -> KeyValue:
+        """Derive the initial key of a terminal."""
+        return initial_key(self, terminal)
+
     def destroy(self) -> None:
         """Forget both session objects."""
         self.key.destroy()
         self.variant.destroy()
 
 
+@dataclass(frozen=True, slots=True)
+class GivenInitialKey:
+    """The initial key of one terminal, for which somebody else holds the base key."""
+
+    value: KeyValue
+
+    def initial_key(self, _terminal: bytes) -> KeyValue:
+        """Give it, whichever terminal asks: those of others make nothing of it."""
+        return self.value
+
+
 class TdesTerminals:
     """The terminals under one base key, with the derivation paths of the last ones."""
 
-    def __init__(self, base: BaseKey, *, paths_max: int = PATHS_MAX) -> None:
+    def __init__(
+        self, base: BaseKey | GivenInitialKey, *, paths_max: int = PATHS_MAX
+    ) -> None:
         self._base = base
         self._cache = PathCache(self._start, paths_max=paths_max)
 
@@ -100,7 +117,7 @@ class TdesTerminals:
         def step(key: KeyValue, counter: int) -> KeyValue:
             return _next_key(key, register | counter)
 
-        initial = initial_key(self._base, terminal)
+        initial = self._base.initial_key(terminal)
         return DerivationPath(initial, step=step, release=_forget)
 
 

@@ -74,9 +74,19 @@ class Key:
         """Give the signature of the data with SHA-256."""
         return self.engine.sign(self.handle, data)
 
-    def derive(self, data: bytes, algorithm: Algorithm, uses: frozenset[Use]) -> Key:
-        """Make a session key of ECB-encrypted data, in the same engine."""
-        handle = self.engine.derive(self.handle, data, algorithm, uses)
+    def derive(
+        self,
+        data: bytes,
+        algorithm: Algorithm,
+        uses: frozenset[Use],
+        *,
+        length: int = 0,
+    ) -> Key:
+        """Make a session key of ECB-encrypted data, in the same engine.
+
+        ``length`` takes its first bytes only; 0 takes all.
+        """
+        handle = self.engine.derive(self.handle, data, algorithm, uses, length=length)
         return Key(self.engine, handle, algorithm)
 
     def destroy(self) -> None:

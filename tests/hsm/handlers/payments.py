@@ -25,6 +25,9 @@ KNOWN = "0123456789ABCDEFFEDCBA9876543210"
 ZONE = "89E88CF7931444F334BD7547FC3F380C"
 # The base key of the test vectors of ANSI X9.24-3.
 AES_BASE = "FEDCBA9876543210F1F1F1F1F1F1F1F1"
+# The initial keys of FFFF9876543210E and 1234567890123456 under these base keys.
+IPEK = "6AC292FAA1315B4D858AB3A3D7D5933A"
+AES_IK = "1273671EA26AC29AFA4D1084127652A1"
 RULE = Ibm3624Rule(table="1234567890123456")
 
 _SIGNING = ec.derive_private_key(4_761_739, ec.SECP256R1())
@@ -37,7 +40,9 @@ KEYS: tuple[tuple[KeyPlan, str], ...] = (
     (plan("terminal/bdk", "B0", "X"), KNOWN),
     (plan("terminal/aes-bdk", "B0", "X", "aes"), AES_BASE),
     (plan("terminal/aes-256-bdk", "B0", "X", "aes", 32), AES_BASE * 2),
-    (plan("terminal/ipek", "B1", "X"), KNOWN),
+    (plan("terminal/ipek", "B1", "X"), IPEK),
+    (plan("terminal/aes-ik", "B1", "X", "aes"), AES_IK),
+    (plan("terminal/aes-192-bdk", "B0", "X", "aes", 24), KNOWN + KNOWN[:16]),
     (plan("issuer/pvk", "V2", "V"), KNOWN),
     (plan("issuer/offset", "V1", "V"), KNOWN),
     (msgspec.structs.replace(plan("issuer/rule", "V1", "V"), pin_rule=RULE), KNOWN),

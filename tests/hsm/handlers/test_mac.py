@@ -31,6 +31,8 @@ AES = [
 CASES = [
     *(("terminal/bdk", *case) for case in TDES),
     *(("terminal/aes-bdk", *case) for case in AES),
+    *(("terminal/ipek", *case) for case in TDES),
+    *(("terminal/aes-ik", *case) for case in AES),
 ]
 
 
@@ -125,7 +127,7 @@ def test_a_made_mac_verifies_and_a_flipped_bit_does_not(
         VerifyMac(key="link/retail", data=DATA, mac=bytes(8), ksn=bytes(10)),
         GenerateMac(key="link/retail", data=DATA, ksn=bytes(10)),
         GenerateMac(key="issuer/cvk", data=DATA),
-        GenerateMac(key="terminal/ipek", data=DATA, ksn=bytes(10)),
+        GenerateMac(key="issuer/ac", data=DATA, ksn=bytes(10)),
     ],
 )
 def test_a_key_of_another_usage_is_refused(

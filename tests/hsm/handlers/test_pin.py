@@ -6,6 +6,9 @@ from typing import Any
 
 import psec.pin
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from isoswitch.codecs.canonical.errors import (
     HsmError,
@@ -143,6 +146,54 @@ def test_a_block_of_an_aes_terminal_reaches_the_zone(
     assert pin.decrypt(PinBlock(result), Pan(PAN), there) == Pin("1234")
 
 
+@pytest.mark.parametrize(
+    ("command", "initial"),
+    [(TDES_TERMINAL, "terminal/ipek"), (AES_TERMINAL, "terminal/aes-ik")],
+    ids=["tdes", "aes"],
+)
+def test_an_initial_key_serves_its_terminal_as_its_base_key_does(
+    payments: CryptoService, command: TranslatePin, initial: str
+) -> None:
+    of_initial = changed(command, source=initial)
+    pan, there = Pan(command.pan), zone_key(command.target_format)
+    for each in (of_initial, command, of_initial):
+        (result,) = payments.execute([each])
+        assert pin.decrypt(PinBlock(result), pan, there) == Pin("1234")
+    other_terminal = bytes([command.ksn[0] ^ 1]) + command.ksn[1:]
+    another = changed(command, ksn=other_terminal)
+    with pytest.raises(PinBlockInvalid):
+        payments.execute([another])
+
+
+def test_a_base_key_of_192_bits_serves_terminals(payments: CryptoService) -> None:
+    """X9.24-3:2017, 6.3: computed here step by step, block by block."""
+    ksn = bytes.fromhex("123456789012345600000003")
+    key = bytes.fromhex(KNOWN + KNOWN[:16])
+    for usage, context in (
+        ("8001", ksn[:8]),
+        ("8000", ksn[4:8] + (2).to_bytes(4)),
+        ("8000", ksn[4:8] + (3).to_bytes(4)),
+        ("1000", ksn[4:8] + (3).to_bytes(4)),
+    ):
+        tail = bytes.fromhex(f"{usage}000300C0") + context
+        cipher = Cipher(AES(key), ECB()).encryptor()
+        key = cipher.update(b"\x01\x01" + tail + b"\x01\x02" + tail)[:24]
+
+    block = pin.encrypt(
+        Pin("1234"),
+        Pan(PAN),
+        PinKey(
+            Key.load(SoftwareEngine(), KeyValue(key), Algorithm.AES, BOTH),
+            PinFormat.ISO_4,
+        ),
+    )
+    command = changed(
+        AES_TERMINAL, source="terminal/aes-192-bdk", block=block.reveal(), ksn=ksn
+    )
+    (result,) = payments.execute([command])
+    assert pin.decrypt(PinBlock(result), Pan(PAN), zone_key(4)) == Pin("1234")
+
+
 def test_an_aes_terminal_may_send_format_0_under_a_tdes_key(
     payments: CryptoService,
 ) -> None:
@@ -278,7 +329,7 @@ def test_a_block_of_another_transaction_is_not_valid(
     [
         changed(TDES_TERMINAL, ksn=b""),
         changed(TDES_TERMINAL, source="zone/in"),
-        changed(TDES_TERMINAL, source="terminal/ipek"),
+        changed(TDES_TERMINAL, source="issuer/ac"),
         changed(TDES_TERMINAL, source="nobody"),
         changed(TDES_TERMINAL, source_format=4),
         changed(TDES_TERMINAL, source_format=2),
