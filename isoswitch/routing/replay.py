@@ -15,18 +15,24 @@ from typing import Any
 from isoswitch.routing.bins import BinRow, Span
 from isoswitch.routing.facts import Facts, to_facts
 from isoswitch.routing.health import EndpointState, to_endpoint_state
+from isoswitch.routing.route import StepKind
 from isoswitch.routing.table import RoutingTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A decision as it was written down; ``known`` names the endpoints of its time."""
+    """A decision as it was written down; ``known`` names the endpoints of its time.
+
+    ``is_bound`` says that there was no choice: what acts on an earlier transaction goes
+    where that one went.
+    """
 
     facts: Facts
     row: str
     endpoints: tuple[str, ...]
     states: Mapping[str, EndpointState]
     known: frozenset[str]
+    is_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +70,19 @@ def to_decision(transaction_id: str, data: Mapping[str, Any]) -> Decision:
             name: to_endpoint_state(state) for name, state in data["states"].items()
         },
         known=frozenset(data["endpoints"]),
+        is_bound=data["steps"][0][0] == StepKind.ORIGINAL,
     )
 
 
 def replay(decision: Decision, *, old: RoutingTable, new: RoutingTable) -> Replayed:
     """Decide again with the new table; ``old`` is the one of the day."""
+    if decision.is_bound:
+        return Replayed(
+            transaction_id=decision.facts.transaction_id,
+            before=decision.endpoints,
+            possible=(decision.endpoints,),
+            assumed=frozenset(),
+        )
     rows: dict[str, BinRow | None] = {}
     for span in _where_it_was(decision, old):
         for _, row in new.bins.segments(span):

@@ -210,10 +210,17 @@ class Accounts:
             of=original.rrn if original else "",
             currency=transaction.amount.currency if transaction.amount else "",
             code=code,
-            approval_code=f"{self._random.randrange(10**6):06d}" if approved else "",
+            approval_code=self._approval_code(transaction) if approved else "",
             content=_content(transaction),
             pin_tries_left=_pin_tries_left(account, code, pin_matches),
         )
+
+    def _approval_code(self, transaction: Transaction) -> str:
+        """Give the mark of an approval: of one given in our place, the one it got."""
+        is_told = transaction.function is Function.ADVICE and not transaction.original
+        if is_told and transaction.approval_code:
+            return transaction.approval_code
+        return f"{self._random.randrange(10**6):06d}"
 
     def _find_original(self, transaction: Transaction) -> Booking | None:
         """Find what a transaction acts on, by the numbers and the code it gives."""

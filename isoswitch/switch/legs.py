@@ -93,7 +93,9 @@ async def prepare_leg(
     )
 
 
-async def seal_advice(services: Services, job: Job, link: Link) -> bytes:
+async def seal_advice(
+    services: Services, txn: Transaction, link: Link, *, stan: str, rrn: str
+) -> bytes:
     """Seal what an endpoint is to be told; its later reversal needs no more.
 
     Raises
@@ -104,12 +106,12 @@ async def seal_advice(services: Services, job: Job, link: Link) -> bytes:
         The endpoint's dialect cannot carry the transaction.
     """
     numbers = LegNumbers(
-        stan=job.numbers.stan,
-        rrn=job.rrn,
+        stan=stan,
+        rrn=rrn,
         transmitted_at=services.clock.now(),
         acquirer_id=link.settings.acquirer_id,
     )
-    told = replace(job.txn, function=Function.ADVICE)
+    told = replace(txn, function=Function.ADVICE)
     plain = link.dialect.to_request(told, numbers, mac=True)
     material = pack_leg(
         told,

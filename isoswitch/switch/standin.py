@@ -13,16 +13,14 @@ from dataclasses import replace
 
 import structlog
 
-from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import EncodeError, HsmError
-from isoswitch.codecs.canonical.sealing import pack_leg
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
-from isoswitch.codecs.dialects.dialect import LegNumbers
-from isoswitch.hsm.port import EncryptData
 from isoswitch.routing.route import Route
 from isoswitch.store.standins import StandIn, StandInRefused
 from isoswitch.switch.advices import Advice
 from isoswitch.switch.job import Job
+from isoswitch.switch.legs import seal_advice
 from isoswitch.switch.recorder import Silence
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import StandInSettings
@@ -135,34 +133,15 @@ async def _prepare_advice(
     link = services.links[route.candidates[0]]
     # A leg that was sent has taken the numbers of the transaction.
     numbers = services.numbers.draw() if job.is_open else job.numbers
-    leg = LegNumbers(
-        stan=numbers.stan,
-        rrn=numbers.rrn,
-        transmitted_at=services.clock.now(),
-        acquirer_id=link.settings.acquirer_id,
-    )
+    # The proof of the card and of its holder stays here: nobody asks for it now.
     txn = replace(
-        job.txn,
-        function=Function.ADVICE,
-        approval_code=outcome.approval_code,
-        pin_block=None,
-        track2=None,
+        job.txn, approval_code=outcome.approval_code, pin_block=None, track2=None
     )
-    packed = pack_leg(
-        txn,
-        mti=link.dialect.to_request(txn, leg, mac=True).mti,
-        stan=leg.stan,
-        rrn=leg.rrn,
-        transmitted_at=leg.transmitted_at,
-        acquirer_id=leg.acquirer_id,
-        with_chip=True,
-    )
-    command = EncryptData(key=services.settings.seal_key, data=packed)
-    (sealed,) = await services.hsm.run(command)
+    sealed = await seal_advice(services, txn, link, stan=numbers.stan, rrn=numbers.rrn)
     assert txn.amount is not None, "no profile allows a request without an amount"
     return Advice(
         sealed=sealed,
-        rrn=leg.rrn,
+        rrn=numbers.rrn,
         reason=outcome.reason,
         limits=StandIn(
             transaction_id=job.id,

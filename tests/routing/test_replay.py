@@ -13,6 +13,7 @@ from isoswitch.routing.bins import BinRow, Span
 from isoswitch.routing.facts import Facts
 from isoswitch.routing.health import EndpointState
 from isoswitch.routing.replay import Replayed, replay, to_decision
+from isoswitch.routing.route import Route, Step, StepKind
 from isoswitch.routing.rules import Order, Rule
 from isoswitch.routing.table import RoutingTable
 
@@ -111,6 +112,20 @@ def test_what_was_down_then_is_down_again() -> None:
         {"north": EndpointState(is_up=False)},
     )
     assert replayed.possible == (("south",),)
+
+
+def test_what_acts_on_an_earlier_transaction_goes_where_that_one_went() -> None:
+    route = Route(
+        endpoints=("north",),
+        row="",
+        steps=(Step(StepKind.ORIGINAL, "north", "1-1"),),
+        facts=facts("4111111111111111", "1-2"),
+        states={},
+    )
+    new = RoutingTable([replace(WIDE, primary="south", alternate="")])
+    replayed = replay(to_decision("1-2", route.to_data()), old=new, new=new)
+    assert (replayed.before, replayed.possible) == (("north",), (("north",),))
+    assert route.reason == "north decided 1-1, on which this acts"
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,29 @@ async def test_a_profile_may_take_a_pin(away: World) -> None:
     assert (await pay(away, 100, pin=CARD.pin)).is_approved
 
 
+@pytest.mark.parametrize(
+    "profile",
+    [replace(PROFILE, kinds=frozenset({Kind.PREAUTHORISATION}))],
+    ids=["holds"],
+)
+async def test_what_was_set_aside_in_its_place_is_completed_by_the_issuer(
+    away: World,
+) -> None:
+    terminal = away.terminals["TERM0001"]
+    belief = await terminal.preauthorise(CARD, 5_000)
+    assert belief.outcome is not None
+    assert belief.outcome.is_approved
+    away.heal_link("north")
+    await trio.sleep(20)
+    done = await terminal.complete(belief, 4_000)
+    assert done.outcome is not None
+    assert done.outcome.is_approved
+    assert away.store is not None
+    hold = await away.store.find_hold("1-1")
+    assert hold is not None
+    assert (hold.state, hold.captured_minor) == (HoldState.CAPTURED, 4_000)
+
+
 @pytest.fixture
 async def silent(
     nursery: trio.Nursery, profile: StandInSettings

@@ -45,7 +45,9 @@ async def take(services: Services, job: Job, endpoint: str) -> Outcome:
     if link is None:
         return await recorder.leave_to_operator(job, NOBODY_UP)
     try:
-        sealed = await seal_advice(services, job, link)
+        sealed = await seal_advice(
+            services, job.txn, link, stan=job.numbers.stan, rrn=job.rrn
+        )
         return await recorder.advise(job, ACCEPTED, endpoint=endpoint, sealed=sealed)
     except EncodeError:
         return await recorder.leave_to_operator(job, CANNOT_CARRY)
