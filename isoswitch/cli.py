@@ -25,6 +25,7 @@ from isoswitch.commands.options import Config, Json, Operator
 from isoswitch.commands.qr import app as qr_app
 from isoswitch.commands.route import app as route_app
 from isoswitch.commands.schemas import app as schemas_app
+from isoswitch.commands.translate import translate
 from isoswitch.commands.wire import decode, diff, encode
 
 app = typer.Typer(
@@ -375,6 +376,7 @@ app.add_typer(hsm_app, rich_help_panel=PARTS)
 app.command(rich_help_panel=CODES)(decode)
 app.command(rich_help_panel=CODES)(encode)
 app.command(rich_help_panel=CODES)(diff)
+app.command(rich_help_panel=CODES)(translate)
 app.add_typer(dialect_app, rich_help_panel=CODES)
 app.add_typer(qr_app, rich_help_panel=CODES)
 app.add_typer(schemas_app, rich_help_panel=CODES)
