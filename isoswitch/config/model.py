@@ -293,6 +293,7 @@ class Endpoint(Table):
     saf_refusals_max: Count | None = None
     saf_window: Count | None = None
     void_style: Literal["reversal", "void"] | None = None
+    tells_expiry: bool | None = None
     reconciles: bool = False
     stand_in: Name | None = None
     not_processed: list[Annotated[ResponseCode, Field(strict=False)]] | None = None

@@ -13,6 +13,7 @@ from isoswitch.codecs.canonical.money import parse_money
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import (
     Endpoint,
+    Kinds,
     Listener,
     Network,
     StandIn,
@@ -25,6 +26,7 @@ from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
 from isoswitch.portal.settings import PortalSettings
 from isoswitch.routing.health import HealthPolicy
 from isoswitch.switch.settings import (
+    DAY_S,
     AdmissionSettings,
     EndpointSettings,
     KeyExchangeSettings,
@@ -90,7 +92,7 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
         cutover_zone=network.day.zone,
         ready_endpoints=network.switch.ready_endpoints,
         clock_jump_s=network.timers.clock_jump_s,
-        kinds=KindSettings(**_given(**network.kinds.model_dump())),
+        kinds=_kinds(network.kinds),
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
         stand_in=stand_in_profiles(network),
         endpoint_health=HealthPolicy(**network.routing.health.model_dump()),
@@ -196,6 +198,13 @@ def _listener(loaded: LoadedNetwork, name: str, listener: Listener) -> ListenerS
     )
 
 
+def _kinds(kinds: Kinds) -> KindSettings:
+    given = _given(**kinds.model_dump(exclude={"held_days"}))
+    if kinds.held_days is not None:
+        given["held_s"] = kinds.held_days * DAY_S
+    return KindSettings(**given)
+
+
 def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettings:
     given: dict[str, Any] = {
         "host": endpoint.host,
@@ -220,6 +229,7 @@ def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettin
         if key in given:
             given[key] = tuple(given[key])
     given["stand_in"] = endpoint.stand_in or ""
+    given["tells_expiry"] = endpoint.tells_expiry is not False
     given["void_style"] = VoidStyle(endpoint.void_style or VoidStyle.REVERSAL)
     given["not_processed"] = frozenset(endpoint.not_processed or ())
     return EndpointSettings(**given, name=name)

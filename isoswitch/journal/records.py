@@ -22,6 +22,7 @@ class RecordKind(StrEnum):
     UNMATCHED = "unmatched"
     REVERSAL_OWED = "reversal_owed"
     ADVICE_OWED = "advice_owed"
+    EXPIRED = "expired"
     STOOD_IN = "stood_in"
     FORWARDED = "forwarded"
     DELIVERED = "delivered"

@@ -306,7 +306,7 @@ class Accounts:
     def _outcome(self, booking: Booking, transaction: Transaction) -> Outcome:
         """Tell what a booking decided, for its first request and for every repeat."""
         partly = booking.code is ResponseCode.PARTIALLY_APPROVED
-        part_minor = booking.amount_minor or booking.held_minor
+        part_minor = abs(booking.amount_minor or booking.held_minor)
         return Outcome(
             code=booking.code,
             approval_code=booking.approval_code,

@@ -248,7 +248,7 @@ def _check_belief(case: _Case, belief: Belief) -> Iterator[Finding]:
         if belief.state is BeliefState.APPROVED:
             what = "the switch knows nothing of what it seems to have approved"
     elif belief.state is BeliefState.APPROVED:
-        stood = standing_minor(row) if not _has_expired(case, row) else None
+        stood = standing_minor(row) if not _is_used_up(case, row) else None
         if stood not in (None, belief.approved_minor):
             what = "the terminal believes to have paid another amount"
     elif belief.state in _UNPAID and standing_minor(row) and row.id not in case.owed:
@@ -258,10 +258,14 @@ def _check_belief(case: _Case, belief: Belief) -> Iterator[Finding]:
         yield Finding(transaction=str(belief), what=what, sides=sides)
 
 
-def _has_expired(case: _Case, row: StoredTransaction) -> bool:
-    """Whether what was set aside was given free without the terminal's knowledge."""
+def _is_used_up(case: _Case, row: StoredTransaction) -> bool:
+    """Whether what was set aside was taken, or given free when its time was over.
+
+    The terminal does not hear of the rest, and need not.
+    """
     hold = case.view.ledger.holds.get(row.id) if case.view.ledger else None
-    return hold is not None and hold.state is HoldState.EXPIRED
+    over = {HoldState.CAPTURED, HoldState.EXPIRED}
+    return row.kind in _HELD_KINDS and hold is not None and hold.state in over
 
 
 def _check_ledger(case: _Case) -> Iterator[Finding]:

@@ -77,9 +77,7 @@ def standing_minor(row: StoredTransaction) -> int:
     return outcome.amount.minor if outcome and outcome.amount else row.amount_minor
 
 
-def place_hold(
-    job: Job, endpoint: str, *, opened_at: datetime, held_days: int
-) -> tuple[Change, ...]:
+def place_hold(job: Job, endpoint: str, *, opened_at: datetime) -> tuple[Change, ...]:
     """Set the amount of a request aside before its issuer is asked."""
     sides = SIDES.get(job.txn.kind)
     if sides is None or job.txn.amount is None:
@@ -94,7 +92,7 @@ def place_hold(
     debit, credit = sides
     expires_at = ""
     if job.txn.kind in STAYS_HELD:
-        expires_at = iso_time(opened_at + timedelta(days=held_days))
+        expires_at = iso_time(opened_at + timedelta(seconds=job.held_s))
     return (
         Place(
             id=job.id,
@@ -157,7 +155,7 @@ def check_covered(job: Job) -> None:
     assert job.acted is not None, "only what acts on another is checked"
     book = _OneHold(job.acted.hold)
     approved = Outcome(code=ResponseCode.APPROVED)
-    placed = place_hold(job, "", opened_at=EPOCH, held_days=0)
+    placed = place_hold(job, "", opened_at=EPOCH)
     for change in (*placed, *settle_hold(job, approved)):
         for hold in apply(change, book).holds:
             book.holds[hold.id] = hold

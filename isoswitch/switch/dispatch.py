@@ -180,6 +180,7 @@ def open_job(
         business_date=services.days.date,
         opened_at=iso_time(services.clock.now()),
         dedup_key=dedup_key(arrival.message.mti, txn),
+        held_s=settings.kinds.held_s,
     )
 
 

@@ -48,7 +48,8 @@ class Acted:
 class Job:
     """One transaction in the hands of its flow.
 
-    ``asked`` is what arrived; a flow may complete ``txn`` by what it knows better.
+    ``asked`` is what arrived; a flow may complete ``txn`` by what it knows better. What
+    is set aside waits ``held_s``.
     ``rrn`` is what every message of it carries: its own, or for a repeat that of the
     transaction it repeats. ``original_id`` is the stored transaction that this one is
     about, ``acted`` what it acts on, once that is found; ``endpoint`` the last one that
@@ -70,6 +71,7 @@ class Job:
     business_date: str
     opened_at: str
     dedup_key: str
+    held_s: float
     original_id: str = ""
     acted: Acted | None = None
     endpoint: str = ""

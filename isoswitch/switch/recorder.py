@@ -66,10 +66,7 @@ class Silence:
 
 
 class Recorder:
-    """Writes down the life of transactions; every method returns when it is durable.
-
-    A pre-authorisation waits ``held_days`` for its completion.
-    """
+    """Writes down the life of transactions; every method returns when it is durable."""
 
     def __init__(
         self,
@@ -78,13 +75,11 @@ class Recorder:
         *,
         node: str,
         days: BusinessDays,
-        held_days: int,
     ) -> None:
         self._store = store
         self._clock = clock
         self._node = node
         self._days = days
-        self._held_days = held_days
 
     async def refuse(
         self, job: Job, outcome: Outcome, *, route: Route | None = None
@@ -331,7 +326,14 @@ class Recorder:
                 records=(self._opened(job), owed, self._closed(job, outcome)),
                 opens=(self._row(job, TransactionState.CLOSED, outcome=outcome),),
                 moves=(undone(original, undoing),),
-                saf_puts=(reversal_of(job, original, undoing),),
+                saf_puts=(
+                    reversal_of(
+                        original,
+                        undoing,
+                        reason=job.txn.reversal_reason,
+                        business_date=job.business_date,
+                    ),
+                ),
                 ledger=undoing.changes,
             ),
         )
@@ -479,9 +481,7 @@ class Recorder:
         )
 
     def _place(self, job: Job, endpoint: str) -> tuple[Change, ...]:
-        return place_hold(
-            job, endpoint, opened_at=self._clock.now(), held_days=self._held_days
-        )
+        return place_hold(job, endpoint, opened_at=self._clock.now())
 
     def _silent(self, job: Job, silence: Silence) -> Record:
         body = {

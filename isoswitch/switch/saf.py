@@ -332,6 +332,11 @@ class Saf:
         delivered = state is SafState.DELIVERED
         kind = RecordKind.DELIVERED if delivered else RecordKind.QUARANTINED
         body = {"endpoint": entry.endpoint, "reason": reason}
+        records = [self._record(kind, item, body)]
+        if not delivered and entry.message is SafMessage.ADVICE:
+            # It has happened: somebody must find out who pays.
+            refused = {"reason": f"{entry.endpoint} does not take the advice: {reason}"}
+            records.append(self._record(RecordKind.EXCEPTION, item, refused))
         update = SafUpdate(
             id=entry.id,
             attempts=entry.attempts,
@@ -340,7 +345,7 @@ class Saf:
             reason=reason,
         )
         await self._services.store.commit(
-            UnitOfWork(records=(self._record(kind, item, body),), saf_updates=(update,))
+            UnitOfWork(records=tuple(records), saf_updates=(update,))
         )
         event = "saf_delivered" if delivered else "saf_quarantined"
         log.info(event, transaction=entry.transaction_id, reason=reason)

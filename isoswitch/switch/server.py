@@ -21,6 +21,7 @@ from isoswitch.switch.breakers import Breakers
 from isoswitch.switch.businessday import BusinessDays
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.dispatch import Arrival, dispatch
+from isoswitch.switch.expiry import expire_forever
 from isoswitch.switch.health import Health
 from isoswitch.switch.incoming import NetworkRequest
 from isoswitch.switch.interbank.house import House
@@ -282,7 +283,6 @@ class Switch:
                 self._clock,
                 node=self.settings.node,
                 days=days,
-                held_days=self.settings.kinds.held_days,
             ),
             routing=self._routing,
             links=self.links,
@@ -345,6 +345,7 @@ class Switch:
             nursery.start_soon(saf.run)
             nursery.start_soon(keys.run, services)
             nursery.start_soon(sweep_forever, services)
+            nursery.start_soon(expire_forever, services)
             nursery.start_soon(reconcile_forever, services)
             nursery.start_soon(watch_forever, services)
 

@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.routing.health import HealthPolicy
 
+DAY_S = 86_400.0
+
 
 class Address(Protocol):
     """Where a counterparty is reached."""
@@ -190,7 +192,8 @@ class EndpointSettings:
     approve in its place. ``saf_retry_s`` is the first pause of store and forward,
     doubled up to ``saf_retry_max_s``; after ``saf_refusals_max`` refusals an entry is
     quarantined. With ``reconciles`` it gets the totals of each closed day. A void is
-    told in its ``void_style``: asked for, or as a reversal.
+    told in its ``void_style``: asked for, or as a reversal. It
+    ``tells_expiry`` to what forgets nothing by itself.
     """
 
     name: str
@@ -230,6 +233,7 @@ class EndpointSettings:
     not_processed: frozenset[ResponseCode] = frozenset()
     stand_in: str = ""
     void_style: VoidStyle = VoidStyle.REVERSAL
+    tells_expiry: bool = True
     key_exchange: KeyExchangeSettings | None = None
 
     @property
@@ -259,12 +263,12 @@ class AdmissionSettings:
 class KindSettings:
     """The terms of the transaction kinds.
 
-    A pre-authorisation waits ``held_days`` for its completion, which may exceed it by
+    A pre-authorisation waits ``held_s`` for its completion, which may exceed it by
     ``completion_over_percent``, by another percentage for some merchant categories.
     A till pays out ``cashback_max_minor`` at most.
     """
 
-    held_days: int = 7
+    held_s: float = 7 * DAY_S
     completion_over_percent: int = 0
     completion_over_percent_by_mcc: Mapping[str, int] = field(default_factory=dict)
     cashback_max_minor: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.codes import ResponseCode, ReversalReason
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.sealing import load_outcome, store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
@@ -63,15 +63,21 @@ def undone(original: StoredTransaction, undoing: Undoing | None = None) -> Move:
     )
 
 
-def reversal_of(job: Job, original: StoredTransaction, undoing: Undoing) -> SafEntry:
+def reversal_of(
+    original: StoredTransaction,
+    undoing: Undoing,
+    *,
+    reason: ReversalReason,
+    business_date: str,
+) -> SafEntry:
     """Give the reversal that tells the issuer what stands of a transaction."""
     return SafEntry(
         transaction_id=original.id,
         endpoint=original.endpoint,
         order_key=original.pan_hash,
         sealed=original.sealed,
-        reason=job.txn.reversal_reason,
-        business_date=job.business_date,
+        reason=reason,
+        business_date=business_date,
         amount_minor=undoing.before_minor,
         remaining_minor=undoing.after_minor,
     )

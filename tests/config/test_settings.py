@@ -172,7 +172,7 @@ def test_a_payment_hsm_without_its_certificate_is_told(tmp_path: Path) -> None:
 
 def test_an_operator_sets_the_terms_of_the_kinds(tmp_path: Path) -> None:
     by_default = switch_settings(load(WITHOUT_CERTIFICATE, tmp_path)).kinds
-    assert (by_default.held_days, by_default.completion_over_percent) == (7, 0)
+    assert (by_default.held_s, by_default.completion_over_percent) == (604_800, 0)
     kinds = "[kinds]\nheld_days = 30\ncompletion_over_percent = 5\n"
     kinds += 'completion_over_percent_by_mcc = { "7011" = 15 }\n\n'
     network = kinds + WITHOUT_CERTIFICATE
@@ -180,7 +180,7 @@ def test_an_operator_sets_the_terms_of_the_kinds(tmp_path: Path) -> None:
         "[endpoints.north]\n", '[endpoints.north]\nvoid_style = "void"\n'
     )
     settings = switch_settings(load(network, tmp_path))
-    assert settings.kinds.held_days == 30
+    assert settings.kinds.held_s == 30 * 86_400
     assert settings.endpoints["north"].void_style is VoidStyle.VOID
     merchant = next(iter(settings.merchants.values()))
     hotel = dataclasses.replace(merchant, mcc="7011")

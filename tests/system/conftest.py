@@ -43,11 +43,19 @@ async def world(nursery: trio.Nursery) -> AsyncIterator[World]:
     assert verdict.is_settled, verdict.describe()
 
 
+Run = Callable[[World], Awaitable[None]]
+
+
 @pytest.fixture
-async def worlds(nursery: trio.Nursery) -> AsyncIterator[list[World]]:
-    """Worlds with settings of their own, audited afterwards."""
-    made: list[World] = []
-    yield made
-    for each in made:
+async def run(nursery: trio.Nursery) -> AsyncIterator[Run]:
+    """Starts worlds with settings of their own, audited when the test is over."""
+    running: list[World] = []
+
+    async def start(network: World) -> None:
+        await nursery.start(network.run)
+        running.append(network)
+
+    yield start
+    for each in running:
         verdict = await settle(each)
         assert verdict.is_settled, verdict.describe()

@@ -17,6 +17,7 @@ from isoswitch.simulators.rules import Equals, Fault, Reaction, Rule
 from isoswitch.simulators.world import MERCHANT, World
 from isoswitch.switch.numbers import find_transaction_id
 from isoswitch.switch.settings import KindSettings, SwitchSettings, VoidStyle
+from tests.system.conftest import Run
 from tests.system.test_failures import wait_delivered, world_kinds
 
 # One card of each issuer: 1987 and 1993.
@@ -164,15 +165,13 @@ def as_merchant(
     [("5994", None, 10), ("7011", None, 20), ("7011", 30, 30), ("7011", 0, 0)],
 )
 async def test_a_completion_may_exceed_what_is_held_within_the_tolerance(
-    nursery: trio.Nursery,
-    worlds: list[World],
+    run: Run,
     mcc: str,
     own: int | None,
     percent: int,
 ) -> None:
     world = World(change=lambda s: as_merchant(s, mcc=mcc, over_percent=own))
-    worlds.append(world)
-    await nursery.start(world.run)
+    await run(world)
     terminal = world.terminals["TERM0001"]
     most = HELD * (100 + percent) // 100
     codes = []
@@ -240,9 +239,9 @@ async def test_what_the_issuer_completed_in_silence_is_reversed(world: World) ->
 @CARDS
 @pytest.mark.parametrize("style", VoidStyle)
 async def test_a_void_undoes_a_preauthorisation(
-    nursery: trio.Nursery, worlds: list[World], card: str, style: VoidStyle
+    run: Run, card: str, style: VoidStyle
 ) -> None:
-    world = await a_world(nursery, worlds, style)
+    world = await a_world(run, style)
     belief = await preauthorise(world, card)
     await world.terminals["TERM0001"].increase(belief, 500)
     assert belief.amount is not None
@@ -255,9 +254,7 @@ async def test_a_void_undoes_a_preauthorisation(
     assert (await hold_of(world, belief)).state is HoldState.RELEASED
 
 
-async def a_world(
-    nursery: trio.Nursery, worlds: list[World], style: VoidStyle
-) -> World:
+async def a_world(run: Run, style: VoidStyle) -> World:
     """Start a world whose endpoints get voids in one style."""
 
     def change(settings: SwitchSettings) -> SwitchSettings:
@@ -268,8 +265,7 @@ async def a_world(
         return replace(settings, endpoints=endpoints)
 
     world = World(change=change)
-    worlds.append(world)
-    await nursery.start(world.run)
+    await run(world)
     return world
 
 
@@ -277,13 +273,12 @@ async def a_world(
 @pytest.mark.parametrize("style", VoidStyle)
 @pytest.mark.parametrize("terminal", ["TERM0001", "TERM0002"])
 async def test_a_void_undoes_a_purchase_once(
-    nursery: trio.Nursery,
-    worlds: list[World],
+    run: Run,
     card: str,
     style: VoidStyle,
     terminal: str,
 ) -> None:
-    world = await a_world(nursery, worlds, style)
+    world = await a_world(run, style)
     till, chosen = world.terminals[terminal], get_card(card)
     belief = await till.purchase(chosen, 1250, pin=chosen.pin)
     assert (await till.void(belief)).state is BeliefState.APPROVED
@@ -303,9 +298,9 @@ async def test_a_void_undoes_a_purchase_once(
 @CARDS
 @pytest.mark.parametrize("style", VoidStyle)
 async def test_a_void_undoes_a_completion_and_a_refund(
-    nursery: trio.Nursery, worlds: list[World], card: str, style: VoidStyle
+    run: Run, card: str, style: VoidStyle
 ) -> None:
-    world = await a_world(nursery, worlds, style)
+    world = await a_world(run, style)
     terminal = world.terminals["TERM0001"]
     belief = await preauthorise(world, card)
     done = await terminal.complete(belief, 7_000)
@@ -347,9 +342,9 @@ async def test_a_void_is_never_undone_but_told_to_the_operator(world: World) -> 
 
 
 async def test_a_void_that_the_issuer_answers_with_silence_is_taken_back(
-    nursery: trio.Nursery, worlds: list[World]
+    run: Run,
 ) -> None:
-    world = await a_world(nursery, worlds, VoidStyle.VOID)
+    world = await a_world(run, VoidStyle.VOID)
     terminal, card = world.terminals["TERM0001"], get_card("visa-ok")
     belief = await terminal.purchase(card, 1250, pin=card.pin)
     world.issuers["north"].set_rules(

@@ -14,6 +14,7 @@ from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.world import MERCHANT, World
 from isoswitch.switch.settings import SwitchSettings
+from tests.system.conftest import Run
 from tests.system.test_failures import world_kinds
 
 CARDS = pytest.mark.parametrize("card", ["visa-ok", "mc-ok"])
@@ -141,17 +142,14 @@ async def test_a_refund_that_fits_two_purchases_is_left_to_the_operator(
     assert balance(world, "visa-ok") == 10_000
 
 
-async def test_a_refund_of_nothing_is_up_to_the_merchants_policy(
-    nursery: trio.Nursery, worlds: list[World]
-) -> None:
+async def test_a_refund_of_nothing_is_up_to_the_merchants_policy(run: Run) -> None:
     def change(settings: SwitchSettings) -> SwitchSettings:
         merchant = replace(MERCHANT, unlinked_refund_max_minor=5_000)
         return replace(settings, merchants={merchant.id: merchant})
 
     codes = []
     for world in (World(), World(change=change)):
-        worlds.append(world)
-        await nursery.start(world.run)
+        await run(world)
         for minor in (5_000, 5_001):
             terminal = world.terminals["TERM0001"]
             back = await terminal.pay(
@@ -165,7 +163,7 @@ async def test_a_refund_of_nothing_is_up_to_the_merchants_policy(
         ResponseCode.APPROVED,
         ResponseCode.EXCEEDS_AMOUNT_LIMIT,
     ]
-    assert balance(worlds[1], "mc-ok") == -5_000
+    assert balance(world, "mc-ok") == -5_000
 
 
 async def test_a_reversed_refund_may_be_given_again(world: World) -> None:

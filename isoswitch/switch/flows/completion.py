@@ -39,7 +39,7 @@ async def increase(services: Services, job: Job) -> Outcome:
         return await services.recorder.refuse(job, decline)
     try:
         async with claim_original(services, job, HELD) as found:
-            held_for = timedelta(days=services.settings.kinds.held_days)
+            held_for = timedelta(seconds=job.held_s)
             expires_at = iso_time(services.clock.now() + held_for)
             acted = replace(found, expires_at=expires_at)
             await complete_by_original(services, job, acted)
