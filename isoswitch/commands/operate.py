@@ -12,6 +12,7 @@ from rich.text import Text
 
 from isoswitch.commands.console import FAILED, OK, plain_table, print_json, stdout
 from isoswitch.config.load import load_network
+from isoswitch.routing.health import FULL_SCORE, BreakerState
 from isoswitch.switch.control import (
     ConfirmClock,
     ReadStatus,
@@ -19,7 +20,7 @@ from isoswitch.switch.control import (
     control_path,
     send_order,
 )
-from isoswitch.switch.status import Status
+from isoswitch.switch.status import EndpointStatus, Status
 
 
 def socket_of(config: Path | None) -> Path:
@@ -85,7 +86,17 @@ def _print_status(found: Status, console: Console) -> None:
         table.add_row(f"listener {listener.name} {listener.address}", state, said)
     for endpoint in found.endpoints:
         state = "signed on" if endpoint.is_up else "down"
-        table.add_row(f"endpoint {endpoint.name}", state, f"{endpoint.waiting} waiting")
+        table.add_row(f"endpoint {endpoint.name}", state, _story(endpoint))
     table.add_row("transactions", f"{found.in_flight} in hand", "")
     table.add_row("store and forward", f"{found.saf_waiting} waiting", "")
     console.print(table)
+
+
+def _story(endpoint: EndpointStatus) -> str:
+    """Tell how an endpoint does, beyond whether it is there."""
+    story = f"{endpoint.waiting} waiting"
+    if endpoint.breaker != BreakerState.CLOSED:
+        story += f", breaker {endpoint.breaker}"
+    if endpoint.score != FULL_SCORE:
+        story += f", answers {endpoint.score} of {FULL_SCORE}"
+    return story

@@ -127,6 +127,8 @@ def _state(switch: Switch, status: Status) -> Iterator[Family]:
     for name, words, attribute in (
         ("link_up", "1 when an endpoint is signed on.", "is_up"),
         ("link_waiting", "Requests that wait for an endpoint.", "waiting"),
+        ("endpoint_spared", "1 while a breaker keeps requests from it.", "is_spared"),
+        ("endpoint_score", "Successes of 1000 of late.", "score"),
     ):
         yield Family(
             name=f"isoswitch_{name}",

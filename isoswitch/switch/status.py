@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from isoswitch.routing.health import FULL_SCORE, GOOD, MAY_BE_ASKED, BreakerState
 from isoswitch.switch.health import Condition
 from isoswitch.switch.server import Switch
 
@@ -21,6 +22,13 @@ class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     is_up: bool
     waiting: int
+    breaker: str = BreakerState.CLOSED
+    score: int = FULL_SCORE
+
+    @property
+    def is_spared(self) -> bool:
+        """Whether its breaker keeps requests from it."""
+        return self.breaker not in MAY_BE_ASKED
 
 
 class ListenerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +65,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 def read_status(switch: Switch) -> Status:
     """Give how a switch stands now."""
     services = switch.services
+    seen = services.breakers.states() if services else {}
     return Status(
         node=switch.settings.node,
         boot=services.numbers.boot if services else 0,
@@ -65,7 +74,13 @@ def read_status(switch: Switch) -> Status:
         in_flight=len(services.jobs) if services else 0,
         saf_waiting=switch.saf.waiting_count if switch.saf else 0,
         endpoints=[
-            EndpointStatus(name=name, is_up=link.is_up, waiting=link.waiting_count)
+            EndpointStatus(
+                name=name,
+                is_up=link.is_up,
+                waiting=link.waiting_count,
+                breaker=seen.get(name, GOOD).breaker,
+                score=seen.get(name, GOOD).score,
+            )
             for name, link in switch.links.items()
         ],
         listeners=[
@@ -102,6 +117,13 @@ def _warnings(switch: Switch) -> Iterator[str]:
     down = [name for name, link in switch.links.items() if not link.is_up]
     if down and switch.is_started:
         yield f"not signed on: {', '.join(down)}"
+    if switch.services:
+        seen = switch.services.breakers.states()
+        yield from (
+            f"endpoint {name} is not asked: its breaker is {state.breaker}"
+            for name, state in seen.items()
+            if state.breaker not in MAY_BE_ASKED
+        )
     waiting = switch.saf.waiting_count if switch.saf else 0
     if waiting:
         yield f"{waiting} messages wait in store and forward"

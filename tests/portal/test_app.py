@@ -145,6 +145,8 @@ async def test_figures_tell_what_was_paid_and_what_was_not(
         "in_flight": 0,
         "ready": 1,
         'link_up{endpoint="north"}': 1,
+        'endpoint_spared{endpoint="north"}': 0,
+        'endpoint_score{endpoint="north"}': 1000,
         'connections{listener="ascii"}': 1,
         "unanswered_total": 0,
     }

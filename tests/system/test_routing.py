@@ -19,6 +19,7 @@ from isoswitch.simulators.rules import Fault, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import World
 from isoswitch.switch.settings import SwitchSettings
+from isoswitch.switch.status import read_status
 
 # South knows this card; north is asked first and does not.
 CARD = get_card("mc-ok")
@@ -127,6 +128,10 @@ async def test_an_endpoint_that_fails_again_and_again_is_spared_then_probed(
     assert await asked(world, "1-3") == ["south"]
     first = (await records(world, "1-3"))[1].body
     assert first["route"] == (f"BIN {DIGITS}: the breaker of north is open, so south")
+    assert world.switch is not None
+    status = read_status(world.switch)
+    assert [each.is_spared for each in status.endpoints] == [True, False]
+    assert "endpoint north is not asked: its breaker is open" in status.warnings
     world.issuers["north"].set_rules([INOPERATIVE])
     await trio.sleep(31)
     assert await pay(world) is ResponseCode.APPROVED
