@@ -40,6 +40,7 @@ from isoswitch.store.port import (
     TransferMove,
     UnitOfWork,
 )
+from isoswitch.store.rows import TABLES, Row, RowMove
 from isoswitch.store.standins import (
     StandIn,
     check_stand_in,
@@ -65,6 +66,7 @@ class MemoryDisk:
     )
     leases: dict[str, Lease] = field(default_factory=dict)
     stand_ins: dict[str, StandIn] = field(default_factory=dict)
+    rows: dict[tuple[type[Any], str], Row] = field(default_factory=dict)
 
     def apply(self, unit: UnitOfWork, encoded: Sequence[bytes]) -> Committed:
         """Make a unit durable, or raise and change nothing."""
@@ -78,6 +80,7 @@ class MemoryDisk:
         self.ledger |= staged.ledger.maps[0]
         self.transfers |= staged.transfers.maps[0]
         self.reconciliations |= staged.reconciliations.maps[0]
+        self.rows |= staged.rows.maps[0]
         self.days = staged.days
         self.batches = staged.batches
         self.leases = staged.leases
@@ -134,6 +137,7 @@ class _Staged:
         self.batches = disk.batches
         self.transfers = ChainMap({}, disk.transfers)
         self.reconciliations = ChainMap({}, disk.reconciliations)
+        self.rows = ChainMap({}, disk.rows)
         self.leases = dict(disk.leases)
         self._saf_id = len(disk.saf)
 
@@ -146,6 +150,7 @@ class _Staged:
             (self.change_ledger, unit.ledger),
             (self.move_day, () if unit.day is None else (unit.day,)),
             (self.move_transfer, unit.transfers),
+            (self.move_row, unit.rows),
             (self.put_reconciliation, unit.reconciliations),
             (self.change_lease, unit.leases),
             (self.close_batch, () if unit.batch is None else (unit.batch,)),
@@ -176,6 +181,13 @@ class _Staged:
             msg = f"transfer {move.transfer.id} is no longer as it was"
             raise OwnershipLost(msg)
         self.transfers[move.transfer.id] = move.transfer
+
+    def move_row(self, move: RowMove) -> None:
+        key = type(move.row), move.row.id
+        if self.rows.get(key) != move.expect:
+            msg = f"{TABLES[key[0]]} {move.row.id} is no longer as it was"
+            raise OwnershipLost(msg)
+        self.rows[key] = move.row
 
     def close_batch(self, close: BatchClose) -> None:
         if self.batches.get(close.terminal_id, 1) != close.number:

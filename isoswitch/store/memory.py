@@ -43,6 +43,7 @@ from isoswitch.store.port import (
     UnitOfWork,
     Verdict,
 )
+from isoswitch.store.rows import R
 from isoswitch.store.standins import (
     Exposure,
     gather_exposures,
@@ -280,6 +281,27 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         found = (each for each in self._disk.transfers.values() if each.uetr == uetr)
         return next(found, None)
+
+    async def find_transfer_of(self, transaction_id: str) -> Transfer | None:
+        """Find the transfer that a transaction caused."""
+        await trio.lowlevel.checkpoint()
+        return self._disk.transfers.get(transaction_id)
+
+    async def find_row(self, kind: type[R], row_id: str) -> R | None:
+        """Find a row by its id."""
+        await trio.lowlevel.checkpoint()
+        found = self._disk.rows.get((kind, row_id))
+        return found if isinstance(found, kind) else None
+
+    async def find_rows(self, kind: type[R], *, state: str) -> Sequence[R]:
+        """Give the rows of a kind that are in a state, by id."""
+        await trio.lowlevel.checkpoint()
+        found = [
+            row
+            for row in self._disk.rows.values()
+            if isinstance(row, kind) and getattr(row, "state", "") == state
+        ]
+        return sorted(found, key=lambda row: row.id)
 
     async def open_transfers(self) -> Sequence[Transfer]:
         """Give the transfers of which something is still expected, oldest first."""

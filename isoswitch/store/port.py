@@ -14,6 +14,7 @@ from isoswitch.journal.records import ChainedRecord, Record
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Change, Hold
 from isoswitch.store.days import BusinessDay, DayMove
+from isoswitch.store.rows import R, RowMove
 from isoswitch.store.standins import Exposure, StandIn
 from isoswitch.store.times import CommitTimes
 
@@ -214,6 +215,7 @@ class UnitOfWork:
     batch: BatchClose | None = None
     reconciliations: tuple[Reconciliation, ...] = ()
     transfers: tuple[TransferMove, ...] = ()
+    rows: tuple[RowMove, ...] = ()
     stand_in: StandIn | None = None
 
 
@@ -331,6 +333,18 @@ class Store(Protocol):
 
     async def find_transfer(self, uetr: str) -> Transfer | None:
         """Find a transfer by its unique end-to-end reference."""
+        ...
+
+    async def find_transfer_of(self, transaction_id: str) -> Transfer | None:
+        """Find the transfer that a transaction caused."""
+        ...
+
+    async def find_row(self, kind: type[R], row_id: str) -> R | None:
+        """Find a payment code, its payment, a stored answer or a callback."""
+        ...
+
+    async def find_rows(self, kind: type[R], *, state: str) -> Sequence[R]:
+        """Give the rows of a kind that are in a state, by id."""
         ...
 
     async def open_transfers(self) -> Sequence[Transfer]:

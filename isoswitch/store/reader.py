@@ -31,6 +31,7 @@ from isoswitch.store.port import (
     TransactionState,
     Verdict,
 )
+from isoswitch.store.rows import TABLES, R, to_row
 from isoswitch.store.schema import (
     DAY_COLUMNS,
     HOLD_COLUMNS,
@@ -320,6 +321,24 @@ class StoreReader:
     def open_transfers(self) -> list[Transfer]:
         """Give the transfers of which something is still expected, oldest first."""
         return list(self._transfers(f"state NOT IN ({_FINAL}) ORDER BY created_at"))
+
+    def find_row(self, kind: type[R], row_id: str) -> R | None:
+        """Find a payment code, its payment, a stored answer or a callback."""
+        return next(self._rows(kind, "id = ?", row_id), None)
+
+    def find_rows(self, kind: type[R], *, state: str = "") -> list[R]:
+        """Give the rows of a kind in a state, or all, by id."""
+        if not state:
+            return list(self._rows(kind, "TRUE ORDER BY id"))
+        return list(self._rows(kind, "state = ? ORDER BY id", state))
+
+    def _rows(self, kind: type[R], where: str, *values: str) -> Iterator[R]:
+        columns = ", ".join(kind.__dataclass_fields__)
+        for row in self._connection.execute(
+            f"SELECT {columns} FROM {TABLES[kind]} WHERE {where}",  # noqa: S608 (names of our own columns)
+            values,
+        ):
+            yield to_row(kind, row)
 
     def _transfers(self, where: str, *values: str) -> Iterator[Transfer]:
         for row in self._connection.execute(

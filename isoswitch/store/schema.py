@@ -211,6 +211,54 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX saf_untold ON saf (transaction_id)
         WHERE message = 'advice' AND state IN ('pending', 'quarantined');
     """,
+    """
+    CREATE TABLE payment_codes (
+        id TEXT PRIMARY KEY,
+        merchant_id TEXT NOT NULL,
+        terminal_id TEXT NOT NULL,
+        text TEXT NOT NULL,
+        amount_minor INTEGER NOT NULL,
+        currency TEXT NOT NULL,
+        reference TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        expires_at REAL NOT NULL,
+        state TEXT NOT NULL,
+        payment_id TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE code_payments (
+        id TEXT PRIMARY KEY,
+        code_id TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        wallet TEXT NOT NULL,
+        debtor TEXT NOT NULL,
+        debtor_account TEXT NOT NULL,
+        debtor_agent TEXT NOT NULL,
+        reference TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE stored_answers (
+        id TEXT PRIMARY KEY,
+        digest TEXT NOT NULL,
+        resource TEXT NOT NULL,
+        status INTEGER NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE callbacks (
+        id TEXT PRIMARY KEY,
+        merchant_id TEXT NOT NULL,
+        transaction_id TEXT NOT NULL,
+        body TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        next_at REAL NOT NULL,
+        expires_at REAL NOT NULL,
+        attempts INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX callbacks_pending ON callbacks (state) WHERE state = 'pending';
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

@@ -42,6 +42,7 @@ from isoswitch.store.port import (
     UnitOfWork,
 )
 from isoswitch.store.reader import StoreReader
+from isoswitch.store.rows import R
 from isoswitch.store.schema import connect_reader, connect_writer
 from isoswitch.store.standins import Exposure
 from isoswitch.store.times import CommitTimes
@@ -185,6 +186,18 @@ class SqliteStore:
     async def find_transfer(self, uetr: str) -> Transfer | None:
         """Find a transfer by its unique end-to-end reference."""
         return await self._ask(partial(self._reader.find_transfer, uetr))
+
+    async def find_transfer_of(self, transaction_id: str) -> Transfer | None:
+        """Find the transfer that a transaction caused."""
+        return await self._ask(partial(self._reader.find_transfer_of, transaction_id))
+
+    async def find_row(self, kind: type[R], row_id: str) -> R | None:
+        """Find a row by its id."""
+        return await self._ask(partial(self._reader.find_row, kind, row_id))
+
+    async def find_rows(self, kind: type[R], *, state: str) -> Sequence[R]:
+        """Give the rows of a kind that are in a state, by id."""
+        return await self._ask(partial(self._reader.find_rows, kind, state=state))
 
     async def open_transfers(self) -> Sequence[Transfer]:
         """Give the transfers of which something is still expected, oldest first."""

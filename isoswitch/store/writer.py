@@ -54,6 +54,7 @@ from isoswitch.store.port import (
     UnitOfWork,
 )
 from isoswitch.store.reader import SELECT_TRANSACTIONS, StoreReader
+from isoswitch.store.rows import TABLES, RowMove, row_values
 from isoswitch.store.schema import (
     DAY_COLUMNS,
     HOLD_COLUMNS,
@@ -123,6 +124,7 @@ PUT_TRANSFER = f"""
     INSERT OR REPLACE INTO transfers ({", ".join(TRANSFER_COLUMNS)})
     VALUES ({", ".join("?" * len(TRANSFER_COLUMNS))})
 """  # noqa: S608 (names of our own columns)
+PUT_ROW = "INSERT OR REPLACE INTO {table} VALUES ({places})"
 INSERT_POSTING = "INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_STAND_IN = "INSERT INTO stand_ins VALUES (?, ?, ?, ?, ?, ?, ?)"
 INSERT_LEASE = """
@@ -290,7 +292,9 @@ class GroupCommitWriter:
             *unit.saf_updates,
             *unit.leases,
         )
-        is_simple = not (unit.ledger or unit.day or unit.batch or unit.stand_in)
+        is_simple = not (
+            unit.ledger or unit.day or unit.batch or unit.stand_in or unit.rows
+        )
         if len(statements) <= 1 and is_simple:
             # SQLite itself undoes a statement that fails. A savepoint costs two more,
             # and at each one the thread gives up the GIL and waits to get it back.
@@ -316,6 +320,7 @@ class GroupCommitWriter:
             (self._move_day, () if unit.day is None else (unit.day,)),
             (self._put_reconciliation, unit.reconciliations),
             (self._move_transfer, unit.transfers),
+            (self._move_row, unit.rows),
             (self._close_batch, () if unit.batch is None else (unit.batch,)),
         )
         for step, wanted in steps:
@@ -419,6 +424,17 @@ class GroupCommitWriter:
             msg = f"transfer {move.transfer.id} is no longer as it was"
             raise OwnershipLost(msg)
         self._connection.execute(PUT_TRANSFER, transfer_row(move.transfer))
+
+    def _move_row(self, move: RowMove) -> None:
+        kind = type(move.row)
+        if self._book.find_row(kind, move.row.id) != move.expect:
+            msg = f"{TABLES[kind]} {move.row.id} is no longer as it was"
+            raise OwnershipLost(msg)
+        values = row_values(move.row)
+        places = ", ".join("?" * len(values))
+        self._connection.execute(
+            PUT_ROW.format(table=TABLES[kind], places=places), values
+        )
 
     def _put_reconciliation(self, reconciliation: Reconciliation) -> None:
         self._connection.execute(PUT_RECONCILIATION, reconciliation_row(reconciliation))

@@ -42,6 +42,16 @@ from isoswitch.store.port import (
     TransferMove,
     UnitOfWork,
 )
+from isoswitch.store.rows import (
+    Callback,
+    CallbackState,
+    CodePayment,
+    CodeState,
+    PaymentCode,
+    Row,
+    RowMove,
+    StoredAnswer,
+)
 from isoswitch.store.sqlite import open_sqlite_store
 from tests.store.units import (
     AT,
@@ -591,3 +601,86 @@ async def test_a_move_may_demand_that_the_leg_is_still_the_same(
     found = await store.find_transaction("1")
     assert found is not None
     assert (found.state is TransactionState.CLOSED) == (expected == "alpha")
+
+
+CODE = PaymentCode(
+    id="1-1",
+    merchant_id="M1",
+    terminal_id="",
+    text="000201",
+    amount_minor=1250,
+    currency="978",
+    reference="order 7",
+    created_at=AT,
+    expires_at=1_800_000_000.25,
+)
+ROWS: tuple[Row, ...] = (
+    CODE,
+    CodePayment(
+        id="1-2",
+        code_id="1-1",
+        merchant_id="M1",
+        wallet="purse",
+        debtor="A. Payer",
+        debtor_account="DE89370400440532013000",
+        debtor_agent="NORTDEFFXXX",
+        reference="order 7",
+    ),
+    StoredAnswer(id="till|key", digest="d", resource="1-2", status=201, body="{}"),
+    Callback(
+        id="1-2.succeeded",
+        merchant_id="M1",
+        transaction_id="1-2",
+        body="{}",
+        created_at=1.0,
+        next_at=2.5,
+        expires_at=86_401.0,
+    ),
+)
+
+
+def row_move(expect: Row | None, row: Row) -> UnitOfWork:
+    """Make the unit that keeps or changes a row."""
+    return UnitOfWork(records=(), rows=(RowMove(expect=expect, row=row),))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: type(row).__name__)
+async def test_a_row_is_found_as_it_was_kept(store: Store, row: Row) -> None:
+    assert await store.find_row(type(row), row.id) is None
+    await store.commit(row_move(None, row))
+    assert await store.find_row(type(row), row.id) == row
+    with pytest.raises(OwnershipLost):
+        await store.commit(row_move(None, row))
+
+
+async def test_a_row_changes_from_what_was_expected_only(store: Store) -> None:
+    paying = replace(CODE, state=CodeState.PAYING, payment_id="1-2")
+    await store.commit(row_move(None, CODE))
+    await store.commit(row_move(CODE, paying))
+    with pytest.raises(OwnershipLost):
+        await store.commit(row_move(CODE, replace(paying, payment_id="1-3")))
+    assert await store.find_row(PaymentCode, CODE.id) == paying
+
+
+async def test_what_is_refused_with_a_row_leaves_nothing(store: Store) -> None:
+    await store.commit(row_move(None, CODE))
+    refused = replace(row_move(None, CODE), opens=(transaction("9"),))
+    with pytest.raises(OwnershipLost):
+        await store.commit(refused)
+    assert await store.find_transaction("9") is None
+
+
+async def test_rows_are_found_by_their_state(store: Store) -> None:
+    callback = ROWS[-1]
+    assert isinstance(callback, Callback)
+    done = replace(callback, id="1-3.failed", state=CallbackState.DELIVERED)
+    for row in (done, callback, CODE):
+        await store.commit(row_move(None, row))
+    assert await store.find_rows(Callback, state="pending") == [callback]
+    assert await store.find_rows(Callback, state="given_up") == []
+
+
+async def test_a_transfer_is_found_by_its_transaction(store: Store) -> None:
+    await store.commit(transfer_move(None, TRANSFER))
+    assert await store.find_transfer_of(TRANSFER.id) == TRANSFER
+    assert await store.find_transfer_of("another") is None

@@ -1,0 +1,133 @@
+"""What merchants and wallets need kept: codes, payments, answers, callbacks.
+
+Each is a row of its own table under an ``id`` and changes by compare-and-set, so that
+of two who act on the same state one wins. All of them are plain: texts and numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+
+class CodeState(StrEnum):
+    """Where a payment code stands; one with a typed amount stays open."""
+
+    OPEN = "open"
+    PAYING = "paying"
+    PAID = "paid"
+
+
+class CallbackState(StrEnum):
+    """Where a callback stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCode:
+    """A code that a merchant shows.
+
+    ``text`` is what it says. ``amount_minor`` 0 lets the payer type the amount and pay
+    as often as wanted. ``expires_at`` is UTC epoch seconds, 0 for never.
+    ``payment_id`` is the transaction that pays or paid it.
+    """
+
+    id: str
+    merchant_id: str
+    terminal_id: str
+    text: str
+    amount_minor: int
+    currency: str
+    reference: str
+    created_at: str
+    expires_at: float
+    state: CodeState = CodeState.OPEN
+    payment_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodePayment:
+    """Who paid a code, so that a refund finds the way back.
+
+    ``id`` is that of the transaction; ``wallet`` is whose customer paid.
+    """
+
+    id: str
+    code_id: str
+    merchant_id: str
+    wallet: str
+    debtor: str
+    debtor_account: str
+    debtor_agent: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """What a request under an idempotency key was answered.
+
+    ``id`` names the client and its key, ``digest`` what was asked. ``resource`` is what
+    the request made; ``status`` 0 says that the answer was lost before it was kept.
+    """
+
+    id: str
+    digest: str
+    resource: str
+    status: int = 0
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """A result that a merchant must hear; times are UTC epoch seconds.
+
+    ``body`` is the JSON that goes out.
+    """
+
+    id: str
+    merchant_id: str
+    transaction_id: str
+    body: str
+    created_at: float
+    next_at: float
+    expires_at: float
+    attempts: int = 0
+    state: CallbackState = CallbackState.PENDING
+    reason: str = ""
+
+
+Row = PaymentCode | CodePayment | StoredAnswer | Callback
+R = TypeVar("R", bound=Row)
+
+TABLES: Mapping[type[Any], str] = {
+    PaymentCode: "payment_codes",
+    CodePayment: "code_payments",
+    StoredAnswer: "stored_answers",
+    Callback: "callbacks",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowMove:
+    """A compare-and-set of a row: new where ``expect`` is None."""
+
+    expect: Row | None
+    row: Row
+
+
+def to_row(kind: type[R], values: tuple[Any, ...]) -> R:
+    """Read a row in the order of its columns."""
+    named = dict(zip(kind.__dataclass_fields__, values, strict=True))
+    return msgspec.convert(named, kind)
+
+
+def row_values(row: Row) -> tuple[Any, ...]:
+    """Give the values of a row in the order of its columns."""
+    return astuple(row)
