@@ -247,9 +247,10 @@ def _check_belief(case: _Case, belief: Belief) -> Iterator[Finding]:
     if row is None:
         if belief.state is BeliefState.APPROVED:
             what = "the switch knows nothing of what it seems to have approved"
+    elif _is_used_up(case, row):
+        return
     elif belief.state is BeliefState.APPROVED:
-        stood = standing_minor(row) if not _is_used_up(case, row) else None
-        if stood not in (None, belief.approved_minor):
+        if standing_minor(row) != belief.approved_minor:
             what = "the terminal believes to have paid another amount"
     elif belief.state in _UNPAID and standing_minor(row) and row.id not in case.owed:
         what = "the switch approved what the terminal believes unpaid"

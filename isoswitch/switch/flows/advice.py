@@ -2,7 +2,7 @@
 
 It is taken for true as soon as it is durable, and store and forward tells the issuer.
 What cannot be taken is declined and left to the operator: the goods are gone. That
-something was declined offline is written down, and moves nothing.
+something was declined offline is written down as a decline, and moves nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from isoswitch.switch.routes import find_route
 from isoswitch.switch.services import Services
 
 ACCEPTED = Outcome(code=ResponseCode.APPROVED, reason="taken as told")
-DECLINED_OFFLINE = Outcome(
-    code=ResponseCode.APPROVED, reason="declined offline: nothing to take"
+DECLINED_OFFLINE = Outcome.declined(
+    ResponseCode.DO_NOT_HONOUR, "declined offline: nothing to take"
 )
 
 

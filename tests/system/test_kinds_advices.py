@@ -1,0 +1,164 @@
+"""What a terminal tells without asking: it was approved by the chip, offline (0220)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import trio
+
+from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
+from isoswitch.codecs.canonical.secrets import Pan
+from isoswitch.journal.records import RecordKind
+from isoswitch.ledger.entries import balances
+from isoswitch.simulators.beliefs import BeliefState
+from isoswitch.simulators.bookings import BookingKey, BookingKind
+from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.requests import Request
+from isoswitch.simulators.rules import Equals, Reaction, Rule
+from isoswitch.simulators.terminal import Terminal
+from isoswitch.simulators.world import World
+from tests.system.test_failures import world_kinds
+
+CARDS = pytest.mark.parametrize("card", ["visa-ok", "mc-ok"])
+
+
+def offline(
+    terminal: Terminal, card: str = "visa-ok", kind: Kind = Kind.PURCHASE
+) -> Request:
+    """Build the advice of something that the chip approved over 12.50."""
+    return terminal.build(kind, get_card(card), 1_250, function=Function.ADVICE)
+
+
+async def owed_by(world: World, issuer: str) -> int:
+    """Give what an issuer owes by the ledger."""
+    assert world.store is not None
+    entries = await world.store.entries(world.now().date().isoformat())
+    return balances(entries).get((f"issuer/{issuer}", "978"), 0)
+
+
+@CARDS
+@pytest.mark.parametrize("terminal", ["TERM0001", "TERM0002"])
+@pytest.mark.parametrize("kind", [Kind.PURCHASE, Kind.CASH_WITHDRAWAL])
+async def test_what_was_approved_offline_is_taken_and_the_issuer_told_later(
+    world: World, card: str, terminal: str, kind: Kind
+) -> None:
+    issuer, till = get_card(card).issuer, world.terminals[terminal]
+    world.cut_link(issuer)
+    belief = await till.tell(offline(till, card, kind))
+    assert belief.state is BeliefState.APPROVED
+    assert await owed_by(world, issuer) == 1_250
+    assert not world.issuers[issuer].bookings.entries
+    world.heal_link(issuer)
+    await trio.sleep(60)
+    (booking,) = world.issuers[issuer].bookings.entries
+    assert (booking.kind, booking.amount_minor) == (BookingKind.APPROVED, 1_250)
+
+
+async def test_the_same_advice_again_is_taken_once(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    request = offline(terminal)
+    await terminal.tell(request)
+    for _ in range(2):
+        again = await terminal.exchange(terminal.as_repeat(request))
+        assert again is not None
+        assert again.outcome.is_approved
+    await trio.sleep(10)
+    assert await owed_by(world, "north") == 1_250
+    assert await world_kinds(world, RecordKind.ADVICE_OWED) == 1
+    assert len(world.issuers["north"].bookings.entries) == 1
+
+
+async def test_an_advice_goes_out_before_its_reversal(world: World) -> None:
+    """A reversal never overtakes the advice that it undoes (rule 11)."""
+    terminal = world.terminals["TERM0001"]
+    world.cut_link("north")
+    belief = await terminal.tell(offline(terminal))
+    await terminal.reverse(belief)
+    assert await owed_by(world, "north") == 0
+    world.heal_link("north")
+    await trio.sleep(120)
+    kinds = [each.kind for each in world.issuers["north"].bookings.entries]
+    assert kinds == [BookingKind.APPROVED, BookingKind.REVERSED]
+
+
+async def test_an_advice_is_refunded_and_voided_like_a_purchase(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    first = await terminal.tell(offline(terminal))
+    second = await terminal.tell(offline(terminal))
+    await trio.sleep(10)
+    assert (await terminal.refund(first, 250)).state is BeliefState.APPROVED
+    assert (await terminal.void(second)).state is BeliefState.APPROVED
+    await trio.sleep(10)
+    assert await owed_by(world, "north") == 1_000
+
+
+async def test_a_decline_of_an_advice_is_left_to_the_operator(
+    nursery: trio.Nursery,
+) -> None:
+    """It has happened: the issuer's no is an exception, and nothing is dropped."""
+    world = World()
+    await nursery.start(world.run)
+    no = Rule(
+        name="no",
+        then=Reaction(fields={39: "05"}),
+        when={"function": Equals(value=Function.ADVICE.value)},
+    )
+    world.issuers["north"].set_rules([no])
+    terminal = world.terminals["TERM0001"]
+    belief = await terminal.tell(offline(terminal))
+    assert belief.state is BeliefState.APPROVED
+    await trio.sleep(60)
+    assert await world_kinds(world, RecordKind.QUARANTINED) == 1
+    assert world.store is not None
+    (exception,) = [
+        each.record
+        for each in await world.store.records()
+        if each.record.kind is RecordKind.EXCEPTION
+    ]
+    assert exception.transaction_id == "1-1"
+    assert "do_not_honour" in exception.body["reason"]
+    assert await owed_by(world, "north") == 1_250
+
+
+async def test_a_decline_offline_is_written_down_and_moves_nothing(
+    world: World,
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    told = offline(terminal)
+    declined = replace(told.transaction, is_declined=True)
+    answer = await terminal.exchange(terminal.build_from(declined))
+    assert answer is not None
+    assert answer.outcome.code is ResponseCode.DO_NOT_HONOUR
+    assert await owed_by(world, "north") == 0
+    assert not world.issuers["north"].bookings.entries
+
+
+async def test_an_advice_for_nobody_is_left_to_the_operator(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    told = replace(offline(terminal).transaction, pan=Pan("9999990000000002"))
+    answer = await terminal.exchange(terminal.build_from(told))
+    assert answer is not None
+    assert answer.outcome.code is ResponseCode.NO_SUCH_ISSUER
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 1
+
+
+async def test_an_advice_survives_a_crash_of_the_switch(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    world.cut_link("north")
+    belief = await terminal.tell(offline(terminal))
+    world.crash_switch()
+    world.heal_link("north")
+    await world.start_switch()
+    await trio.sleep(60)
+    key = BookingKey("10001", belief.rrn)
+    assert world.issuers["north"].bookings.approved_minor(key) == 1_250
+
+
+async def test_an_offline_preauthorisation_is_held_and_completed(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    belief = await terminal.tell(offline(terminal, kind=Kind.PREAUTHORISATION))
+    await trio.sleep(10)
+    assert await owed_by(world, "north") == 0
+    assert (await terminal.complete(belief, 1_000)).state is BeliefState.APPROVED
+    assert await owed_by(world, "north") == 1_000
