@@ -26,6 +26,7 @@ from isoswitch.commands.qr import app as qr_app
 from isoswitch.commands.route import app as route_app
 from isoswitch.commands.schemas import app as schemas_app
 from isoswitch.commands.translate import translate
+from isoswitch.commands.units import app as units_app
 from isoswitch.commands.wire import decode, diff, encode
 
 app = typer.Typer(
@@ -373,6 +374,7 @@ app.add_typer(clock_app, rich_help_panel=OPERATE)
 app.add_typer(simulate_app, rich_help_panel=PARTS)
 app.add_typer(keys_app, rich_help_panel=PARTS)
 app.add_typer(hsm_app, rich_help_panel=PARTS)
+app.add_typer(units_app, rich_help_panel=PARTS)
 app.command(rich_help_panel=CODES)(decode)
 app.command(rich_help_panel=CODES)(encode)
 app.command(rich_help_panel=CODES)(diff)

@@ -69,15 +69,15 @@ def wrap_block(value: KeyValue, *, usage: str, algorithm: Algorithm, mode: str) 
 
 def wrap_test_key(plan: KeyPlan, kind: KeyKind, value: KeyValue) -> UnitKey:
     """Wrap a test key as the simulated unit does: AES keys go in key blocks."""
-    values = check_values(value, plan.algorithm)
     if plan.algorithm is Algorithm.AES:
         wrapped = wrap_block(
             value, usage=plan.usage, algorithm=plan.algorithm, mode=plan.mode
         )
-        kcv = values.cmac
     else:
-        wrapped, kcv = wrap_key(value, KEY_TYPES[kind]), values.legacy
-    return UnitKey(plan=plan, kind=kind, wrapped=wrapped, kcv=kcv.hex().upper())
+        wrapped = wrap_key(value, KEY_TYPES[kind])
+    # Units compute this one of both kinds of keys (BU).
+    kcv = check_values(value, plan.algorithm).legacy.hex().upper()
+    return UnitKey(plan=plan, kind=kind, wrapped=wrapped, kcv=kcv)
 
 
 def unwrap(wrapped: str, key_type: str, usages: str = "") -> ClearKey:
