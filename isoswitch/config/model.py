@@ -127,6 +127,17 @@ class Kinds(Table):
     cashback_max_minor: Annotated[int, Field(ge=0)] | None = None
 
 
+class Contactless(Table):
+    """How far a tap goes without a PIN, in minor units of the switch's currency.
+
+    ``taps_max`` and ``sum_max_minor`` count since the account's last PIN.
+    """
+
+    tap_max_minor: Annotated[int, Field(ge=0)] | None = None
+    taps_max: Annotated[int, Field(ge=0)] | None = None
+    sum_max_minor: Annotated[int, Field(ge=0)] | None = None
+
+
 class Timers(Table):
     """How long each party waits; each must outlast the next by the margin.
 
@@ -463,6 +474,7 @@ class Network(Table):
     kinds: Kinds = Kinds()
     timers: Timers
     day: Day = Day()
+    contactless: Contactless = Contactless()
     store: Store
     log: Log = Log()
     hsm: Hsm

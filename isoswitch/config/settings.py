@@ -28,6 +28,7 @@ from isoswitch.routing.health import HealthPolicy
 from isoswitch.switch.settings import (
     DAY_S,
     AdmissionSettings,
+    ContactlessSettings,
     EndpointSettings,
     KeyExchangeSettings,
     KindSettings,
@@ -92,6 +93,7 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
         cutover_zone=network.day.zone,
         ready_endpoints=network.switch.ready_endpoints,
         clock_jump_s=network.timers.clock_jump_s,
+        contactless=ContactlessSettings(**_given(**network.contactless.model_dump())),
         kinds=_kinds(network.kinds),
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
         stand_in=stand_in_profiles(network),

@@ -47,6 +47,7 @@ from isoswitch.simulators.issuer_keys import IssuerKeys
 from isoswitch.simulators.keyring import Keyring, SharedKey
 from isoswitch.simulators.rules import NORMAL, Fault, Reaction, Rule, RuleBook
 from isoswitch.simulators.settlement import compare_totals, issuer_totals
+from isoswitch.simulators.token_service import TokenRefused, TokenService
 from isoswitch.simulators.wire import Wire
 from isoswitch.simulators.working_keys import WorkingKeys
 from isoswitch.switch.ports import Clock
@@ -116,6 +117,7 @@ class Issuer:
         self.cutover_dates: list[str] = []
         self.wires: list[Wire] = []
         self.on_reversal: Callable[[Transaction], None] = lambda _: None
+        self.tokens: TokenService | None = None
         self._asked: dict[int, Asked] = {}
         self._next_stan = FIRST_STAN
         self._has_signed_off = False
@@ -328,6 +330,11 @@ class Issuer:
             currency = settlement.currency or self.profile.currency
             ours = issuer_totals(books, date, currency)
             return compare_totals(settlement, ours)
+        if self.tokens is not None:
+            try:
+                txn = self.tokens.resolve(txn)
+            except TokenRefused as refusal:
+                return Outcome.declined(refusal.code)
         if txn.kind is Kind.REVERSAL:
             self.on_reversal(txn)
             return self.accounts.reverse(txn, now=now, business_date=date)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from random import Random
 
 from isoswitch.codecs.canonical.codes import (
     EntryMode,
@@ -24,6 +25,7 @@ from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.cards import TestCard
+from isoswitch.simulators.devices import Device
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.terminal_crypto import encrypt_pin, generate_mac
 from isoswitch.simulators.working_keys import WorkingKeys
@@ -146,6 +148,25 @@ class RequestBuilder:
         if original is not None:
             transaction = self._naming(transaction, original)
         return self.build_from(transaction)
+
+    def build_tap(
+        self,
+        device: Device,
+        amount_minor: int,
+        *,
+        random: Random,
+        kind: Kind = Kind.PURCHASE,
+        holder_verified: bool = False,
+        pin: Pin | None = None,
+    ) -> Request:
+        """Build the request of a tap with a card or a device."""
+        card = TestCard(name="", pan=device.pan, pin=Pin("0000"), issuer="", outcome="")
+        transaction = self.build(kind, card, amount_minor, pin=pin).transaction
+        amount = Money(amount_minor, self.profile.currency)
+        chip = device.tap(amount, holder_verified=holder_verified, random=random)
+        return self.build_from(
+            replace(transaction, entry_mode=EntryMode.CONTACTLESS_CHIP, emv=chip)
+        )
 
     def build_from(self, transaction: Transaction) -> Request:
         """Build the message of a transaction, with this terminal's MAC."""

@@ -219,6 +219,18 @@ class MemoryStore:
         """Give what a day's entries come to."""
         return self._totals(await self.entries(business_date))
 
+    async def recent_of_card(
+        self, pan_hash: str, limit: int
+    ) -> Sequence[StoredTransaction]:
+        """Give an account's last transactions with a known holder, newest first."""
+        await trio.lowlevel.checkpoint()
+        found = (
+            row
+            for row in reversed(self._disk.transactions.values())
+            if row.pan_hash == pan_hash and row.verification
+        )
+        return list(islice(found, limit))
+
     async def find_batch(self, terminal_id: str) -> int:
         """Give the number of a terminal's open batch."""
         await trio.lowlevel.checkpoint()

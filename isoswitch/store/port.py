@@ -54,7 +54,7 @@ class StoredTransaction:
     material of a reversal and is wiped when none can be owed any more. ``reversed``
     says that a reversal of it was accepted. ``original_id`` is the transaction that
     this one completes, voids, refunds or reverses. ``batch`` is the terminal's; the
-    store gives it.
+    store gives it. ``verification`` says how the holder of a tap was verified.
     """
 
     id: str
@@ -80,6 +80,7 @@ class StoredTransaction:
     reversed: bool = False
     original_id: str = ""
     batch: int = 1
+    verification: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +307,12 @@ class Store(Protocol):
 
     async def day_totals(self, business_date: str) -> Sequence[TotalsLine]:
         """Give what a day's entries come to, by endpoint, terminal and currency."""
+        ...
+
+    async def recent_of_card(
+        self, pan_hash: str, limit: int
+    ) -> Sequence[StoredTransaction]:
+        """Give an account's last transactions with a known holder, newest first."""
         ...
 
     async def find_batch(self, terminal_id: str) -> int:

@@ -188,6 +188,17 @@ class StoreReader:
         """Give what a day's entries come to."""
         return self._totals("p.business_date = ?", business_date)
 
+    def recent_of_card(self, pan_hash: str, limit: int) -> list[StoredTransaction]:
+        """Give an account's last transactions with a known holder, newest first."""
+        return [
+            to_stored_transaction(row)
+            for row in self._connection.execute(
+                f"{SELECT_TRANSACTIONS} WHERE pan_hash = ? AND verification <> '' "
+                "ORDER BY rowid DESC LIMIT ?",
+                (pan_hash, limit),
+            )
+        ]
+
     def find_batch(self, terminal_id: str) -> int:
         """Give the number of a terminal's open batch."""
         number: int | None = self._connection.execute(

@@ -259,6 +259,11 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX callbacks_pending ON callbacks (state) WHERE state = 'pending';
     """,
+    """
+    ALTER TABLE transactions ADD COLUMN verification TEXT NOT NULL DEFAULT '';
+    CREATE INDEX transactions_by_card ON transactions (pan_hash)
+        WHERE verification <> '';
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

@@ -161,6 +161,12 @@ class SqliteStore:
         """Give what a day's entries come to."""
         return await self._ask(partial(self._reader.day_totals, business_date))
 
+    async def recent_of_card(
+        self, pan_hash: str, limit: int
+    ) -> Sequence[StoredTransaction]:
+        """Give an account's last transactions with a known holder, newest first."""
+        return await self._ask(partial(self._reader.recent_of_card, pan_hash, limit))
+
     async def find_batch(self, terminal_id: str) -> int:
         """Give the number of a terminal's open batch."""
         return await self._ask(partial(self._reader.find_batch, terminal_id))

@@ -41,6 +41,7 @@ from isoswitch.switch.admission import (
     has_happened,
 )
 from isoswitch.switch.checks import check_terminal
+from isoswitch.switch.contactless import read_device
 from isoswitch.switch.flows.network import answer_network
 from isoswitch.switch.flows.sign_in import confirm_keys, sign_in
 from isoswitch.switch.flows.table import NETWORK_KINDS, find_flow
@@ -227,11 +228,15 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
         if job.terminal.tak:
             commands.append(verify_command(job.dialect, job.request, job.terminal.tak))
         if job.txn.pan is not None:
-            digits = job.txn.pan.reveal().encode()
-            commands.append(HashData(key=services.settings.pan_hash_key, data=digits))
+            device = read_device(job.txn)
+            job.verification = device.verification
+            account = device.account.encode()
+            commands.append(HashData(key=services.settings.pan_hash_key, data=account))
         results = await services.hsm.run(*commands) if commands else []
         if job.terminal.tak and results[0]:
             await confirm_keys(services, job.terminal)
+    except DecodeError as error:
+        return Outcome.declined(ResponseCode.FORMAT_ERROR, str(error))
     except MacMismatch:
         job.mac_verdict = "failed"
         log.warning("wrong_mac", terminal=job.terminal.id, transaction=job.id)

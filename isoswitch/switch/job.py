@@ -76,6 +76,7 @@ class Job:
     acted: Acted | None = None
     endpoint: str = ""
     pan_hash: str = ""
+    verification: str = ""
     mac_verdict: str = "none"
     late_from: str = ""
     is_open: bool = False

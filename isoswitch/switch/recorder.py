@@ -571,4 +571,5 @@ class Recorder:
             outcome=store_outcome(outcome) if outcome else "",
             sealed=sealed,
             original_id=job.original_id,
+            verification=job.verification,
         )

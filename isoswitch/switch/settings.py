@@ -307,6 +307,18 @@ class HouseSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContactlessSettings:
+    """What a tap may do without a PIN, in minor units of the default currency.
+
+    ``taps_max`` and ``sum_max_minor`` count since the last PIN of the account.
+    """
+
+    tap_max_minor: int = 5_000
+    taps_max: int = 5
+    sum_max_minor: int = 15_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchSettings:
     """Everything one switch process is told.
 
@@ -328,6 +340,7 @@ class SwitchSettings:
     transaction_timeout_s: float = 10.0
     admission: AdmissionSettings = AdmissionSettings()
     kinds: KindSettings = KindSettings()
+    contactless: ContactlessSettings = ContactlessSettings()
     ready_endpoints: Literal["any", "all", "none"] = "any"
     clock_jump_s: float = 30.0
     stand_in: Mapping[str, StandInSettings] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from isoswitch.codecs.canonical.errors import (
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.routing.route import Route
 from isoswitch.switch.checks import MOVES_NO_MONEY, check_card_request, may_be_partial
+from isoswitch.switch.contactless import Verification, check_tap
 from isoswitch.switch.job import Job
 from isoswitch.switch.legs import prepare_leg, read_answer
 from isoswitch.switch.recorder import Silence
@@ -52,6 +53,8 @@ UNPREPARED: Mapping[type[IsoswitchError], Outcome] = {
     HsmError: NO_CRYPTO,
     EncodeError: CANNOT_CARRY,
 }
+# Of an account's transactions, so many are looked at for its last PIN.
+RECENT_MAX = 50
 PARTIAL = ResponseCode.PARTIALLY_APPROVED
 NO_PART = Outcome.declined(
     ResponseCode.INSUFFICIENT_FUNDS, "a part was approved, which nobody can use"
@@ -64,12 +67,20 @@ async def authorise(services: Services, job: Job) -> Outcome:
     """Have the card's issuer decide, and record what it decided before telling."""
     recorder = services.recorder
     decline = check_card_request(job, services.settings.kinds)
+    if decline is None and job.verification == Verification.NONE:
+        decline = await _check_tap(services, job)
     if decline is not None:
         return await recorder.refuse(job, decline)
     route = find_route(services, job)
     if not route.row:
         return await recorder.refuse(job, NO_ROUTE, route=route)
     return await ask_issuer(services, job, route)
+
+
+async def _check_tap(services: Services, job: Job) -> Outcome | None:
+    """Decline a tap that has gone far enough without a PIN."""
+    earlier = await services.store.recent_of_card(job.pan_hash, RECENT_MAX)
+    return check_tap(job.txn, earlier, services.settings.contactless)
 
 
 async def ask_issuer(services: Services, job: Job, route: Route) -> Outcome:

@@ -1,0 +1,134 @@
+"""A simulated token service: which card a device number stands for, and may it pay.
+
+It stands before an issuer, as a network's does: the acquirer's host sends the device
+number, and never learns the card's. A token is bound to its domain (a tap), to the key
+in its device, and to a counter that only goes forward.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from random import Random
+from typing import NoReturn
+
+from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
+from isoswitch.codecs.canonical.errors import DecodeError, IsoswitchError
+from isoswitch.codecs.canonical.secrets import Pan
+from isoswitch.codecs.canonical.transaction import Transaction
+from isoswitch.codecs.emv.tlv import decode_tlv
+from isoswitch.simulators.card_crypto import make_arqc
+from isoswitch.simulators.cards import TestCard
+from isoswitch.simulators.devices import (
+    COVERED,
+    Device,
+    DeviceProfile,
+    covered,
+    draw_device_number,
+)
+
+TAPS = frozenset({EntryMode.CONTACTLESS_CHIP})
+# What only undoes or completes needs no new cryptogram.
+WITHOUT_CRYPTOGRAM = frozenset({Kind.REVERSAL, Kind.COMPLETION, Kind.VOID, Kind.REFUND})
+
+
+class TokenRefused(IsoswitchError):
+    """The token may not pay; ``code`` is what its issuer answers."""
+
+    def __init__(self, code: ResponseCode, reason: str) -> None:
+        self.code = code
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """An entry of the vault."""
+
+    card: TestCard
+    par: str
+    domain: frozenset[EntryMode] = TAPS
+    is_suspended: bool = False
+
+
+class TokenService:
+    """The vault, and the decision whether a token stands for its card now.
+
+    ``counts`` tells what was refused, and why.
+    """
+
+    def __init__(self, master: bytes, *, random: Random) -> None:
+        self._master = master
+        self._random = random
+        self._vault: dict[str, Token] = {}
+        self._last_atc: dict[str, int] = {}
+        self._pars: dict[str, str] = {}
+        self.counts: Counter[str] = Counter()
+
+    def enroll(
+        self,
+        card: TestCard,
+        profile: DeviceProfile,
+        *,
+        domain: frozenset[EntryMode] = TAPS,
+    ) -> Device:
+        """Put a card into a device: a number of its own, the account's PAR, a key."""
+        pan = draw_device_number(card.pan, self._random)
+        par = self._pars.setdefault(card.name, self._draw_par())
+        self._vault[pan.reveal()] = Token(card=card, par=par, domain=domain)
+        return Device(profile=profile, pan=pan, par=par, master=self._master)
+
+    def suspend(self, device: Device) -> None:
+        """Refuse a device from now on, as when it was lost."""
+        number = device.pan.reveal()
+        self._vault[number] = replace(self._vault[number], is_suspended=True)
+
+    def resolve(self, txn: Transaction) -> Transaction:
+        """Give a transaction with the card behind the token; others as they are.
+
+        Raises
+        ------
+        TokenRefused
+            Suspended, outside its domain, or without a cryptogram of its device.
+        """
+        token = self._vault.get(txn.pan.reveal()) if txn.pan else None
+        if token is None or txn.pan is None:
+            return txn
+        if token.is_suspended:
+            self._refuse(ResponseCode.RESTRICTED_CARD, "suspended")
+        if txn.kind not in WITHOUT_CRYPTOGRAM:
+            if txn.entry_mode not in token.domain:
+                self._refuse(ResponseCode.CARD_NOT_PERMITTED, "outside its domain")
+            self._verify(txn, txn.pan)
+        return replace(txn, pan=token.card.pan, expiry=token.card.expiry)
+
+    def _verify(self, txn: Transaction, dpan: Pan) -> None:
+        """Check the cryptogram, and that its counter goes forward but for a repeat."""
+        try:
+            data = decode_tlv(txn.emv.reveal() if txn.emv else b"")
+        except DecodeError:
+            self._refuse(ResponseCode.FORMAT_ERROR, "chip data that make no sense")
+        values: Mapping[str, bytes] = {
+            tag: value
+            for tag in (*COVERED, "9F26")
+            if (value := data.find(tag)) is not None
+        }
+        if len(values) != len(COVERED) + 1:
+            self._refuse(ResponseCode.SECURITY_VIOLATION, "without a cryptogram")
+        atc = values["9F36"]
+        expected = make_arqc(self._master, dpan, "00", atc, covered(values))
+        amount = txn.amount.minor if txn.amount else 0
+        if expected != values["9F26"] or int(values["9F02"].hex()) != amount:
+            self._refuse(ResponseCode.SECURITY_VIOLATION, "wrong cryptogram")
+        last, number = self._last_atc.get(dpan.reveal(), 0), int.from_bytes(atc)
+        if number < last or (number == last and not txn.is_repeat):
+            self._refuse(ResponseCode.SECURITY_VIOLATION, "an old cryptogram")
+        self._last_atc[dpan.reveal()] = number
+
+    def _refuse(self, code: ResponseCode, reason: str) -> NoReturn:
+        self.counts[reason] += 1
+        raise TokenRefused(code, reason)
+
+    def _draw_par(self) -> str:
+        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+        return "V001" + "".join(self._random.choices(letters, k=25))

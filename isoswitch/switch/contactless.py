@@ -1,0 +1,116 @@
+"""Taps: who verified the holder, whose account it is, how far one goes without a PIN.
+
+A wallet pays with a device number; the account behind it is named by its PAR, which
+all devices of an account share. Look-ups, and with them refunds and limits, go by the
+PAR where there is one and else by the number.
+
+A tap needs no PIN up to a limit, and so many times and up to such a sum since the last
+PIN. A device that verified its holder itself (CDCVM) has no such limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
+from isoswitch.codecs.canonical.sealing import load_outcome
+from isoswitch.codecs.canonical.secrets import Pan
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.emv.contactless import read_tap
+from isoswitch.codecs.emv.tlv import decode_tlv
+from isoswitch.codecs.emv.tokens import account_key, find_token
+from isoswitch.store.port import StoredTransaction
+from isoswitch.switch.settings import ContactlessSettings
+
+TAKES_MONEY = frozenset(
+    {
+        Kind.PURCHASE,
+        Kind.PURCHASE_WITH_CASHBACK,
+        Kind.CASH_WITHDRAWAL,
+        Kind.PREAUTHORISATION,
+    }
+)
+TAPS = frozenset({EntryMode.CONTACTLESS_CHIP, EntryMode.CONTACTLESS_STRIPE})
+
+
+class Verification(StrEnum):
+    """How a holder was verified, as it is stored with a transaction."""
+
+    NOT_A_TAP = ""
+    PIN = "pin"
+    DEVICE = "device"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What a device says of itself: the account, and who verified its holder."""
+
+    account: str
+    verification: Verification
+
+
+def read_device(txn: Transaction) -> Device:
+    """Read the device of a transaction with a card number.
+
+    Raises
+    ------
+    DecodeError
+        The chip data of a tap makes no sense.
+    """
+    assert txn.pan is not None, "a device pays with a number"
+    if txn.entry_mode not in TAPS or txn.emv is None:
+        verification = Verification.NOT_A_TAP
+        if txn.pin_block is not None:
+            verification = Verification.PIN
+        elif txn.entry_mode in TAPS:
+            verification = Verification.NONE
+        return Device(account=txn.pan.reveal(), verification=verification)
+    data = decode_tlv(txn.emv.reveal())
+    token = find_token(data, path="55")
+    account = account_key(token.par if token else "", txn.pan)
+    if txn.pin_block is not None:
+        verification = Verification.PIN
+    elif read_tap(data).cdcvm:
+        verification = Verification.DEVICE
+    else:
+        verification = Verification.NONE
+    return Device(
+        account=account.reveal() if isinstance(account, Pan) else account,
+        verification=verification,
+    )
+
+
+def check_tap(
+    txn: Transaction, earlier: Iterable[StoredTransaction], limits: ContactlessSettings
+) -> Outcome | None:
+    """Decline a tap of a holder whom nobody verified, when it goes too far.
+
+    ``earlier`` are the account's transactions, newest first.
+    """
+    if txn.kind not in TAKES_MONEY or txn.amount is None:
+        return None
+    if txn.amount.minor > limits.tap_max_minor:
+        return _pin_wanted("more than a tap pays without a PIN")
+    taps, sum_minor = 1, txn.amount.minor
+    for row in earlier:
+        if row.verification == Verification.PIN and _is_approved(row):
+            break
+        if row.verification == Verification.NONE and _is_approved(row):
+            taps += 1
+            sum_minor += row.amount_minor
+    if taps > limits.taps_max or sum_minor > limits.sum_max_minor:
+        return _pin_wanted("too much without a PIN since the last one")
+    return None
+
+
+def _is_approved(row: StoredTransaction) -> bool:
+    if row.kind not in TAKES_MONEY or row.reversed or not row.outcome:
+        return False
+    return load_outcome(row.outcome).is_approved
+
+
+def _pin_wanted(reason: str) -> Outcome:
+    return Outcome.declined(ResponseCode.EXCEEDS_COUNT_LIMIT, reason)
