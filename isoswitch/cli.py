@@ -24,6 +24,7 @@ from isoswitch.commands.link import links
 from isoswitch.commands.options import Config, Json, Operator
 from isoswitch.commands.qr import app as qr_app
 from isoswitch.commands.route import app as route_app
+from isoswitch.commands.saf import exceptions_app, saf_app
 from isoswitch.commands.schemas import app as schemas_app
 from isoswitch.commands.translate import translate
 from isoswitch.commands.units import app as units_app
@@ -371,6 +372,8 @@ app.command(rich_help_panel=OPERATE)(links)
 app.add_typer(link_app, rich_help_panel=OPERATE)
 app.add_typer(day_app, rich_help_panel=OPERATE)
 app.add_typer(clock_app, rich_help_panel=OPERATE)
+app.add_typer(saf_app, rich_help_panel=OPERATE)
+app.add_typer(exceptions_app, rich_help_panel=OPERATE)
 app.add_typer(simulate_app, rich_help_panel=PARTS)
 app.add_typer(keys_app, rich_help_panel=PARTS)
 app.add_typer(hsm_app, rich_help_panel=PARTS)

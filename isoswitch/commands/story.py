@@ -76,9 +76,15 @@ def ending(stored: StoredTransaction, records: Sequence[ChainedRecord]) -> str:
     kinds = [each.record.kind for each in records]
     if stored.state is not TransactionState.CLOSED:
         return "It is still open: its owner decides, or the sweeper reverses it."
-    owed = RecordKind.REVERSAL_OWED in kinds or RecordKind.ADVICE_OWED in kinds
+    owed = bool({RecordKind.REVERSAL_OWED, RecordKind.ADVICE_OWED} & set(kinds))
     if owed and kinds[-1] is not RecordKind.DELIVERED:
-        last_owed = _last(kinds, RecordKind.REVERSAL_OWED, RecordKind.ADVICE_OWED)
+        # An operator may have ordered to try again what was set aside.
+        last_owed = _last(
+            kinds,
+            RecordKind.REVERSAL_OWED,
+            RecordKind.ADVICE_OWED,
+            RecordKind.OPERATOR,
+        )
         since = kinds[last_owed:]
         where = records[last_owed].record.body.get("endpoint", "its endpoint")
         if RecordKind.QUARANTINED in since and RecordKind.DELIVERED not in since:

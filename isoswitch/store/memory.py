@@ -339,6 +339,11 @@ class MemoryStore:
             if entry.state is SafState.PENDING
         ]
 
+    async def find_saf(self, entry_id: int) -> SafEntry | None:
+        """Find a store-and-forward entry, whatever its state."""
+        await trio.lowlevel.checkpoint()
+        return self._disk.saf.get(entry_id)
+
     async def leases(self) -> Sequence[Lease]:
         """Give every lease that somebody holds, by name."""
         await trio.lowlevel.checkpoint()

@@ -366,6 +366,10 @@ class Store(Protocol):
         """Give every pending store-and-forward entry in order."""
         ...
 
+    async def find_saf(self, entry_id: int) -> SafEntry | None:
+        """Find a store-and-forward entry, whatever its state."""
+        ...
+
     async def leases(self) -> Sequence[Lease]:
         """Give every lease that somebody holds, by name."""
         ...

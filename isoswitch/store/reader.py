@@ -18,7 +18,7 @@ from isoswitch.clearing.transfer import FINAL_STATES, Transfer
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.chain import GENESIS, Link, decode_record
-from isoswitch.journal.records import ChainedRecord
+from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Hold
 from isoswitch.store.days import BusinessDay
@@ -374,6 +374,22 @@ class StoreReader:
             to_saf_entry(row)
             for row in self._connection.execute(
                 f"{SELECT_SAF} WHERE {where} ORDER BY id", values
+            )
+        ]
+
+    def find_saf(self, entry_id: int) -> SafEntry | None:
+        """Find a store-and-forward entry, whatever its state."""
+        rows = self._connection.execute(f"{SELECT_SAF} WHERE id = ?", (entry_id,))
+        return next((to_saf_entry(row) for row in rows), None)
+
+    def of_kinds(self, *kinds: RecordKind) -> list[ChainedRecord]:
+        """Give every record of some kinds in order; reads the whole journal."""
+        marks = ", ".join("?" * len(kinds))
+        return [
+            ChainedRecord(seq=seq, record=decode_record(record), hash=digest)
+            for seq, record, digest in self._connection.execute(
+                f"{SELECT_JOURNAL} WHERE record ->> 'kind' IN ({marks}) ORDER BY seq",
+                kinds,
             )
         ]
 

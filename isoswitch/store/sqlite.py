@@ -217,6 +217,10 @@ class SqliteStore:
         """Give every pending store-and-forward entry in order."""
         return await self._ask(partial(self._reader.saf, SafState.PENDING))
 
+    async def find_saf(self, entry_id: int) -> SafEntry | None:
+        """Find a store-and-forward entry, whatever its state."""
+        return await self._ask(partial(self._reader.find_saf, entry_id))
+
     async def leases(self) -> Sequence[Lease]:
         """Give every lease that somebody holds, by name."""
         return await self._ask(self._reader.leases)

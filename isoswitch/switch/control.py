@@ -27,6 +27,7 @@ from isoswitch.switch.keyexchange import Change
 from isoswitch.switch.linkorders import LinkOrder, carry_out
 from isoswitch.switch.linkstate import LinkStatus
 from isoswitch.switch.reload import Reloader
+from isoswitch.switch.saforders import park_entry, resolve_exception, retry_entry
 from isoswitch.switch.server import Switch
 from isoswitch.switch.services import Services
 from isoswitch.switch.status import Status, read_status
@@ -87,8 +88,37 @@ class Reload(Order, frozen=True, kw_only=True, tag="reload"):
     dry_run: bool = False
 
 
+class RetrySaf(Order, frozen=True, kw_only=True, tag="saf retry"):
+    """Send a store-and-forward entry now."""
+
+    entry: int
+
+
+class ParkSaf(Order, frozen=True, kw_only=True, tag="saf park"):
+    """Set a store-and-forward entry aside."""
+
+    entry: int
+    reason: str
+
+
+class ResolveException(Order, frozen=True, kw_only=True, tag="resolve exception"):
+    """Write down that an exception was dealt with."""
+
+    exception: int
+    note: str
+
+
 AnyOrder = (
-    ExchangeKeys | ConfirmClock | ReadStatus | ReadLinks | OrderLink | CutDay | Reload
+    ExchangeKeys
+    | ConfirmClock
+    | ReadStatus
+    | ReadLinks
+    | OrderLink
+    | CutDay
+    | Reload
+    | RetrySaf
+    | ParkSaf
+    | ResolveException
 )
 
 
@@ -256,6 +286,37 @@ async def _reload(desk: Desk, services: Services, order: Reload) -> list[str]:
     return await desk.reloader.reload(operator=order.operator, dry_run=order.dry_run)
 
 
+async def _retry_saf(desk: Desk, services: Services, order: RetrySaf) -> str:
+    """Give the endpoint it goes to."""
+    assert desk.switch.saf is not None, "a switch that takes orders has begun"
+    entry = await retry_entry(
+        services, desk.switch.saf, order.entry, operator=order.operator
+    )
+    return entry.endpoint
+
+
+async def _park_saf(desk: Desk, services: Services, order: ParkSaf) -> str:
+    """Give the endpoint it does not go to."""
+    assert desk.switch.saf is not None, "a switch that takes orders has begun"
+    entry = await park_entry(
+        services,
+        desk.switch.saf,
+        order.entry,
+        reason=order.reason,
+        operator=order.operator,
+    )
+    return entry.endpoint
+
+
+async def _resolve_exception(
+    desk: Desk, services: Services, order: ResolveException
+) -> str:
+    """Give the transaction that it was about."""
+    return await resolve_exception(
+        services, order.exception, note=order.note, operator=order.operator
+    )
+
+
 Handler = Callable[[Desk, Services, Any], Awaitable[Any]]
 
 HANDLERS: Mapping[type[Order], Handler] = {
@@ -266,4 +327,7 @@ HANDLERS: Mapping[type[Order], Handler] = {
     OrderLink: _order_link,
     CutDay: _cut_day,
     Reload: _reload,
+    RetrySaf: _retry_saf,
+    ParkSaf: _park_saf,
+    ResolveException: _resolve_exception,
 }

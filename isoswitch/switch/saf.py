@@ -129,6 +129,33 @@ class Lane:
         self.sending_count += len(keys)
         return keys
 
+    def is_waiting(self, key: str) -> bool:
+        """Whether the queue of a key is there, and nothing of it is on the wire."""
+        return any(name == key for _, name in self.due)
+
+    def hurry(self, key: str) -> None:
+        """Let a key come up now, wherever it stands."""
+        if self.is_waiting(key):
+            self.due = [each for each in self.due if each[1] != key]
+            heapq.heapify(self.due)
+            heapq.heappush(self.due, (trio.current_time(), key))
+            self.changed.unpark_all()
+
+    def withdraw(self, entry: SafEntry) -> bool:
+        """Take an entry out of its queue, unless its queue is on the wire."""
+        key = entry.order_key
+        if entry.id not in self.known or not self.is_waiting(key):
+            return False
+        queue = deque(each for each in self.queues[key] if each.entry.id != entry.id)
+        self.known.discard(entry.id)
+        if queue:
+            self.queues[key] = queue
+        else:
+            del self.queues[key]
+            self.due = [each for each in self.due if each[1] != key]
+            heapq.heapify(self.due)
+        return True
+
     def drop_head(self, key: str) -> None:
         """Forget the entry that stands first in a queue: it needs nothing more."""
         self.known.discard(self.queues[key].popleft().entry.id)
@@ -197,6 +224,17 @@ class Saf:
                 self._tell_unknown(entry)
         for lane in ours.values():
             lane.is_taken = True
+
+    def hurry(self, entry: SafEntry) -> None:
+        """Send what waits with an entry as soon as the link is up."""
+        lane = self._lanes.get(entry.endpoint)
+        if lane is not None:
+            lane.hurry(entry.order_key)
+
+    def withdraw(self, entry: SafEntry) -> bool:
+        """Send an entry no more; False when it is on the wire, or not ours to send."""
+        lane = self._lanes.get(entry.endpoint)
+        return lane is not None and lane.withdraw(entry)
 
     def follow(self, _: UnitOfWork, committed: Committed) -> None:
         """Take on what a unit of this node has put; to be called in journal order."""

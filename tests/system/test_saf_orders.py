@@ -1,0 +1,121 @@
+"""Operators order what is owed: try again, set aside, call it settled."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.commands.story import ending
+from isoswitch.journal.records import RecordKind
+from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.world import World
+from isoswitch.store.port import SafState
+from isoswitch.switch.saf import Saf
+from isoswitch.switch.saforders import park_entry, resolve_exception, retry_entry
+from isoswitch.switch.services import Services
+
+
+async def owe(world: World) -> tuple[Services, Saf]:
+    """Make the switch owe a reversal that cannot be delivered."""
+    async with trio.open_nursery() as customers:
+        terminal = world.terminals["TERM0001"]
+        customers.start_soon(terminal.purchase, get_card("mc-silent"), 1250)
+        await trio.sleep(1)
+        world.cut_link("south")
+    assert world.switch is not None
+    assert world.switch.services is not None
+    assert world.switch.saf is not None
+    assert world.switch.saf.waiting_count == 1
+    return world.switch.services, world.switch.saf
+
+
+async def told(world: World, kind: RecordKind) -> list[dict[str, object]]:
+    """Give the bodies of the records of a kind."""
+    assert world.store is not None
+    records = [each.record for each in await world.store.records()]
+    return [each.body for each in records if each.kind is kind]
+
+
+@pytest.fixture
+async def quick(nursery: trio.Nursery) -> World:
+    """A network whose issuer answers the sale late and its reversal never."""
+    world = World()
+    await nursery.start(world.run)
+    return world
+
+
+async def test_what_is_parked_waits_for_an_operator(quick: World) -> None:
+    services, saf = await owe(quick)
+    (entry_id,) = quick.disk.saf
+    await park_entry(services, saf, entry_id, reason="ask south", operator="ann")
+    assert quick.disk.saf[entry_id].state is SafState.QUARANTINED
+    assert saf.waiting_count == 0
+    quick.heal_link("south")
+    await trio.sleep(120)
+    assert quick.disk.saf[entry_id].state is SafState.QUARANTINED
+    (body,) = await told(quick, RecordKind.OPERATOR)
+    assert body == {
+        "endpoint": "south",
+        "order": "saf park",
+        "operator": "ann",
+        "entry": entry_id,
+        "reason": "ask south",
+    }
+
+
+async def test_what_was_parked_is_delivered_when_it_is_tried_again(
+    quick: World,
+) -> None:
+    services, saf = await owe(quick)
+    (entry_id,) = quick.disk.saf
+    transaction = quick.disk.saf[entry_id].transaction_id
+    await park_entry(services, saf, entry_id, reason="ask south", operator="ann")
+    assert quick.store is not None
+    stored = quick.disk.transactions[transaction]
+    records = await quick.store.records(transaction)
+    assert ending(stored, records).startswith("south did not take it")
+    await retry_entry(services, saf, entry_id, operator="bob")
+    records = await quick.store.records(transaction)
+    assert ending(stored, records).startswith("It is still on its way to south")
+    quick.heal_link("south")
+    await trio.sleep(60)
+    assert quick.disk.saf[entry_id].state is SafState.DELIVERED
+    records = await quick.store.records(transaction)
+    assert ending(stored, records) == "It is reversed: no money stays moved."
+
+
+async def test_what_waits_for_its_pause_is_sent_now(quick: World) -> None:
+    services, saf = await owe(quick)
+    (entry_id,) = quick.disk.saf
+    # Long enough for pauses of a minute.
+    await trio.sleep(300)
+    quick.heal_link("south")
+    await trio.sleep(15)
+    if quick.disk.saf[entry_id].state is SafState.PENDING:
+        await retry_entry(services, saf, entry_id, operator="ann")
+        await trio.sleep(2)
+    assert quick.disk.saf[entry_id].state is SafState.DELIVERED
+
+
+async def test_what_is_delivered_or_unknown_is_left_alone(quick: World) -> None:
+    services, saf = await owe(quick)
+    (entry_id,) = quick.disk.saf
+    quick.heal_link("south")
+    await trio.sleep(60)
+    with pytest.raises(ConfigError, match="is delivered"):
+        await retry_entry(services, saf, entry_id, operator="ann")
+    with pytest.raises(ConfigError, match="does not exist"):
+        await park_entry(services, saf, 99, reason="?", operator="ann")
+
+
+async def test_an_exception_is_resolved_with_a_note(quick: World) -> None:
+    services, _ = await owe(quick)
+    await services.recorder.note(RecordKind.EXCEPTION, "1-1", {"reason": "odd"})
+    assert quick.store is not None
+    seq = (await quick.store.records(limit=10_000))[-1].seq
+    assert await resolve_exception(services, seq, note="seen", operator="ann") == "1-1"
+    (body,) = await told(quick, RecordKind.OPERATOR)
+    assert (body["exception"], body["note"]) == (seq, "seen")
+    with pytest.raises(ConfigError, match="is no exception"):
+        await resolve_exception(services, 1, note="?", operator="ann")
