@@ -197,11 +197,18 @@ class _Case:
                 self._rows_by_trace[row.terminal_id, row.stan].append(row)
 
     def find_row(self, belief: Belief) -> StoredTransaction | None:
-        """Find what the switch stored of a terminal's transaction."""
-        for row in self._rows_by_trace[belief.terminal_id, belief.stan]:
-            if not row.local_at or row.local_at[:19] == belief.local_at.isoformat():
-                return row
-        return None
+        """Find what the switch stored of a terminal's transaction.
+
+        What was refused for now may have come again under the same trace number: the
+        answer names the one that counts.
+        """
+        rows = [
+            row
+            for row in self._rows_by_trace[belief.terminal_id, belief.stan]
+            if not row.local_at or row.local_at[:19] == belief.local_at.isoformat()
+        ]
+        answered = [row for row in rows if row.rrn == belief.rrn]
+        return next(iter(answered or rows[-1:]), None)
 
     def kept_minor(self, row: StoredTransaction) -> int:
         """Give what all issuers together still hold for a transaction."""

@@ -14,12 +14,15 @@ from random import Random
 
 import trio
 
-from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import CARDS, TestCard
-from isoswitch.simulators.requests import Request
+from isoswitch.simulators.requests import INQUIRIES, Request
 from isoswitch.simulators.terminal import Terminal
 
+GOOD_CARDS = ("visa-ok", "mc-ok")
+GOOD_CARD_CHANCE = 0.5
+AMOUNT_MINOR_MIN = 100
 AMOUNT_MINOR_MAX = 20_000
 
 
@@ -34,17 +37,88 @@ class Visit:
     accuse: Callable[[str], None]
     note: Callable[[str], None]
 
-    def ask(self, kind: Kind) -> Request:
+    def ask(
+        self, kind: Kind, *, function: Function = Function.REQUEST, cashback: int = 0
+    ) -> Request:
         """Build a request of this customer over a random amount."""
-        amount_minor = self.random.randint(1, AMOUNT_MINOR_MAX)
-        if kind is Kind.BALANCE_INQUIRY:
-            amount_minor = 0
-        return self.terminal.build(kind, self.card, amount_minor, pin=self.card.pin)
+        amount_minor = self.random.randint(AMOUNT_MINOR_MIN, AMOUNT_MINOR_MAX)
+        return self.terminal.build(
+            kind,
+            self.card,
+            0 if kind in INQUIRIES else amount_minor,
+            # An advice tells of what was done without the issuer and its PIN.
+            pin=self.card.pin if function is Function.REQUEST else None,
+            function=function,
+            cashback_minor=cashback,
+        )
+
+    def part_of(self, belief: Belief) -> int:
+        """Draw a part of what a customer believes to have paid."""
+        return self.random.randint(1, max(1, belief.approved_minor - 1))
 
 
 async def pay(visit: Visit, *, kind: Kind = Kind.PURCHASE) -> Belief:
     """Pay, or take cash, or ask for the balance, and take what comes."""
     return await visit.terminal.pay(visit.ask(kind))
+
+
+async def ask_for_cash_back(visit: Visit) -> Belief:
+    """Pay, and get cash with it."""
+    cashback = AMOUNT_MINOR_MIN // 2
+    request = visit.ask(Kind.PURCHASE_WITH_CASHBACK, cashback=cashback)
+    return await visit.terminal.pay(request)
+
+
+async def tell_of_a_payment(visit: Visit) -> Belief:
+    """Tell of a payment that the terminal has taken without asking."""
+    request = visit.ask(Kind.PURCHASE, function=Function.ADVICE)
+    return await visit.terminal.tell(request)
+
+
+async def set_aside_and_complete(visit: Visit) -> Belief:
+    """Set an amount aside, perhaps more, and take it in one part or two."""
+    belief = await pay(visit, kind=Kind.PREAUTHORISATION)
+    if belief.state is not BeliefState.APPROVED:
+        return belief
+    if visit.random.random() < 0.3:
+        await visit.terminal.increase(belief, AMOUNT_MINOR_MIN)
+    if visit.random.random() < 0.3:
+        part = visit.part_of(belief) // 2 + 1
+        await visit.terminal.complete(belief, part, is_final=False)
+    return await visit.terminal.complete(belief, visit.part_of(belief))
+
+
+async def set_aside_and_void(visit: Visit) -> Belief:
+    """Set an amount aside, and leave it."""
+    belief = await pay(visit, kind=Kind.PREAUTHORISATION)
+    if belief.state is BeliefState.APPROVED:
+        await visit.terminal.void(belief)
+    return belief
+
+
+async def pay_and_void(visit: Visit) -> Belief:
+    """Pay, and have it voided."""
+    belief = await pay(visit)
+    if belief.state is BeliefState.APPROVED:
+        await visit.terminal.void(belief)
+    return belief
+
+
+async def pay_and_bring_back(visit: Visit) -> Belief:
+    """Pay, and get a part of it back, perhaps twice."""
+    belief = await pay(visit)
+    for _ in range(visit.random.randint(1, 2)):
+        if belief.state is BeliefState.APPROVED:
+            await visit.terminal.refund(belief, visit.part_of(belief))
+    return belief
+
+
+async def pay_and_take_less(visit: Visit) -> Belief:
+    """Pay, and have all but a part of it undone."""
+    belief = await pay(visit)
+    if belief.state is BeliefState.APPROVED and belief.approved_minor > 1:
+        await visit.terminal.reverse(belief, remaining_minor=visit.part_of(belief))
+    return belief
 
 
 async def pay_and_cancel(visit: Visit) -> Belief:
@@ -108,7 +182,16 @@ VISITS: Mapping[str, Row] = {
     "pays at a dying terminal": Row(pay_at_a_dying_terminal, 2),
     "pays and asks again": Row(pay_and_ask_again, 6),
     "takes cash": Row(partial(pay, kind=Kind.CASH_WITHDRAWAL), 8),
-    "asks for the balance": Row(partial(pay, kind=Kind.BALANCE_INQUIRY), 10),
+    "asks for the balance": Row(partial(pay, kind=Kind.BALANCE_INQUIRY), 5),
+    "asks for a statement": Row(partial(pay, kind=Kind.MINI_STATEMENT), 3),
+    "has a card verified": Row(partial(pay, kind=Kind.ACCOUNT_VERIFICATION), 3),
+    "asks for cash back": Row(ask_for_cash_back, 5),
+    "tells of a payment": Row(tell_of_a_payment, 5),
+    "sets aside and completes": Row(set_aside_and_complete, 10),
+    "sets aside and voids": Row(set_aside_and_void, 4),
+    "pays and voids": Row(pay_and_void, 6),
+    "pays and brings back": Row(pay_and_bring_back, 6),
+    "pays and takes less": Row(pay_and_take_less, 5),
 }
 
 
@@ -127,7 +210,9 @@ async def come(visit: Visit, within_s: float) -> None:
 
 
 def draw_card(random: Random) -> TestCard:
-    """Draw a card."""
+    """Draw a card: often one that nothing is wrong with, else any."""
+    if random.random() < GOOD_CARD_CHANCE:
+        return CARDS[random.choice(GOOD_CARDS)]
     return random.choice(list(CARDS.values()))
 
 

@@ -109,7 +109,7 @@ def tell(
         with deterministic(plan.seed):
             return trio.run(_tell, plan, witness, change, clock=VirtualClock())
     except BaseExceptionGroup as faults:
-        witness.accuse(f"the story broke: {_innermost(faults)!r}")
+        witness.violations.append(f"the story broke: {_innermost(faults)!r}")
         return Report(
             plan=plan,
             verdict=Verdict(findings=(), pending=(), compared=0),
