@@ -14,24 +14,37 @@ from isoswitch.codecs.dialects.settlement import (
     Settlement,
     totals_fields,
 )
-from isoswitch.simulators.beliefs import Belief, BeliefState
+from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.bookings import Booking, BookingKind
 from isoswitch.simulators.requests import Request
 from isoswitch.simulators.terminal import Answer, Terminal
 
 CREDITS = frozenset({Kind.REFUND})
+MOVES = CREDITS | {
+    Kind.PURCHASE,
+    Kind.PURCHASE_WITH_CASHBACK,
+    Kind.CASH_WITHDRAWAL,
+    Kind.COMPLETION,
+}
 AFTER_UPLOAD: Mapping[int, FieldValue] = {3: f"{AFTER_UPLOAD_TYPE}0000"}
 
 
 def terminal_totals(beliefs: Iterable[Belief]) -> Totals:
-    """Count what a terminal believes to have taken and given back."""
+    """Count what a terminal believes to have taken, given back and undone."""
     totals = Totals()
     for belief in beliefs:
-        minor = belief.approved_minor
-        if belief.state is not BeliefState.APPROVED or not minor:
+        if belief.kind not in MOVES or belief.outcome is None:
+            continue
+        if not belief.outcome.is_approved:
             continue
         side = "credits" if belief.kind in CREDITS else "debits"
+        approved = belief.outcome.amount or belief.amount
+        minor = approved.minor if approved else 0
         totals += Totals(**{side: 1, f"{side}_minor": minor})
+        undone = minor - belief.approved_minor
+        if undone:
+            undoing = f"{side.removesuffix('s')}_reversals"
+            totals += Totals(**{undoing: 1, f"{undoing}_minor": undone})
     return totals
 
 

@@ -203,3 +203,27 @@ async def test_totals_wait_until_nothing_of_their_day_is_owed(world: World) -> N
     await trio.sleep(120)
     found = await store_of(world).reconciliations(FIRST)
     assert {each.endpoint: each.verdict for each in found}["north"] is Verdict.AGREED
+
+
+@pytest.mark.parametrize("name", TERMINALS)
+async def test_every_kind_is_settled_with_the_terminal_and_with_the_issuer(
+    world: World, name: str
+) -> None:
+    terminal = world.terminals[name]
+    card = get_card("visa-ok")
+    await pay(terminal, 1000, 2000, 3000)
+    refunded, voided, partly = terminal.beliefs
+    await terminal.refund(refunded, 400)
+    await terminal.void(voided)
+    await terminal.reverse(partly, remaining_minor=1800)
+    held = await terminal.preauthorise(card, 5000, pin=card.pin)
+    await terminal.complete(held, 4000)
+    await terminal.preauthorise(card, 700, pin=card.pin)
+    await terminal.balance(card, pin=card.pin)
+    await trio.sleep(60)
+    answer = await settle_now(terminal)
+    assert answer.outcome.is_approved, await records(world, RecordKind.SETTLEMENT)
+    await close_day(world)
+    found = await store_of(world).reconciliations(FIRST)
+    told = await records(world, RecordKind.EXCEPTION)
+    assert {each.verdict for each in found} == {Verdict.AGREED}, told
