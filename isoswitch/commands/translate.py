@@ -14,7 +14,10 @@ from isoswitch.commands.wire import MESSAGE, Dialect, Framing, Header, Unsafe
 def translate(
     message: Annotated[str, typer.Argument(help=MESSAGE + " XML too.")],
     to: Annotated[
-        str, typer.Option("--to", help="cain.001, or a dialect such as iso87-ascii.")
+        str,
+        typer.Option(
+            "--to", help="cain.001, caaa.001 ... or a dialect such as iso87-ascii."
+        ),
     ],
     report: Annotated[
         bool, typer.Option("--report", help="List what the other cannot carry.")

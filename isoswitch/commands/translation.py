@@ -13,12 +13,14 @@ from isoswitch.codecs.canonical.money import CURRENCIES
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.iso8583.message import Message
+from isoswitch.codecs.iso20022.caaa import CaaaDialect
+from isoswitch.codecs.iso20022.caaa_tables import BY_REQUEST
 from isoswitch.codecs.iso20022.cain import CainDialect
 from isoswitch.codecs.iso20022.cain_tables import REQUESTS
 from isoswitch.codecs.iso20022.document import read_document
 from isoswitch.codecs.iso20022.leaves import CardMessage, to_card_message
 from isoswitch.codecs.iso20022.schemas import Mode, Schemas
-from isoswitch.codecs.iso20022.translation import Loss, from_cain, to_cain
+from isoswitch.codecs.iso20022.translation import CardDialect, Loss, from_card, to_card
 from isoswitch.commands.console import (
     OK,
     USAGE,
@@ -31,7 +33,8 @@ from isoswitch.commands.console import (
 from isoswitch.commands.conversations import Known, failure_of, find_conversations
 from isoswitch.commands.inputs import read_input
 
-_FAMILIES = sorted(message_id[:8] for message_id in REQUESTS)
+_READ = frozenset({*REQUESTS, *BY_REQUEST})
+_FAMILIES = sorted({"cain", "caaa", *(message_id[:8] for message_id in _READ)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +55,24 @@ def translate(what: str, known: Known, wish: Wish) -> int:
         raise Failure("not a currency", fix=fix, exit_code=USAGE)
     data = _given(what)
     now = datetime.now(UTC)
-    cain = CainDialect(Schemas(), Mode.PROFILE)
     try:
         if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             card = _read_card(data)
             other = _dialect(wish.to)
-            there = from_cain(card, other, cain, reference=now, currency=wish.currency)
+            there = from_card(
+                card,
+                other,
+                _cards(card.message_id),
+                reference=now,
+                currency=wish.currency,
+            )
             _show_message(there.message, wish, there.losses)
             losses = there.losses
         else:
             message, dialect = _read_message(data, known)
             _check_family(wish.to)
-            back = to_cain(
-                message, dialect, cain, reference=now, currency=wish.currency
+            back = to_card(
+                message, dialect, _cards(wish.to), reference=now, currency=wish.currency
             )
             _tell_family(back.message, wish.to)
             _show_card(back.message, wish, back.losses)
@@ -81,14 +89,22 @@ def translate(what: str, known: Known, wish: Wish) -> int:
     return OK
 
 
+def _cards(name: str) -> CardDialect:
+    """Give the dialect of a message by its name or identifier."""
+    schemas = Schemas()
+    if name.startswith("caaa"):
+        return CaaaDialect(schemas, Mode.PROFILE)
+    return CainDialect(schemas, Mode.PROFILE)
+
+
 def _given(what: str) -> bytes:
     return what.encode() if what.lstrip().startswith("<") else read_input(what)
 
 
 def _read_card(data: bytes) -> CardMessage:
     part = read_document(data).body
-    if part is None or part.message_id not in REQUESTS:
-        raise DecodeError("not a request of cain.001, cain.003 or cain.005 (.04)")
+    if part is None or part.message_id not in _READ:
+        raise DecodeError(f"not a request of {', '.join(sorted(_READ))}")
     return to_card_message(part, data)
 
 
@@ -112,14 +128,14 @@ def _dialect(name: str) -> Dialect:
 
 
 def _check_family(to: str) -> None:
-    if to != "cain" and to[:8] not in _FAMILIES:
-        fix = f"one of cain, {', '.join(_FAMILIES)}"
+    if to[:8] not in _FAMILIES:
+        fix = f"one of {', '.join(_FAMILIES)}"
         raise Failure(f"ISO 8583 does not become {to}", fix=fix, exit_code=USAGE)
 
 
 def _tell_family(message: CardMessage, to: str) -> None:
     """Say so where the transaction is another message than was asked for."""
-    if to != "cain" and message.family != to[:8]:
+    if not message.message_id.startswith(to):
         told = f"what this message does is a {message.family}, not a {to}"
         stderr().print(told, style="yellow", markup=False)
 

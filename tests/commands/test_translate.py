@@ -80,6 +80,14 @@ def test_the_way_there_and_back_gives_the_same_fields() -> None:
     }
 
 
+def test_a_purchase_becomes_a_terminals_message_and_comes_back() -> None:
+    there = json.loads(run(MESSAGE.raw.hex(), "--to", "caaa.001", "--json", "--unsafe"))
+    assert there["message"] == "caaa.001.001.13"
+    back = json.loads(run(there["xml"], "--to", "iso87-ascii", "--json", "--unsafe"))
+    again = DIALECT.codec.decode(bytes.fromhex(back["hex"]))
+    assert {again[de] == MESSAGE[de] for de in (2, 3, 4, 11, 35, 37, 52, 55)} == {True}
+
+
 def test_masked_json_shows_no_secret() -> None:
     for words in (
         (MESSAGE.raw.hex(), "--to", "cain.003"),

@@ -1,6 +1,6 @@
 """A card message of one standard in the other, and what got lost on the way.
 
-    ISO 8583 message -> Transaction -> cain message        and back
+    ISO 8583 message -> Transaction -> cain or caaa message        and back
 
 What is lost is found by going there and back: what the message had and the message
 that came back has not, or has otherwise. Nothing is lost in silence.
@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from isoswitch.codecs.annotation import clear_value
 from isoswitch.codecs.canonical.transaction import Transaction
 from isoswitch.codecs.dialects.dialect import Dialect, LegNumbers
 from isoswitch.codecs.iso8583.message import Message
-from isoswitch.codecs.iso20022.cain import CainDialect
 from isoswitch.codecs.iso20022.leaves import CardMessage, mask_leaf
 
 NOT_READ: Final = "has no place in a transaction"
@@ -32,6 +31,16 @@ _MADE_ANEW: Final[Mapping[str, str]] = {
 }
 
 
+class CardDialect(Protocol):
+    """What translation needs of cain or caaa."""
+
+    def to_transaction(self, msg: CardMessage) -> Transaction:
+        """Read a request or advice."""
+
+    def to_request(self, txn: Transaction, leg: LegNumbers) -> CardMessage:
+        """Build a request or advice."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
     """What a message had that the other one has not; ``value`` is masked."""
@@ -42,29 +51,29 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToCain:
-    """An ISO 8583 message as cain."""
+class ToCard:
+    """An ISO 8583 message as cain or caaa."""
 
     message: CardMessage
     losses: tuple[Loss, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FromCain:
-    """A cain message as ISO 8583."""
+class FromCard:
+    """A cain or caaa message as ISO 8583."""
 
     message: Message
     losses: tuple[Loss, ...]
 
 
-def to_cain(
+def to_card(
     message: Message,
     dialect: Dialect,
-    cain: CainDialect,
+    cards: CardDialect,
     *,
     reference: datetime,
     currency: str,
-) -> ToCain:
+) -> ToCard:
     """Translate a request or advice.
 
     Parameters
@@ -83,8 +92,8 @@ def to_cain(
     """
     txn = dialect.to_transaction(message, reference=reference, currency=currency)
     leg = leg_of(txn, reference)
-    translated = cain.to_request(txn, leg)
-    back = dialect.to_request(cain.to_transaction(translated), leg, mac=False)
+    translated = cards.to_request(txn, leg)
+    back = dialect.to_request(cards.to_transaction(translated), leg, mac=False)
     here = dialect.to_request(txn, leg, mac=False)
     losses = _losses(
         message.masked(),
@@ -92,31 +101,31 @@ def to_cain(
         _values(back),
         _values(here).keys(),
     )
-    return ToCain(message=translated, losses=losses)
+    return ToCard(message=translated, losses=losses)
 
 
-def from_cain(
+def from_card(
     message: CardMessage,
     dialect: Dialect,
-    cain: CainDialect,
+    cards: CardDialect,
     *,
     reference: datetime,
     currency: str,
-) -> FromCain:
-    """Translate a request or advice; as ``to_cain``."""
-    txn = cain.to_transaction(message)
+) -> FromCard:
+    """Translate a request or advice; as ``to_card``."""
+    txn = cards.to_transaction(message)
     leg = leg_of(txn, reference)
     translated = dialect.to_request(txn, leg, mac=False)
     read = dialect.codec.decode(translated.raw)
     again = dialect.to_transaction(read, reference=reference, currency=currency)
-    back = cain.to_request(again, leg_of(again, reference))
+    back = cards.to_request(again, leg_of(again, reference))
     losses = _losses(
         {path: mask_leaf(path, value) for path, value in message.leaves.items()},
         message.leaves,
         back.leaves,
-        cain.to_request(txn, leg).leaves.keys(),
+        cards.to_request(txn, leg).leaves.keys(),
     )
-    return FromCain(message=translated, losses=losses)
+    return FromCard(message=translated, losses=losses)
 
 
 def leg_of(txn: Transaction, reference: datetime) -> LegNumbers:

@@ -1,0 +1,244 @@
+"""Terminals' messages of caaa carry transactions and their outcomes."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isoswitch.codecs.canonical.codes import (
+    EntryMode,
+    Function,
+    Kind,
+    PinEntry,
+    ResponseCode,
+    ReversalReason,
+)
+from isoswitch.codecs.canonical.errors import DocumentError, EncodeError
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.secrets import PinBlock, Secret, Track2
+from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
+from isoswitch.codecs.iso20022.caaa import CaaaDialect
+from isoswitch.codecs.iso20022.caaa_tables import EXCHANGES, KINDS, ROWS
+from isoswitch.codecs.iso20022.leaves import CardMessage
+from isoswitch.codecs.iso20022.schemas import Mode, Schemas
+from tests.codecs.dialects.strategies import NOW
+from tests.codecs.dialects.test_dialect import LEG, PURCHASE
+from tests.codecs.iso20022.test_cain import leg_of
+from tests.iso20022 import FOLDER, published_into, samples
+
+CAAA = CaaaDialect(Schemas(), Mode.PROFILE)
+LOCAL = NOW.replace(tzinfo=None)
+ORIGINAL = OriginalData(mti="0200", stan="000016", rrn="636523000016", local_at=LOCAL)
+FULL = replace(
+    PURCHASE,
+    track2=Track2("4761739001010010=31122010000012300000"),
+    card_sequence="001",
+    pin_block=PinBlock(bytes(range(8))),
+    emv=Secret(bytes.fromhex("9F2608C2C12B098F3DA6E3")),
+)
+
+
+@cache
+def _judge() -> CaaaDialect:
+    ids = [part[0] for each in EXCHANGES.values() for part in each]
+    directory = Path(tempfile.mkdtemp(prefix="isoswitch-schemas-"))
+    return CaaaDialect(Schemas(published_into(directory, *ids)), Mode.BOTH)
+
+
+def over_the_wire(message: CardMessage) -> CardMessage:
+    """Read a message again, held to our profile and to the published schema."""
+    if (FOLDER / "xsd").exists():
+        _judge().decode(message.raw)
+    again = CAAA.decode(message.raw)
+    assert again == message
+    return again
+
+
+def back(txn: Transaction) -> Transaction:
+    return CAAA.to_transaction(over_the_wire(CAAA.to_request(txn, leg_of(txn))))
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_a_request_survives(kind: Kind, data: st.DataObject) -> None:
+    draw = data.draw
+    amount = Money(draw(st.integers(0, 10**12 - 1)), "978")
+    txn = replace(
+        FULL,
+        kind=kind,
+        function=draw(st.sampled_from([Function.REQUEST, Function.ADVICE])),
+        amount=amount,
+        cashback=Money(100, "978") if kind is Kind.PURCHASE_WITH_CASHBACK else None,
+        local_at=draw(st.sampled_from([None, LOCAL])),
+        entry_mode=draw(st.sampled_from(EntryMode)),
+        pin_entry=draw(st.sampled_from(PinEntry)),
+        mcc=draw(st.sampled_from(["", "5411"])),
+        acquirer_id=draw(st.sampled_from(["", "476173"])),
+        terminal_id=draw(st.sampled_from(["", "TERM0001"])),
+        merchant_id=draw(st.sampled_from(["", "M1"])),
+        merchant_name=draw(st.sampled_from(["", "Corner shop"])),
+        rrn=draw(st.sampled_from(["", "636523000017"])),
+        is_repeat=draw(st.booleans()),
+        pin_block=draw(st.sampled_from([None, FULL.pin_block, PinBlock(bytes(16))])),
+        emv=draw(st.sampled_from([None, FULL.emv])),
+    )
+    assert back(txn) == txn
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("reason", ReversalReason)
+def test_a_reversal_survives(kind: Kind, reason: ReversalReason) -> None:
+    digit = "2" if ROWS[kind].captures else "1"
+    original = replace(ORIGINAL, kind=kind, mti=f"0{digit}00")
+    txn = replace(
+        PURCHASE,
+        kind=Kind.REVERSAL,
+        function=Function.ADVICE,
+        original=original,
+        reversal_reason=reason,
+    )
+    assert back(txn) == txn
+
+
+def test_a_cancellation_survives() -> None:
+    for original in (ORIGINAL, replace(ORIGINAL, local_at=None, transmitted_at=NOW)):
+        void = replace(FULL, kind=Kind.VOID, original=original, pin_block=None)
+        assert back(void) == void
+    bare = replace(ORIGINAL, local_at=None)
+    named = back(replace(PURCHASE, kind=Kind.VOID, original=bare)).original
+    assert named == replace(bare, transmitted_at=NOW)
+    unnamed = back(replace(PURCHASE, kind=Kind.VOID)).original
+    assert unnamed is not None
+    assert unnamed.stan == PURCHASE.stan
+
+
+def test_an_approval_code_goes_with_an_advice() -> None:
+    advice = replace(PURCHASE, function=Function.ADVICE, approval_code="A1B2C3")
+    assert back(advice) == advice
+
+
+@pytest.mark.parametrize("code", ResponseCode)
+def test_an_outcome_survives(code: ResponseCode) -> None:
+    outcome = Outcome(
+        code=code,
+        approval_code="A1B2C3",
+        amount=Money(1000, "978") if code is ResponseCode.PARTIALLY_APPROVED else None,
+        balance=Money(-5000, "978"),
+        emv=Secret(b"\x8a\x02\x30\x30"),
+    )
+    request = CAAA.to_request(PURCHASE, LEG)
+    response = CAAA.to_response(request, outcome, created_at=NOW)
+    read = CAAA.to_outcome(over_the_wire(response), PURCHASE)
+    assert replace(read, reason="") == outcome
+
+
+@pytest.mark.parametrize("code", [ResponseCode.APPROVED, ResponseCode.DO_NOT_HONOUR])
+def test_advices_and_cancellations_are_answered(code: ResponseCode) -> None:
+    for kind, function in (
+        (Kind.REVERSAL, Function.ADVICE),
+        (Kind.COMPLETION, Function.ADVICE),
+        (Kind.VOID, Function.REQUEST),
+    ):
+        txn = replace(PURCHASE, kind=kind, function=function)
+        request = CAAA.to_request(txn, LEG)
+        response = CAAA.to_response(request, Outcome(code=code), created_at=NOW)
+        assert CAAA.to_outcome(over_the_wire(response), txn).code is code
+
+
+@pytest.mark.parametrize(
+    ("word", "coded", "code"),
+    [
+        ("APPR", "00", ResponseCode.APPROVED),
+        ("APPR", "51", ResponseCode.DO_NOT_HONOUR),
+        ("DECL", "00", ResponseCode.DO_NOT_HONOUR),
+        ("DECL", "51", ResponseCode.INSUFFICIENT_FUNDS),
+        ("TECH", "??", ResponseCode.SYSTEM_MALFUNCTION),
+        ("SUSP", "??", ResponseCode.DO_NOT_HONOUR),
+        ("APPR", "??", ResponseCode.APPROVED),
+    ],
+)
+def test_a_code_that_contradicts_its_word_declines(
+    word: str, coded: str, code: ResponseCode
+) -> None:
+    request = CAAA.to_request(PURCHASE, LEG)
+    answer = CAAA.to_response(
+        request, Outcome(code=ResponseCode.APPROVED), created_at=NOW
+    )
+    at = "AuthstnRspn/TxRspn/AuthstnRslt/RspnToAuthstn/"
+    leaves = {**answer.leaves, f"{at}Rspn": word, f"{at}RspnRsn": coded}
+    assert CAAA.to_code(replace(answer, leaves=leaves)) is code
+
+
+def test_what_caaa_has_not_is_refused() -> None:
+    for txn, reason in (
+        (replace(PURCHASE, kind=Kind.MINI_STATEMENT), "has no mini_statement"),
+        (replace(PURCHASE, amount=Money(1, "000")), "not a known currency"),
+        (replace(PURCHASE, cashback=Money(1, "840")), "cash in another currency"),
+    ):
+        with pytest.raises(EncodeError, match=reason):
+            CAAA.to_request(txn, LEG)
+    answer = CAAA.to_response(
+        CAAA.to_request(PURCHASE, LEG),
+        Outcome(code=ResponseCode.APPROVED),
+        created_at=NOW,
+    )
+    with pytest.raises(EncodeError, match="gets no answer"):
+        CAAA.to_response(answer, Outcome(code=ResponseCode.APPROVED), created_at=NOW)
+    with pytest.raises(DocumentError, match="not a request"):
+        CAAA.to_transaction(answer)
+    with pytest.raises(DocumentError, match="another kind"):
+        CAAA.to_outcome(answer, replace(PURCHASE, kind=Kind.VOID))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("Tx/TxDtls/TtlAmt", "1.005", "more decimals"),
+        ("Tx/TxTp", "XXXX", "unknown transaction type"),
+        ("Tx/TxId/TxRef", "", "missing"),
+        ("Tx/TxDtls/ICCRltdData", "???", "not base64"),
+        ("Envt/Card/PlainCardData/PAN", "12", "8 to 19 digits"),
+    ],
+)
+def test_a_leaf_that_holds_no_such_value_is_named(
+    path: str, value: str, reason: str
+) -> None:
+    message = CAAA.to_request(FULL, LEG)
+    whole = f"AuthstnReq/{path}"
+    assert whole in message.leaves
+    with pytest.raises(DocumentError, match=reason):
+        CAAA.to_transaction(replace(message, leaves={**message.leaves, whole: value}))
+
+
+def test_every_row_is_read_as_its_kind() -> None:
+    assert set(KINDS.values()) == set(ROWS)
+
+
+def test_no_secret_is_shown() -> None:
+    shown = dict(CAAA.to_request(FULL, LEG).described())
+    assert "4761739001010010" not in str(shown)
+    assert "AAECAwQFBgc=" not in str(shown)
+    assert shown["AuthstnReq/Envt/Card/PlainCardData/PAN"] == "476173******0010"
+
+
+@pytest.mark.skipif(not samples(), reason="no iso20022/samples beside the repository")
+def test_the_samples_are_read() -> None:
+    kinds = {}
+    for path in samples():
+        if Path(path).name.startswith(("caaa.001", "caaa.003", "caaa.005")):
+            base = CaaaDialect(_judge()._schemas, Mode.BASE)
+            message = base.decode((FOLDER / path).read_bytes())
+            kinds[Path(path).stem.partition("_")[2]] = CAAA.to_transaction(message).kind
+    assert kinds == {
+        "contactless_purchase_with_capture": Kind.PURCHASE,
+        "qr_reservation": Kind.PREAUTHORISATION,
+        "reversal_with_capture_after_timeout": Kind.REVERSAL,
+        "cancellation_request": Kind.VOID,
+    }
