@@ -1,6 +1,7 @@
 """Runs all benchmarks, prints their table, and writes it to ``var/bench/latest.json``.
 
     python -m bench [--quick] [codec] [xml] [routing] [store] [hsm] [purchase]
+        [overload]
 
 A row is ``{name, cpu_us, per_second, p50_ms, p99_ms, baseline, ratio, goal}``; what was
 not measured is null. ``baseline`` says what the ratio compares with.
@@ -20,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import codec, hsm, purchase, routing, store, xml
+from bench import codec, hsm, overload, purchase, routing, store, xml
 
 Row = dict[str, Any]
 
@@ -31,6 +32,7 @@ PARTS: Mapping[str, Callable[[bool], list[Row]]] = {
     "store": store.run,
     "hsm": hsm.run,
     "purchase": purchase.run,
+    "overload": overload.run,
 }
 LATEST = purchase.FOLDER / "latest.json"
 COLUMNS = ("cpu_us", "per_second", "p50_ms", "p99_ms", "ratio")

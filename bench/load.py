@@ -42,6 +42,7 @@ from isoswitch.simulators.keyring import Keyring
 SAMPLE_EVERY = 50
 PATIENCE_S = 20.0
 PER_SECOND_MAX = 8_000
+REFUSALS = frozenset({b"91", b"96"})
 
 codec = get_dialect(DIALECT).codec
 framing = get_framing("bin2")
@@ -50,7 +51,8 @@ framing = get_framing("bin2")
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
     """What to do: where to pay, how long, and whose CPU time to note.
 
-    ``rate`` 0 is the closed loop. ``pids`` are groups of processes by name.
+    ``rate`` 0 is the closed loop. ``pids`` are groups of processes by name. Where
+    ``may_refuse``, the answers 91 and 96 are refusals and not wrong.
     """
 
     config: str
@@ -61,10 +63,14 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     rate: float = 0.0
     pids: dict[str, list[int]] = {}
+    may_refuse: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it; latencies are those of requests due in the measured time."""
+    """What came of it; latencies are those of requests due in the measured time.
+
+    ``count`` are approvals; refusals stand apart.
+    """
 
     count: int
     seconds: float
@@ -72,6 +78,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     p50_ms: float
     p99_ms: float
     p999_ms: float
+    refused: int = 0
+    refused_p99_ms: float = 0.0
+    refused_max_ms: float = 0.0
     wrong: int
     unanswered: int
     next_stan: int
@@ -107,6 +116,7 @@ class Generator:
         self._sent_count = 0
         self._answer_count = 0
         self.latencies_s: list[float] = []
+        self.refusals_s: list[float] = []
         self.answered_count = 0
         self.wrong_count = 0
         self.samples: list[tuple[int, bytes]] = []
@@ -175,15 +185,17 @@ class Generator:
         now = time.perf_counter()
         answers = connection.frames.feed(data)
         for answer in answers:
-            due_at = self._take(connection, answer)
-            if self._measures_from <= now < self._ends_at:
+            due_at, is_approved = self._take(connection, answer)
+            if is_approved and self._measures_from <= now < self._ends_at:
                 self.answered_count += 1
             if self._measures_from <= due_at < self._ends_at:
-                self.latencies_s.append(now - due_at)
+                latencies = self.latencies_s if is_approved else self.refusals_s
+                latencies.append(now - due_at)
         return len(answers)
 
-    def _take(self, connection: _Connection, answer: bytes) -> float:
-        """Check an answer and give the time its request was due."""
+    def _take(self, connection: _Connection, answer: bytes) -> tuple[float, bool]:
+        """Check an answer; give the time its request was due, and if it approves."""
+        # The message type and the bitmaps tell where the fields stand.
         head = answer[:20]
         spans = self._spans.get(head)
         if spans is None:
@@ -193,12 +205,14 @@ class Generator:
                 *(message.offset(39), message.end(39)),
             )
         stan_start, stan_end, code_start, code_end = spans
-        if answer[code_start:code_end] != b"00":
+        code = answer[code_start:code_end]
+        is_approved = code == b"00"
+        if not is_approved and not (self._orders.may_refuse and code in REFUSALS):
             self.wrong_count += 1
         self._answer_count += 1
         if self._answer_count % SAMPLE_EVERY == 0:
             self.samples.append((self._connections.index(connection), answer))
-        return connection.due_at.pop(answer[stan_start:stan_end])
+        return connection.due_at.pop(answer[stan_start:stan_end]), is_approved
 
     def _cpu(self) -> dict[str, float]:
         return {
@@ -232,9 +246,10 @@ def main(orders: Orders) -> Result:
     gc.freeze()
     measured_s, cpu_s = generator.run()
     latencies = sorted(generator.latencies_s) or [0.0]
+    refusals = sorted(generator.refusals_s) or [0.0]
 
-    def percentile_ms(share: float) -> float:
-        return round(latencies[int(share * (len(latencies) - 1))] * 1000, 2)
+    def percentile_ms(share: float, times: Sequence[float] = latencies) -> float:
+        return round(times[int(share * (len(times) - 1))] * 1000, 2)
 
     return Result(
         count=generator.answered_count,
@@ -243,6 +258,9 @@ def main(orders: Orders) -> Result:
         p50_ms=percentile_ms(0.5),
         p99_ms=percentile_ms(0.99),
         p999_ms=percentile_ms(0.999),
+        refused=len(generator.refusals_s),
+        refused_p99_ms=percentile_ms(0.99, refusals),
+        refused_max_ms=percentile_ms(1.0, refusals),
         wrong=generator.wrong_count + verify_samples(keyring, generator.samples),
         unanswered=generator.unanswered_count,
         next_stan=orders.first_stan + count // len(TERMINALS) + 1,

@@ -46,6 +46,7 @@ currency = "978"
 terminal_per_s = 100000
 terminal_burst = 100000
 merchant_in_flight_max = 100000
+in_flight_max = 250
 [timers]
 terminal_s = 30.0
 switch_s = 15.0

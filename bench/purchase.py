@@ -50,7 +50,14 @@ class Payer:
         self._config = config
         self._next_stan = 1
 
-    def pay(self, stack: Stack, *, seconds: float, rate: float = 0.0) -> Result:
+    def pay(
+        self,
+        stack: Stack,
+        *,
+        seconds: float,
+        rate: float = 0.0,
+        may_refuse: bool = False,
+    ) -> Result:
         """Load a stack and give what was measured.
 
         Raises
@@ -66,6 +73,7 @@ class Payer:
             measure_s=seconds,
             rate=rate,
             in_flight=IN_FLIGHT,
+            may_refuse=may_refuse,
             pids=dict(stack.pids),
         )
         done = subprocess.run(

@@ -18,17 +18,19 @@ from isoswitch.switch.admission import Limit
 
 @dataclass(slots=True, kw_only=True)
 class Counts:
-    """Counters that only grow.
+    """Counters that grow.
 
     ``transactions`` counts decisions by kind and code, ``records`` what was written
     down by kind and endpoint, ``refusals`` by the limit that was exceeded. No answer
     was given to ``unanswered`` messages because something failed, and to ``unheard``
-    ones because too many were being decided.
+    ones because too many were being decided. Only ``deciding``, how many messages are
+    being decided now, goes down again.
     """
 
     transactions: Counter[tuple[Kind, ResponseCode]] = field(default_factory=Counter)
     records: Counter[tuple[RecordKind, str]] = field(default_factory=Counter)
     refusals: Counter[Limit] = field(default_factory=Counter)
+    deciding: int = 0
     unanswered: int = 0
     unheard: int = 0
     crypto_failures: int = 0

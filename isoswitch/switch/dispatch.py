@@ -35,6 +35,7 @@ from isoswitch.store.port import (
 )
 from isoswitch.switch.admission import (
     REASONS,
+    Limit,
     Load,
     begins_anew,
     find_limit,
@@ -84,10 +85,13 @@ class Arrival:
     done: Callable[[], None]
 
 
-async def dispatch(services: Services, arrival: Arrival) -> None:
-    """Decide a message and answer it; the edge where faults end and are logged."""
+async def dispatch(services: Services, arrival: Arrival, *, in_hand: int = 1) -> None:
+    """Decide a message and answer it; the edge where faults end and are logged.
+
+    ``in_hand`` is how many messages were being decided when it came, itself included.
+    """
     try:
-        await _dispatch(services, arrival)
+        await _dispatch(services, arrival, in_hand)
     except LinkDown as error:
         # The decision stands. The terminal will repeat, and gets the stored answer.
         log.warning("answer_undeliverable", reason=str(error))
@@ -103,7 +107,7 @@ async def dispatch(services: Services, arrival: Arrival) -> None:
         arrival.done()
 
 
-async def _dispatch(services: Services, arrival: Arrival) -> None:
+async def _dispatch(services: Services, arrival: Arrival, in_hand: int) -> None:
     try:
         txn = arrival.dialect.to_transaction(
             arrival.message,
@@ -118,6 +122,7 @@ async def _dispatch(services: Services, arrival: Arrival) -> None:
         await _answer_network(services, arrival, txn, terminal)
         return
     job = open_job(services, arrival, txn, terminal)
+    job.in_hand = in_hand
     _log_leg(job, arrival.message, direction="in")
     decided = await decide(services, job)
     if decided is None:
@@ -187,7 +192,7 @@ def open_job(
 
 async def decide(services: Services, job: Job) -> Outcome | None:
     """Give the outcome of a request: new, repeated or refused; None means silence."""
-    decline = check_terminal(job)
+    decline = check_terminal(job) or check_overload(services, job)
     if decline is None:
         decline = await _authenticate_request(services, job)
     if decline is not None and has_happened(job.txn):
@@ -263,6 +268,20 @@ async def _own(services: Services, job: Job, decline: Outcome | None) -> Outcome
     return await flow(services, job)
 
 
+def check_overload(services: Services, job: Job) -> Outcome | None:
+    """Decline, without a look at its MAC, what comes when too much is in hand.
+
+    The crypto process has its limits too: what is refused must cost it little.
+    """
+    limit_max = services.settings.admission.in_flight_max
+    if job.in_hand <= limit_max or not begins_anew(job.txn):
+        return None
+    job.mac_verdict = "unverified"
+    services.counts.refusals[Limit.TOTAL] += 1
+    code = services.settings.overload_code(job.listener)
+    return Outcome.declined(code, REASONS[Limit.TOTAL])
+
+
 def check_admission(services: Services, job: Job) -> Outcome | None:
     """Decline what exceeds a limit; a repeat of it gets the same answer."""
     if not begins_anew(job.txn):
@@ -270,7 +289,7 @@ def check_admission(services: Services, job: Job) -> Outcome | None:
     jobs, settings = services.jobs, services.settings
     limit = find_limit(
         settings.admission,
-        Load(total=len(jobs), merchant=jobs.count_of(job.merchant_id)),
+        Load(total=job.in_hand, merchant=jobs.count_of(job.merchant_id)),
         services.buckets,
         is_clock_trusted=services.health.trusts_clock(),
         terminal_id=job.txn.terminal_id,

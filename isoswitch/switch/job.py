@@ -51,7 +51,8 @@ class Job:
     ``asked`` is what arrived; a flow may complete ``txn`` by what it knows better. What
     is set aside waits ``held_s``.
     ``rrn`` is what every message of it carries: its own, or for a repeat that of the
-    transaction it repeats. ``original_id`` is the stored transaction that this one is
+    transaction it repeats. ``in_hand`` is how many messages were being decided when it
+    came. ``original_id`` is the stored transaction that this one is
     about, ``acted`` what it acts on, once that is found; ``endpoint`` the last one that
     was asked. ``is_open`` says that the store knows it; ``reversal_wanted`` is set by a
     reversal that arrived before the outcome. From ``is_closing`` on, the outcome is on
@@ -78,6 +79,7 @@ class Job:
     pan_hash: str = ""
     verification: str = ""
     mac_verdict: str = "none"
+    in_hand: int = 1
     late_from: str = ""
     is_open: bool = False
     is_closing: bool = False

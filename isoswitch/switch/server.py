@@ -119,7 +119,6 @@ class Switch:
         self._running: dict[Link | Listener, Running] = {}
         self._working = Running()
         self._shift: Shift | None = None
-        self._deciding_count = 0
         self.is_started = False
         self.is_draining = False
         self.saf: Saf | None = None
@@ -368,21 +367,21 @@ class Switch:
             # Silence: the terminal repeats, here after the restart or elsewhere.
             arrival.done()
             return
-        if self._deciding_count >= shift.services.settings.admission.arrivals_max:
+        if self.counts.deciding >= shift.services.settings.admission.arrivals_max:
             # Not even repeats and reversals, which nothing else refuses, may fill
             # the memory. They come again.
             self.counts.unheard += 1
             arrival.done()
             return
-        self._deciding_count += 1
+        self.counts.deciding += 1
         shift.begin()
-        self._nursery.start_soon(self._decide, shift, arrival)
+        self._nursery.start_soon(self._decide, shift, arrival, self.counts.deciding)
 
-    async def _decide(self, shift: Shift, arrival: Arrival) -> None:
+    async def _decide(self, shift: Shift, arrival: Arrival, in_hand: int) -> None:
         try:
-            await dispatch(shift.services, arrival)
+            await dispatch(shift.services, arrival, in_hand=in_hand)
         finally:
-            self._deciding_count -= 1
+            self.counts.deciding -= 1
             shift.end()
 
 

@@ -255,7 +255,7 @@ class AdmissionSettings:
     terminal_per_s: float = 5.0
     terminal_burst: int = 10
     merchant_in_flight_max: int = 500
-    in_flight_max: int = 5000
+    in_flight_max: int = 1000
     arrivals_max: int = 20_000
 
 

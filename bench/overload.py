@@ -1,0 +1,67 @@
+"""Twice the load that the switch sustains: what it still does, and how it refuses.
+
+The peak is what the closed loop reaches. Then requests come at twice that rate,
+whatever the answers do; approvals a second are the goodput, and every other answer must
+be a refusal (91 or 96) in time. Refusals are written down and authenticated like any
+answer, so they cost something too.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from bench.purchase import stacks
+
+Row = dict[str, Any]
+
+
+def run(quick: bool) -> list[Row]:
+    """Measure and give the rows of the table."""
+    rounds, seconds, overload_s = (2, 3.0, 5.0) if quick else (4, 8.0, 60.0)
+    with stacks() as (real, _, payer):
+        results = [payer.pay(real, seconds=seconds) for _ in range(rounds)]
+        peak = statistics.median(each.count / each.seconds for each in results)
+        (switch_pid,) = real.pids["switch"]
+        before_mib = memory_mib(switch_pid)
+        flood = payer.pay(real, seconds=overload_s, rate=2 * peak, may_refuse=True)
+        after_mib = memory_mib(switch_pid)
+    goodput = flood.count / flood.seconds
+    refused = flood.refused / flood.seconds
+    return [
+        row("overload: peak before it", per_second=round(peak)),
+        row(
+            f"overload: approved at {2 * peak:.0f}/s",
+            per_second=round(goodput),
+            p50_ms=flood.p50_ms,
+            p99_ms=flood.p99_ms,
+            baseline="overload: peak before it",
+            ratio=round(goodput / peak, 2),
+            goal=">= 0.9x",
+        ),
+        row(
+            "overload: refused, the slowest as p99",
+            per_second=round(refused),
+            p50_ms=flood.refused_p99_ms,
+            p99_ms=flood.refused_max_ms,
+            goal="< 1000 ms",
+        ),
+        row(
+            f"overload: memory {before_mib} -> {after_mib} MiB",
+            ratio=round(after_mib / before_mib, 2),
+        ),
+    ]
+
+
+def row(name: str, **given: Any) -> Row:
+    """Make a row; what is not given was not measured."""
+    empty = dict.fromkeys(("cpu_us", "per_second", "p50_ms", "p99_ms", "ratio"))
+    return {"name": name, **empty, "baseline": "", "goal": "", **given}
+
+
+def memory_mib(pid: int) -> int:
+    """Give the resident memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    (line,) = [each for each in status.splitlines() if each.startswith("VmRSS")]
+    return int(line.split()[1]) // 1024
