@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages up demo test check bench clean
+.PHONY: help setup packages up demo test check simulate bench clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -33,6 +33,9 @@ check: .venv/.installed ## Formatting, lint, types, import contracts, doc exampl
 	.venv/bin/mypy --strict -p isoswitch
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest --doctest-modules isoswitch
+
+simulate: .venv/.installed ## Tell 200 stories of a network under faults (a minute).
+	.venv/bin/isoswitch simulate --seeds 200 --first 1000 --processes $(JOBS)
 
 bench: setup ## Measure against the obvious stack, in one run.
 	.venv/bin/python -m bench

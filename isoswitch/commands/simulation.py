@@ -6,6 +6,7 @@ Each story is told on a virtual clock, so minutes of it take a fraction of a sec
 from __future__ import annotations
 
 import gc
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import get_context
@@ -85,12 +86,15 @@ def _each(
     if processes == 1:
         yield from map(ask, questions)
         return
-    with get_context("spawn").Pool(processes, initializer=_collect_rarely) as pool:
+    with get_context("spawn").Pool(processes, initializer=_prepare) as pool:
         yield from pool.imap(ask, questions, chunksize=CHUNK)
 
 
-def _collect_rarely() -> None:
+def _prepare() -> None:
+    """Set up a process that tells stories, as the command line sets up its own."""
     gc.set_threshold(*GC_THRESHOLDS)
+    # The simulated ends use it because terminals do.
+    warnings.filterwarnings("ignore", message=".*TripleDES.*")
 
 
 def _print_line(report: Report) -> None:
