@@ -175,7 +175,18 @@ def pay(
     terminal: Annotated[
         str, typer.Option(help="The terminal that pays (DE 41).")
     ] = "TERM0001",
+    kind: Annotated[
+        str, typer.Option(help="purchase, preauth, complete, void, refund, cash ...")
+    ] = "purchase",
+    of: Annotated[
+        str, typer.Option(help="The transaction that it acts on, such as 1-7.")
+    ] = "",
+    cash: Annotated[str, typer.Option(help="How much of it is paid out.")] = "0",
     config: Config = None,
+    *,
+    more: Annotated[
+        bool, typer.Option("--more", help="More completions follow.")
+    ] = False,
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
@@ -185,9 +196,15 @@ def pay(
     sys.exit(
         command.pay(
             config,
-            amount=amount,
-            card=card,
-            pin=pin,
+            command.Wish(
+                kind=kind,
+                amount=amount,
+                card=card,
+                pin=pin,
+                of=of,
+                cash=cash,
+                is_final=not more,
+            ),
             terminal=terminal,
             verbose=verbose,
             as_json=as_json,

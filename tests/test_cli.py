@@ -89,6 +89,27 @@ def test_a_misspelt_command_is_wrong_usage_with_a_suggestion(tmp_path: Path) -> 
             id="short PIN",
         ),
         pytest.param(
+            ["pay", "12.50", "--kind", "refnd"],
+            2,
+            "there is no kind 'refnd'",
+            "one of purchase",
+            id="unknown kind",
+        ),
+        pytest.param(
+            ["pay", "12.50", "--kind", "void"],
+            2,
+            "void acts on an earlier transaction",
+            "name it with --of",
+            id="void of nothing",
+        ),
+        pytest.param(
+            ["pay", "12.50", "--kind", "refund", "--of", "yesterday"],
+            2,
+            "'yesterday' is no transaction",
+            "such as 1-7",
+            id="refund of no transaction",
+        ),
+        pytest.param(
             ["decode", "nowhere.pcap"],
             2,
             "nowhere.pcap is neither a file nor hexadecimal nor a message",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -16,7 +17,7 @@ import trio
 from rich.padding import Padding
 from rich.text import Text
 
-from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.codecs.canonical.money import parse_money
 from isoswitch.codecs.canonical.secrets import Pin
 from isoswitch.codecs.iso8583.message import Message
@@ -38,9 +39,11 @@ from isoswitch.commands.ends import (
 from isoswitch.commands.messages import hex_lines, message_table
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import LoadedNetwork, load_network
-from isoswitch.simulators.requests import Request
+from isoswitch.simulators.beliefs import Belief
+from isoswitch.simulators.requests import INQUIRIES, Request
 from isoswitch.simulators.terminal import Answer, Terminal
-from isoswitch.switch.numbers import find_transaction_id
+from isoswitch.switch.job import NAMES_ANOTHER
+from isoswitch.switch.numbers import find_transaction_id, to_rrn
 
 AMOUNT_AWAY_MINOR = 901_08
 WRONG_PIN = Pin("0000")
@@ -160,27 +163,105 @@ class Stage:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What somebody types to pay: a kind by its short name, and what it is about.
+
+    ``of`` is the transaction that it acts on; ``cash`` the part of a purchase that is
+    paid out; ``is_final`` False says that more completions follow.
+    """
+
+    kind: str
+    amount: str
+    card: str
+    pin: str = ""
+    of: str = ""
+    cash: str = "0"
+    is_final: bool = True
+
+    def check(self) -> None:
+        """Check what was typed before anybody is asked; raises Failure."""
+        card_named(self.card)
+        if self.pin:
+            _parse_pin(self.pin)
+        if self.kind not in KINDS:
+            raise Failure(
+                f"there is no kind {self.kind!r}",
+                fix=f"one of {', '.join(KINDS)}",
+                exit_code=USAGE,
+            )
+        kind, _ = KINDS[self.kind]
+        if kind in NAMES_ANOTHER - {Kind.REFUND} and not self.of:
+            raise Failure(
+                f"{self.kind} acts on an earlier transaction",
+                fix="name it with --of, such as --of 1-7",
+                exit_code=USAGE,
+            )
+        if self.of and to_rrn(self.of) is None:
+            raise Failure(
+                f"{self.of!r} is no transaction", fix="such as 1-7", exit_code=USAGE
+            )
+
+    def build(self, terminal: Terminal) -> Request:
+        """Build the request of what was checked."""
+        currency = terminal.profile.currency
+        kind, function = KINDS[self.kind]
+        return terminal.build(
+            kind,
+            card_named(self.card),
+            0 if kind in INQUIRIES else _parse_amount(self.amount, currency),
+            pin=_parse_pin(self.pin) if self.pin else None,
+            original=self._original(kind) if self.of else None,
+            function=function,
+            cashback_minor=_parse_amount(self.cash, currency),
+            is_final=self.is_final,
+        )
+
+    def _original(self, kind: Kind) -> Belief:
+        """Name a transaction by our reference alone: another terminal may have it."""
+        return Belief(
+            terminal_id="",
+            kind=kind,
+            stan="",
+            local_at=datetime.min,  # noqa: DTZ901 another terminal's, and not told
+            card=self.card,
+            amount=None,
+            rrn=to_rrn(self.of) or "",
+        )
+
+
+# What is built for each short name, and whether it asks or tells.
+KINDS: Mapping[str, tuple[Kind, Function]] = {
+    "purchase": (Kind.PURCHASE, Function.REQUEST),
+    "cash": (Kind.CASH_WITHDRAWAL, Function.REQUEST),
+    "cashback": (Kind.PURCHASE_WITH_CASHBACK, Function.REQUEST),
+    "preauth": (Kind.PREAUTHORISATION, Function.REQUEST),
+    "increment": (Kind.INCREMENTAL, Function.REQUEST),
+    "complete": (Kind.COMPLETION, Function.REQUEST),
+    "complete-advice": (Kind.COMPLETION, Function.ADVICE),
+    "offline": (Kind.PURCHASE, Function.ADVICE),
+    "void": (Kind.VOID, Function.REQUEST),
+    "refund": (Kind.REFUND, Function.REQUEST),
+    "balance": (Kind.BALANCE_INQUIRY, Function.REQUEST),
+    "statement": (Kind.MINI_STATEMENT, Function.REQUEST),
+    "verify": (Kind.ACCOUNT_VERIFICATION, Function.REQUEST),
+}
+
+
 def pay(
     config: Path | None,
+    wish: Wish,
     *,
-    amount: str,
-    card: str,
-    pin: str,
     terminal: str,
     verbose: bool,
     as_json: bool,
 ) -> int:
     """Pay once; exit code 0 when approved, 1 when declined."""
     loaded = load_network(config)
-    test_card = card_named(card)
-    typed = _parse_pin(pin) if pin else None
+    wish.check()
 
     async def pay_once(stage: Stage) -> None:
-        amount_minor = _parse_amount(amount, stage.terminal.profile.currency)
-        request = stage.terminal.build(
-            Kind.PURCHASE, test_card, amount_minor, pin=typed
-        )
-        await stage.ask(request)
+        await stage.ask(wish.build(stage.terminal))
 
     printer = Printer(verbose=verbose, as_json=as_json)
     _run(loaded, pay_once, terminal=terminal, printer=printer)

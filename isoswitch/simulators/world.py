@@ -49,6 +49,7 @@ from isoswitch.switch.settings import (
     Address,
     AdmissionSettings,
     EndpointSettings,
+    KindSettings,
     ListenerSettings,
     MerchantSettings,
     SwitchSettings,
@@ -361,6 +362,7 @@ def _settings() -> SwitchSettings:
             for name in TERMINALS
         },
         merchants={MERCHANT.id: MERCHANT},
+        kinds=KindSettings(cashback_max_minor=5_000, completion_over_percent=10),
         # Terminals of a simulation pay as fast as its stories want.
         admission=AdmissionSettings(terminal_per_s=1000.0, terminal_burst=1000),
     )

@@ -70,6 +70,22 @@ def find_transaction_id(rrn: str) -> str | None:
     return f"{int(rrn[:BOOT_DIGITS], 36)}-{int(rrn[BOOT_DIGITS:], 36)}"
 
 
+def to_rrn(transaction_id: str) -> str | None:
+    """Give the retrieval reference number of a transaction; None if it is no id.
+
+    Examples
+    --------
+    >>> to_rrn("37-1")
+    '001100000001'
+    """
+    boot, _, count = transaction_id.partition("-")
+    if not (boot.isascii() and count.isascii() and (boot + count).isdecimal()):
+        return None
+    if not (boot and count):
+        return None
+    return to_base36(int(boot), BOOT_DIGITS) + to_base36(int(count), COUNTER_DIGITS)
+
+
 def to_base36(number: int, width: int) -> str:
     """Write a number in base 36 with leading zeros.
 

@@ -147,6 +147,9 @@ def match_original(
         and _agrees(job, row)
         and (not by_trace or _is_day(job, row))
     ]
+    if len(fitting) > 1:
+        # What was refused at first came again.
+        fitting = [row for row in fitting if not _was_declined(row)] or fitting
     amount = job.txn.amount
     if len(fitting) > 1 and amount is not None:
         fitting = [
@@ -155,6 +158,10 @@ def match_original(
     if len(fitting) > 1:
         return Ambiguous(tuple(row.id for row in fitting))
     return fitting[0] if fitting else None
+
+
+def _was_declined(row: StoredTransaction) -> bool:
+    return bool(row.outcome) and not load_outcome(row.outcome).is_approved
 
 
 def _agrees(job: Job, row: StoredTransaction) -> bool:

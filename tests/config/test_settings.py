@@ -171,11 +171,13 @@ def test_a_payment_hsm_without_its_certificate_is_told(tmp_path: Path) -> None:
 
 
 def test_an_operator_sets_the_terms_of_the_kinds(tmp_path: Path) -> None:
-    by_default = switch_settings(load(WITHOUT_CERTIFICATE, tmp_path)).kinds
+    start, end = map(WITHOUT_CERTIFICATE.index, ("[kinds]", "[merchants."))
+    rest = WITHOUT_CERTIFICATE[:start] + WITHOUT_CERTIFICATE[end:]
+    by_default = switch_settings(load(rest, tmp_path)).kinds
     assert (by_default.held_s, by_default.completion_over_percent) == (604_800, 0)
     kinds = "[kinds]\nheld_days = 30\ncompletion_over_percent = 5\n"
     kinds += 'completion_over_percent_by_mcc = { "7011" = 15 }\n\n'
-    network = kinds + WITHOUT_CERTIFICATE
+    network = kinds + rest
     network = network.replace(
         "[endpoints.north]\n", '[endpoints.north]\nvoid_style = "void"\n'
     )

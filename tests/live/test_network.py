@@ -108,6 +108,34 @@ def test_a_network_runs_pays_and_drains(folder: Path) -> None:
     assert leaks_in(folder) == []
 
 
+def test_a_stay_is_paid_and_partly_refunded_on_the_command_line(folder: Path) -> None:
+    steps = (
+        ("preauth", "100"),
+        ("increment", "20"),
+        ("complete", "110"),
+        ("refund", "10"),
+        ("void", "110"),
+    )
+    with running(folder, "up", "--no-trickle", mark=str(folder)) as network:
+        read_until(network, "Ctrl-C stops the network")
+        codes, stay, bill = [], "", ""
+        for kind, amount in steps:
+            of = bill if kind in {"refund", "void"} else stay
+            done = isoswitch(
+                *("pay", amount, "--kind", kind, "--json"),
+                *(("--of", of) if of else ()),
+                folder=folder,
+            )
+            last = json.loads(done.stdout)["steps"][-1]
+            codes.append(last["outcome"])
+            stay = stay or last["transaction"]
+            bill = last["transaction"] if kind == "complete" else bill
+        network.send_signal(signal.SIGINT)
+        network.communicate(timeout=60)
+    # What was refunded in part is not voided any more.
+    assert codes == ["approved"] * 4 + ["invalid_transaction"]
+
+
 def test_nothing_outlives_a_parent_that_is_killed(folder: Path) -> None:
     mark = str(folder)
     with running(folder, "up", "--no-trickle", mark=mark) as network:

@@ -72,7 +72,9 @@ async def test_cash_back_is_a_part_of_the_amount_within_the_limit(
     assert sending["54"] == "0040978D000000002000"
 
 
-async def test_no_cash_is_paid_out_where_nobody_allowed_it(world: World) -> None:
+async def test_no_cash_is_paid_out_where_nobody_allowed_it(run: Run) -> None:
+    world = with_kinds(KindSettings())
+    await run(world)
     till = world.terminals["TERM0001"]
     request = till.build(
         Kind.PURCHASE_WITH_CASHBACK, get_card("visa-ok"), 5_000, cashback_minor=1
