@@ -227,16 +227,14 @@ def _find_parts(data: bytes, root: Element) -> Document:
 def _outermost(root: Element) -> list[tuple[str, Element]]:
     """Find the elements of ISO 20022 that stand in none other."""
     found: list[tuple[str, Element]] = []
-    waiting = list(root)
+    waiting = list(reversed(root))
     while waiting:
-        element = waiting.pop(0)
-        if not isinstance(element.tag, str):
-            continue
+        element = waiting.pop()
         named = _MESSAGE.fullmatch(element.tag)
         if named:
             found.append((named[1], element))
         else:
-            waiting[:0] = element
+            waiting.extend(reversed(element))
     return found
 
 

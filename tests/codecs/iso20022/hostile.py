@@ -49,6 +49,22 @@ HOSTILE: Mapping[str, tuple[bytes, str]] = {
     ),
     "depth": (wrapped(b"<a>" * 40 + b"</a>" * 40), "elements more than 32 deep"),
     "element flood": (_flood(b"<a/>", 250_000), "more than 20000 elements"),
+    "element flood in an envelope": (
+        b"<E>" + b"<a/>" * 19_990 + b"</E>",
+        "neither a header nor a message",
+    ),
+    "two messages in one element": (
+        (
+            b'<E xmlns:a="urn:iso:std:iso:20022:tech:xsd:pacs.008.001.08"'
+            b' xmlns:b="urn:iso:std:iso:20022:tech:xsd:pacs.009.001.08">'
+            b"<a:x/><b:x/></E>"
+        ),
+        "one part of two messages",
+    ),
+    "header and half a message": (
+        b'<AppHdr xmlns="urn:iso:std:iso:20022:tech:xsd:head.001.001.02"/>' + START,
+        "not well-formed XML",
+    ),
     "comment flood": (_flood(b"<!---->", 250_000), "more than 20000 elements"),
     "attribute flood": (
         b"<a " + b"".join(b'a%d="" ' % n for n in range(20_000)) + b"/>",

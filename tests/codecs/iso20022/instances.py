@@ -5,6 +5,7 @@ Only what the profiles use of XML Schema is understood; anything else is an erro
 
 from __future__ import annotations
 
+import base64
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,16 @@ BUILT_IN = {
     "xs:date": st.dates().map(lambda day: f"{max(day.year, 1000)}-01-{day.day:02}"),
     "xs:dateTime": st.datetimes().map(
         lambda at: f"{max(at.year, 1970)}-02-03T{at:%H:%M:%S}Z"
+    ),
+    "Number": st.integers(0, 10**17).map(str),
+    "PositiveNumber": st.integers(1, 10**17).map(str),
+    "xs:time": st.times().map(lambda at: f"{at:%H:%M:%S}"),
+    "xs:gYearMonth": st.integers(1, 12).map(lambda month: f"2031-{month:02}"),
+    "Octets": st.binary(min_size=1, max_size=9).map(
+        lambda octets: base64.b64encode(octets).decode()
+    ),
+    "ChipData": st.binary(min_size=1, max_size=9).map(
+        lambda octets: octets.hex().upper()
     ),
     "xs:boolean": st.sampled_from(["true", "false"]),
     "Amount": st.integers(0, 10**15).map(
@@ -107,6 +118,9 @@ def _simple(kind: Any) -> st.SearchStrategy[str]:
     if "pattern" in facets:
         [pattern] = facets["pattern"]
         return _matching(pattern)
+    if "length" in facets:
+        size = int(facets["length"][0])
+        return st.text(TEXTS, min_size=size, max_size=size)
     least, most = int(facets["minLength"][0]), int(facets["maxLength"][0])
     return (
         st.text(TEXTS, min_size=least, max_size=most)

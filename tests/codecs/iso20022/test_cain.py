@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from lxml import etree
 
 from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import DocumentError, EncodeError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Secret
-from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
 from isoswitch.codecs.dialects.dialect import LegNumbers
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.iso20022.cain import CainDialect
 from isoswitch.codecs.iso20022.cain_tables import KINDS, MESSAGES, ROWS
-from isoswitch.codecs.iso20022.leaves import CardMessage
+from isoswitch.codecs.iso20022.document import Part
+from isoswitch.codecs.iso20022.leaves import CardMessage, to_card_message
 from isoswitch.codecs.iso20022.repair import repair_schema
 from isoswitch.codecs.iso20022.schemas import Mode, Schemas
 from tests.codecs.dialects.strategies import NOW, legs, transactions
@@ -217,6 +219,43 @@ def test_chip_data_is_read_with_the_blanks_of_the_old_schema() -> None:
     blanks = message.raw.replace(b"9F2600<", b"9F2600  <")
     assert CAIN.to_transaction(CAIN.decode(blanks)).emv == Secret(b"\x9f\x26\x00")
     assert message.leaves["ICCRltdData"] == "9F2600"
+
+
+def test_what_is_no_card_message_is_refused() -> None:
+    space = "urn:iso:std:iso:20022:tech:xsd:"
+    with pytest.raises(DocumentError, match="not a card message"):
+        CAIN.decode(f'<Document xmlns="{space}pacs.008.001.08"/>'.encode())
+    part = Part(
+        message_id="cain.001.001.04",
+        element=etree.Element(f"{{{space}cain.001.001.04}}Document"),
+    )
+    with pytest.raises(DocumentError, match="not one message"):
+        to_card_message(part, b"")
+
+
+def test_an_unlisted_code_declines() -> None:
+    request = CAIN.to_request(PURCHASE, LEG)
+    approved = Outcome(code=ResponseCode.APPROVED)
+    answer = CAIN.to_response(
+        request, approved, created_at=NOW, extra={"PrcgRslt/RspnCd": "Z9"}
+    )
+    assert CAIN.to_outcome(answer, PURCHASE).code is ResponseCode.DO_NOT_HONOUR
+    assert CAIN.to_code(answer) is ResponseCode.DO_NOT_HONOUR
+
+
+def test_a_void_of_a_preauthorisation_is_an_authorisation() -> None:
+    original = OriginalData(kind=Kind.PREAUTHORISATION, mti="0100", stan="000016")
+    void = replace(PURCHASE, kind=Kind.VOID, original=original)
+    request = CAIN.to_request(void, leg_of(void))
+    assert request.message_id == "cain.001.001.04"
+    assert CAIN.to_transaction(over_the_wire(request)) == void
+
+
+def test_cash_in_another_currency_has_a_place() -> None:
+    txn = replace(
+        PURCHASE, kind=Kind.PURCHASE_WITH_CASHBACK, cashback=Money(100, "840")
+    )
+    assert CAIN.to_transaction(CAIN.to_request(txn, leg_of(txn))) == txn
 
 
 def test_no_secret_is_shown() -> None:

@@ -15,7 +15,10 @@ from lxml import etree
 
 from isoswitch.codecs.canonical.errors import DecodeError, DocumentError, EncodeError
 from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.iso20022.caaa_tables import EXCHANGES
+from isoswitch.codecs.iso20022.cain_tables import MESSAGES
 from isoswitch.codecs.iso20022.document import Part, read_document
+from isoswitch.codecs.iso20022.mapping import Form
 from isoswitch.codecs.iso20022.messages import (
     BY_FAMILY,
     HEADER,
@@ -24,6 +27,7 @@ from isoswitch.codecs.iso20022.messages import (
     header_for,
     read_message,
 )
+from isoswitch.codecs.iso20022.repair import repair_schema
 from isoswitch.codecs.iso20022.schemas import Mode, Schemas
 from isoswitch.codecs.iso20022.transfers import (
     CustomerTransfer,
@@ -31,13 +35,26 @@ from isoswitch.codecs.iso20022.transfers import (
     Transfer,
     TransferStatus,
 )
-from isoswitch.codecs.iso20022.values import Account, Agent, Party, Reason
+from isoswitch.codecs.iso20022.values import (
+    DECIMAL,
+    FLAG,
+    INSTANT,
+    SIGN,
+    Account,
+    Agent,
+    Party,
+    Reason,
+)
 from tests.codecs.iso20022.hostile import START
 from tests.codecs.iso20022.instances import instances
 from tests.iso20022 import FOLDER, published_into, samples
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 IDS = [each.message_id for each in MESSAGE_TYPES]
+CARDS = sorted(
+    {each for row in MESSAGES.values() for each in (row[0], row[2])}
+    | {part[0] for each in EXCHANGES.values() for part in each}
+)
 PROFILES = Schemas()
 
 TRANSFER = CustomerTransfer(
@@ -78,7 +95,7 @@ REPORT = StatusReport(
 @cache
 def _base(message_id: str) -> Schemas:
     directory = Path(tempfile.mkdtemp(prefix="isoswitch-schemas-"))
-    return Schemas(published_into(directory, message_id))
+    return Schemas(published_into(directory, message_id, repair=repair_schema))
 
 
 def _part(data: bytes) -> Part:
@@ -135,6 +152,17 @@ def test_what_a_profile_admits_the_published_schema_admits(
     schemas.verify(Part(message_id=message_id, element=drawn), Mode.BOTH)
 
 
+@pytest.mark.parametrize("message_id", CARDS)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(data=st.data())
+def test_what_a_card_profile_admits_the_published_schema_admits(
+    message_id: str, data: st.DataObject
+) -> None:
+    schemas = _base(message_id)
+    drawn = data.draw(instances(message_id))
+    schemas.verify(Part(message_id=message_id, element=drawn), Mode.BOTH)
+
+
 def _canonical(data: bytes) -> str:
     canonical: str = etree.canonicalize(
         data.decode().partition("?>\n")[2] or data.decode()
@@ -176,6 +204,22 @@ def test_a_value_that_is_none_is_refused_without_it(
     with pytest.raises(DocumentError, match=reason) as refused:
         read_message(_part(data.replace(right, wrong)))
     assert "4111111111111111111" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "words", "reason"),
+    [
+        (INSTANT, "2026-03-01", "not a date and time"),
+        (DECIMAL, "1e5", "not a decimal number"),
+        (FLAG, "yes", "neither true nor false"),
+        (SIGN, "C", "neither credit nor debit"),
+    ],
+)
+def test_a_form_refuses_what_it_is_not(form: Form, words: str, reason: str) -> None:
+    element = etree.Element("x")
+    element.text = words
+    with pytest.raises(ValueError, match=reason):
+        form.read(element)
 
 
 def test_a_value_that_cannot_be_carried_is_refused() -> None:
