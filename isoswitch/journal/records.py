@@ -34,6 +34,7 @@ class RecordKind(StrEnum):
     CHECKPOINT = "checkpoint"
     BUSINESS_DAY = "business_day"
     SETTLEMENT = "settlement"
+    CODE = "code"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

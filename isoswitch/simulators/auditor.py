@@ -178,7 +178,12 @@ class _Case:
         self.bookings = bookings
         audited = _MONEY_KINDS | _HELD_KINDS
         self.beliefs = [each for each in beliefs if each.kind.value in audited]
-        self.rows = [row for row in view.transactions if row.kind in _MONEY_KINDS]
+        # What a clearing house moves no issuer books; its ledger is compared too.
+        self.rows = [
+            row
+            for row in view.transactions
+            if row.kind in _MONEY_KINDS and row.endpoint in ("", *bookings)
+        ]
         self.owed = {entry.transaction_id for entry in view.pending_saf}
         rrns = {row.id: row.rrn for row in view.transactions}
         self.own_rrn = {rrn: rrns[name] for rrn, name in view.told_under.items()}

@@ -53,8 +53,9 @@ class StoredTransaction:
     the same key. ``outcome`` is JSON, empty while open. ``sealed`` is the encrypted
     material of a reversal and is wiped when none can be owed any more. ``reversed``
     says that a reversal of it was accepted. ``original_id`` is the transaction that
-    this one completes, voids, refunds or reverses. ``batch`` is the terminal's; the
-    store gives it. ``verification`` says how the holder of a tap was verified.
+    this one completes, voids, refunds or reverses, or the payment code that it pays.
+    ``batch`` is the terminal's; the store gives it. ``verification`` says how the
+    holder of a tap was verified.
     """
 
     id: str

@@ -19,6 +19,7 @@ from isoswitch.store.times import CommitTimes
 from isoswitch.switch.admission import Buckets
 from isoswitch.switch.breakers import Breakers
 from isoswitch.switch.businessday import BusinessDays
+from isoswitch.switch.codes import Codes
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.dispatch import Arrival, dispatch
 from isoswitch.switch.expiry import expire_forever
@@ -109,6 +110,7 @@ class Switch:
             for name, house in settings.houses.items()
         }
         self.transfers: Transfers | None = None
+        self.codes: Codes | None = None
         self.keys = KeyExchange(self.links, random=random)
         self.listeners: Mapping[str, Listener] = {
             listener.name: self.make_listener(listener)
@@ -157,6 +159,8 @@ class Switch:
             await self._start_work()
             transfers = self.transfers = Transfers(services, self.houses)
             nursery.start_soon(transfers.run)
+            codes = self.codes = Codes(self._current, transfers)
+            nursery.start_soon(codes.run)
             for house in self.houses.values():
                 nursery.start_soon(house.run, transfers.receive)
             for link in self.links.values():
@@ -249,6 +253,8 @@ class Switch:
         self.is_draining = True
         assert self.services is not None, "only a running switch drains"
         await self.services.jobs.wait_empty()
+        if self.codes is not None:
+            await self.codes.drain()
         for link in self.links.values():
             await link.sign_off()
         await self.services.leases.release()

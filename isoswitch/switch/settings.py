@@ -137,12 +137,29 @@ class StandInSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PayeeSettings:
+    """Where a merchant is paid by instant transfer, and what its payment codes say.
+
+    ``house`` is the clearing house, ``bank`` the BIC that keeps ``account``;
+    ``country`` has two letters. Results are told to ``callback_url``, where there is
+    one.
+    """
+
+    house: str
+    account: str
+    bank: str
+    city: str
+    country: str
+    callback_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MerchantSettings:
     """A card acceptor (DE 42); ``country`` empty is the switch's.
 
     It may complete ``completion_over_percent`` more than it had set aside, where it
     has its own tolerance, and refund up to ``unlinked_refund_max_minor`` at a time
-    without naming a purchase.
+    without naming a purchase. Only a ``payee`` has payment codes.
     """
 
     id: str
@@ -151,6 +168,7 @@ class MerchantSettings:
     country: str = ""
     completion_over_percent: int | None = None
     unlinked_refund_max_minor: int = 0
+    payee: PayeeSettings | None = None
 
 
 class VoidStyle(StrEnum):

@@ -45,7 +45,10 @@ CUSTOMER_TRANSFER = "pacs.008.001.08"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Who pays whom, as the payer's side ordered it; accounts are IBANs or numbers."""
+    """Who pays whom, as the payer's side ordered it; accounts are IBANs or numbers.
+
+    ``refund_of`` is the transaction of which the merchant gives money back.
+    """
 
     amount: Money
     debtor: str
@@ -56,6 +59,7 @@ class Order:
     creditor_agent: str
     merchant_id: str
     reference: str = ""
+    refund_of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

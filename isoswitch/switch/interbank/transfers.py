@@ -53,6 +53,7 @@ from isoswitch.switch.services import Services
 
 TICK_S = 0.5
 ATTEMPTS_MAX = 3
+NOTHING = UnitOfWork(records=())
 TOLD = frozenset({Effect.TELL_PAID, Effect.TELL_FAILED})
 # States in which the house is asked again and again.
 FOLLOWED = frozenset({TransferState.IN_DOUBT, TransferState.RECALLING})
@@ -76,15 +77,25 @@ class Transfers:
         self._houses = houses
         self._waiters: dict[str, _Waiter] = {}
 
-    async def pay(self, transaction_id: str, order: Order, *, house: str) -> bool:
+    async def pay(
+        self,
+        transaction_id: str,
+        order: Order,
+        *,
+        house: str,
+        opening: UnitOfWork = NOTHING,
+    ) -> bool:
         """Move money now; gives whether it was, at the latest at the deadline.
 
-        False is final for the payer: what arrives later is recalled.
+        False is final for the payer: what arrives later is recalled. ``opening`` is
+        stored together with the intent to send.
 
         Raises
         ------
         StoreUnavailable
             Nothing was sent.
+        OwnershipLost, LedgerRefused, DayClosed
+            The opening is refused; nothing was sent.
         """
         services, endpoint = self._services, self._houses[house]
         profile = PROFILES[endpoint.settings.profile]
@@ -98,14 +109,8 @@ class Transfers:
             await self._commit(
                 TransferMove(expect=None, transfer=sent),
                 RecordKind.SENDING,
-                ledger=(
-                    Place(
-                        id=created.id,
-                        debit=clearing_account(house),
-                        credit=f"merchant/{order.merchant_id}",
-                        amount=order.amount,
-                    ),
-                ),
+                ledger=(_place(created.id, order, house),),
+                opening=opening,
             )
             await self._send_payment(endpoint, sent, order, profile)
             with trio.move_on_after(profile.total_s):
@@ -355,6 +360,7 @@ class Transfers:
         *,
         ledger: tuple[Change, ...] = (),
         event: str = "",
+        opening: UnitOfWork = NOTHING,
     ) -> None:
         transfer = move.transfer
         returned = Money(transfer.returned_minor, transfer.amount.currency)
@@ -373,7 +379,12 @@ class Transfers:
             },
         )
         await self._services.store.commit(
-            UnitOfWork(records=(record,), transfers=(move,), ledger=ledger)
+            replace(
+                opening,
+                records=(*opening.records, record),
+                transfers=(move,),
+                ledger=ledger,
+            )
         )
 
     async def _except(self, transfer: Transfer, reason: str) -> None:
@@ -388,6 +399,20 @@ class Transfers:
     ) -> Record:
         at = iso_time(self._services.clock.now())
         return Record(kind=kind, transaction_id=transfer.id, at=at, body=body)
+
+
+def _place(transfer_id: str, order: Order, house: str) -> Place:
+    """Set aside what the house will owe, or what the merchant gives back."""
+    debit, credit = clearing_account(house), f"merchant/{order.merchant_id}"
+    if order.refund_of:
+        debit, credit = credit, debit
+    return Place(
+        id=transfer_id,
+        debit=debit,
+        credit=credit,
+        amount=order.amount,
+        of=order.refund_of,
+    )
 
 
 def clearing_account(house: str) -> str:

@@ -1,0 +1,155 @@
+"""Results that merchants must hear: owed with the result itself, sent until heard.
+
+A callback is kept in the unit that closes its transaction. It is sent again with longer
+and longer pauses for a day; what was not heard then is given up and stays to be seen,
+and replayed by hand. How bytes reach a merchant is not known here: ``Deliver`` does it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+import trio
+
+from isoswitch.codecs.canonical.errors import ConfigError, StoreUnavailable
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.store.port import OwnershipLost, Store, StoredTransaction, UnitOfWork
+from isoswitch.store.rows import Callback, CallbackState, RowMove
+from isoswitch.switch.ports import Clock, iso_time
+from isoswitch.switch.services import Services
+
+TICK_S = 1.0
+FIRST_PAUSE_S = 2.0
+PAUSE_MAX_S = 3600.0
+GIVEN_UP_AFTER_S = 24 * 3600.0
+AT_ONCE_MAX = 16
+
+# Sends one callback; gives "" when the merchant took it, else why not.
+Deliver = Callable[[Callback], Awaitable[str]]
+
+log = structlog.get_logger()
+
+
+def owe_callback(
+    services: Services, closed: StoredTransaction, told: Mapping[str, Any]
+) -> tuple[RowMove, ...]:
+    """Give the callback that a closed transaction owes a merchant who hears any."""
+    merchant = services.settings.merchants.get(closed.merchant_id)
+    if merchant is None or merchant.payee is None or not merchant.payee.callback_url:
+        return ()
+    now = services.clock.now()
+    event = f"{told['object']}.{told['state']}"
+    callback_id = f"{closed.id}.{told['state']}"
+    body = {"id": callback_id, "event": event, "at": iso_time(now), "data": dict(told)}
+    callback = Callback(
+        id=callback_id,
+        merchant_id=merchant.id,
+        transaction_id=closed.id,
+        body=json.dumps(body, separators=(",", ":")),
+        created_at=now.timestamp(),
+        next_at=now.timestamp(),
+        expires_at=now.timestamp() + GIVEN_UP_AFTER_S,
+    )
+    return (RowMove(expect=None, row=callback),)
+
+
+def pause_s(attempts: int) -> float:
+    """Give how long to wait after so many attempts.
+
+    Examples
+    --------
+    >>> [pause_s(attempts) for attempts in (1, 2, 3, 12, 40)]
+    [2.0, 4.0, 8.0, 3600.0, 3600.0]
+    """
+    return min(FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 32), PAUSE_MAX_S)
+
+
+async def call_back_forever(store: Store, clock: Clock, deliver: Deliver) -> None:
+    """Send what is owed, when it is due, until cancelled."""
+    limit = trio.CapacityLimiter(AT_ONCE_MAX)
+    while True:
+        try:
+            now = clock.now().timestamp()
+            owed = await store.find_rows(Callback, state=CallbackState.PENDING)
+            async with trio.open_nursery() as nursery:
+                for callback in owed:
+                    if callback.next_at <= now:
+                        nursery.start_soon(
+                            _send, store, clock, deliver, callback, limit
+                        )
+        except StoreUnavailable as error:
+            log.error("callbacks_postponed", reason=str(error))
+        await trio.sleep(TICK_S)
+
+
+async def replay_callback(
+    services: Services, callback_id: str, *, operator: str
+) -> Callback:
+    """Owe a callback anew, whatever became of it.
+
+    Raises
+    ------
+    ConfigError
+        There is no such callback, or it was being sent just now.
+    """
+    found = await services.store.find_row(Callback, callback_id)
+    if found is None:
+        msg = f"no callback {callback_id}; `isoswitch callbacks list` names them"
+        raise ConfigError(msg)
+    now = services.clock.now()
+    after = replace(
+        found,
+        state=CallbackState.PENDING,
+        next_at=now.timestamp(),
+        expires_at=now.timestamp() + GIVEN_UP_AFTER_S,
+        reason="",
+    )
+    body = {"order": "replay callback", "operator": operator, "callback": callback_id}
+    record = Record(
+        kind=RecordKind.OPERATOR,
+        transaction_id=found.transaction_id,
+        at=iso_time(now),
+        body=body,
+    )
+    move = RowMove(expect=found, row=after)
+    try:
+        await services.store.commit(UnitOfWork(records=(record,), rows=(move,)))
+    except OwnershipLost:
+        msg = f"callback {callback_id} was being sent just now; look, then order again"
+        raise ConfigError(msg) from None
+    return after
+
+
+async def _send(
+    store: Store,
+    clock: Clock,
+    deliver: Deliver,
+    callback: Callback,
+    limit: trio.CapacityLimiter,
+) -> None:
+    async with limit:
+        reason = await deliver(callback)
+    now = clock.now().timestamp()
+    attempts = callback.attempts + 1
+    next_at = now + pause_s(attempts)
+    state = CallbackState.PENDING
+    if not reason:
+        state = CallbackState.DELIVERED
+    elif next_at > callback.expires_at:
+        state = CallbackState.GIVEN_UP
+        log.error("callback_given_up", callback=callback.id, reason=reason)
+    after = replace(
+        callback, attempts=attempts, next_at=next_at, state=state, reason=reason
+    )
+    move = RowMove(expect=callback, row=after)
+    try:
+        await store.commit(UnitOfWork(records=(), rows=(move,)))
+    except OwnershipLost:
+        # An operator, or another node, was faster; the merchant hears it twice.
+        log.info("callback_changed_meanwhile", callback=callback.id)
+    except StoreUnavailable as error:
+        log.error("callback_not_recorded", callback=callback.id, reason=str(error))

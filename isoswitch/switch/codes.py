@@ -1,0 +1,569 @@
+"""Payment codes of merchants: made, paid by wallets with instant transfers, refunded.
+
+    code      OPEN ──paid by a wallet──▶ PAYING ──money moved──▶ PAID
+               ▲                           │
+               ╰────────no money moved─────╯
+
+The text of a code is a copy: amount, currency and payee are those of the store. Of two
+who pay a code at once one changes it from OPEN to PAYING, in the same unit that opens
+the transaction and states the intent to send; the other is refused and nothing of it is
+sent. A transaction is closed when its transfer is decided, by whoever sees that first:
+the task that waits, or after a restart the sweep. A code without an amount is static:
+it stays OPEN and is paid as often as wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+
+import structlog
+import trio
+
+from isoswitch.clearing.transfer import Transfer, TransferState
+from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
+from isoswitch.codecs.canonical.errors import DecodeError, StoreUnavailable
+from isoswitch.codecs.canonical.money import CURRENCIES, Money
+from isoswitch.codecs.canonical.sealing import store_outcome
+from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.qr.mpm import decode_mpm
+from isoswitch.codecs.qr.schemes import QrScheme, build_merchant_code
+from isoswitch.journal.records import Record, RecordKind
+from isoswitch.ledger.entries import LedgerRefused
+from isoswitch.store.days import DayClosed
+from isoswitch.store.port import (
+    Move,
+    OwnershipLost,
+    StoredTransaction,
+    TransactionState,
+    UnitOfWork,
+)
+from isoswitch.store.rows import (
+    CodePayment,
+    CodeState,
+    PaymentCode,
+    RowMove,
+    StoredAnswer,
+)
+from isoswitch.switch.callbacks import owe_callback
+from isoswitch.switch.interbank.documents import Order
+from isoswitch.switch.interbank.transfers import Transfers
+from isoswitch.switch.ports import iso_time
+from isoswitch.switch.results import describe_payment, describe_refund
+from isoswitch.switch.services import Services
+from isoswitch.switch.settings import MerchantSettings, PayeeSettings
+
+SWEEP_S = 1.0
+# What a merchant's name and city may have of a code (EMVCo MPM, table 3.2).
+NAME_MAX, CITY_MAX = 25, 15
+SCHEME = QrScheme(
+    name="isoswitch",
+    title="A merchant of this switch",
+    template="26",
+    guid="org.isoswitch",
+    country="",
+    currency="",
+    fields={"01": "merchant"},
+    required=("01",),
+)
+# The merchant has, or will have, the money.
+PAID_STATES = frozenset({TransferState.SETTLED, TransferState.HELD})
+UNDECIDED = frozenset({TransferState.CREATED, TransferState.SENT})
+
+log = structlog.get_logger()
+
+
+class Refusal(StrEnum):
+    """Why a wish is refused before any money is asked for."""
+
+    UNREADABLE_CODE = "unreadable_code"
+    UNKNOWN_CODE = "unknown_code"
+    CODE_ALTERED = "code_altered"
+    CODE_EXPIRED = "code_expired"
+    CODE_PAID = "code_paid"
+    CODE_IN_USE = "code_in_use"
+    AMOUNT_REQUIRED = "amount_required"
+    AMOUNT_DIFFERS = "amount_differs"
+    NOT_OFFERED = "not_offered"
+    UNKNOWN_PAYMENT = "unknown_payment"
+    NOT_REFUNDABLE = "not_refundable"
+    REFUND_EXCEEDS = "refund_exceeds"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A wish that was not fulfilled; ``words`` tell the client what holds instead."""
+
+    reason: Refusal
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeWish:
+    """A code that a merchant wants; ``amount_minor`` 0 for a static one.
+
+    ``valid_s`` 0 lets it be paid for ever.
+    """
+
+    merchant_id: str
+    amount_minor: int
+    currency: str
+    valid_s: float
+    reference: str = ""
+    terminal_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayWish:
+    """A code that a wallet's customer wants to pay.
+
+    ``amount`` may be left out where the code has one.
+    """
+
+    text: str
+    wallet: str
+    debtor: str
+    debtor_account: str
+    debtor_agent: str
+    amount: Money | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundWish:
+    """A payment that a merchant gives back; ``amount_minor`` 0 is all that is left."""
+
+    merchant_id: str
+    payment_id: str
+    amount_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    """A transaction about to be opened, and the order that moves its money."""
+
+    row: StoredTransaction
+    order: Order
+    opening: UnitOfWork
+    lost: Refused
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A transaction in the hands of this process."""
+
+    ended: trio.Event = field(default_factory=trio.Event)
+    result: StoredTransaction | Refused | None = None
+
+
+class Codes:
+    """Makes codes, has them paid and given back; ``run`` owns what is under way."""
+
+    def __init__(self, current: Callable[[], Services], transfers: Transfers) -> None:
+        self._current = current
+        self._transfers = transfers
+        self._nursery: trio.Nursery | None = None
+        self._running: set[str] = set()
+        self._idle = trio.lowlevel.ParkingLot()
+
+    async def run(self) -> None:
+        """Carry out what is wanted, and close what lost its owner, until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                while True:
+                    try:
+                        await self._sweep()
+                    except StoreUnavailable as error:
+                        log.error("payments_postponed", reason=str(error))
+                    await trio.sleep(SWEEP_S)
+        finally:
+            self._nursery = None
+
+    async def drain(self) -> None:
+        """Begin nothing new, and wait for what is under way."""
+        self._nursery = None
+        while self._running:
+            await self._idle.park()
+
+    async def create(
+        self, wish: CodeWish, *, claim: StoredAnswer | None = None
+    ) -> PaymentCode | Refused:
+        """Make a code; ``claim`` is kept with it."""
+        services = self._current()
+        merchant = services.settings.merchants.get(wish.merchant_id)
+        if merchant is None or merchant.payee is None:
+            return _NOT_OFFERED
+        now = services.clock.now()
+        code_id = services.numbers.draw().transaction_id
+        code = PaymentCode(
+            id=code_id,
+            merchant_id=merchant.id,
+            terminal_id=wish.terminal_id,
+            text=_code_text(merchant, merchant.payee, wish, code_id),
+            amount_minor=wish.amount_minor,
+            currency=wish.currency,
+            reference=wish.reference,
+            created_at=iso_time(now),
+            expires_at=now.timestamp() + wish.valid_s if wish.valid_s else 0.0,
+        )
+        body = {
+            "merchant": merchant.id,
+            "terminal": wish.terminal_id,
+            "amount": str(Money(wish.amount_minor, wish.currency)),
+            "is_static": not wish.amount_minor,
+        }
+        record = _record(services, RecordKind.CODE, code_id, body)
+        rows = (RowMove(expect=None, row=code), *_claimed(claim, code_id))
+        await services.store.commit(UnitOfWork(records=(record,), rows=rows))
+        return code
+
+    async def pay(
+        self, wish: PayWish, *, claim: StoredAnswer | None = None
+    ) -> StoredTransaction | Refused:
+        """Pay a code; gives the closed transaction, or why none was opened.
+
+        A transaction that is still open when it is given could not be closed yet: its
+        outcome is asked for by its id.
+        """
+        services = self._current()
+        code = await self._read(services, wish)
+        if isinstance(code, Refused):
+            return code
+        merchant = services.settings.merchants.get(code.merchant_id)
+        if merchant is None or merchant.payee is None:
+            return _NOT_OFFERED
+        amount = wish.amount or Money(code.amount_minor, code.currency)
+        row = _open_row(services, Kind.PURCHASE, merchant, merchant.payee, amount)
+        row = replace(row, dedup_key=f"code/{code.id}/{row.id}", original_id=code.id)
+        payment = CodePayment(
+            id=row.id,
+            code_id=code.id,
+            merchant_id=merchant.id,
+            wallet=wish.wallet,
+            debtor=wish.debtor,
+            debtor_account=wish.debtor_account,
+            debtor_agent=wish.debtor_agent,
+            reference=code.reference,
+        )
+        paying = replace(code, state=CodeState.PAYING, payment_id=row.id)
+        # A static code does not change: any number may pay it.
+        moves = (RowMove(expect=code, row=paying),) if code.amount_minor else ()
+        start = _Start(
+            row=row,
+            order=Order(
+                amount=amount,
+                debtor=wish.debtor,
+                debtor_account=wish.debtor_account,
+                debtor_agent=wish.debtor_agent,
+                creditor=merchant.name,
+                creditor_account=merchant.payee.account,
+                creditor_agent=merchant.payee.bank,
+                merchant_id=merchant.id,
+                reference=code.id,
+            ),
+            opening=_opening(
+                services,
+                row,
+                {"code": code.id, "wallet": wish.wallet, "entry_mode": EntryMode.QR},
+                (RowMove(expect=None, row=payment), *moves, *_claimed(claim, row.id)),
+            ),
+            lost=_IN_USE,
+        )
+        return await self._own(start)
+
+    async def refund(
+        self, wish: RefundWish, *, claim: StoredAnswer | None = None
+    ) -> StoredTransaction | Refused:
+        """Give a payment back, whole or in part, by a transfer to its payer."""
+        services = self._current()
+        original = await services.store.find_transaction(wish.payment_id)
+        payment = await services.store.find_row(CodePayment, wish.payment_id)
+        if original is None or payment is None:
+            return _UNKNOWN_PAYMENT
+        merchant = services.settings.merchants.get(wish.merchant_id)
+        if merchant is None or merchant.payee is None:
+            return _NOT_OFFERED
+        if original.merchant_id != merchant.id:
+            return _UNKNOWN_PAYMENT
+        hold = await services.store.find_hold(original.id)
+        if hold is None or not hold.captured_minor:
+            return _NOT_REFUNDABLE
+        minor = wish.amount_minor or hold.returnable_minor
+        if not 0 < minor <= hold.returnable_minor:
+            return _REFUND_EXCEEDS
+        amount = Money(minor, original.currency)
+        row = _open_row(services, Kind.REFUND, merchant, merchant.payee, amount)
+        row = replace(row, dedup_key=f"refund/{row.id}", original_id=original.id)
+        start = _Start(
+            row=row,
+            order=Order(
+                amount=amount,
+                debtor=merchant.name,
+                debtor_account=merchant.payee.account,
+                debtor_agent=merchant.payee.bank,
+                creditor=payment.debtor,
+                creditor_account=payment.debtor_account,
+                creditor_agent=payment.debtor_agent,
+                merchant_id=merchant.id,
+                reference=original.id,
+                refund_of=original.id,
+            ),
+            opening=_opening(
+                services, row, {"original": original.id}, _claimed(claim, row.id)
+            ),
+            lost=_REFUND_EXCEEDS,
+        )
+        return await self._own(start)
+
+    async def _read(self, services: Services, wish: PayWish) -> PaymentCode | Refused:
+        """Find the code that a text copies, if it can be paid as the wallet wants."""
+        try:
+            reference = decode_mpm(wish.text).value("62.05")
+        except DecodeError as error:
+            return Refused(reason=Refusal.UNREADABLE_CODE, words=str(error))
+        code = await services.store.find_row(PaymentCode, reference)
+        if code is None:
+            return _UNKNOWN_CODE
+        if code.text != wish.text:
+            reason = "a text was to be paid that names this code and is not it"
+            body = {"reason": reason, "wallet": wish.wallet}
+            await services.recorder.note(RecordKind.EXCEPTION, code.id, body)
+            return _ALTERED
+        if not services.health.trusts_clock():
+            return _UNAVAILABLE
+        if code.expires_at and services.clock.now().timestamp() >= code.expires_at:
+            return _EXPIRED
+        if code.state is not CodeState.OPEN:
+            return _PAID if code.state is CodeState.PAID else _IN_USE
+        if wish.amount is None:
+            return code if code.amount_minor else _AMOUNT_REQUIRED
+        asked = code.amount_minor or wish.amount.minor
+        # Neither a part nor more: what the merchant asked for, or nothing.
+        is_right = wish.amount == Money(asked, code.currency) and asked > 0
+        return code if is_right else _AMOUNT_DIFFERS
+
+    async def _own(self, start: _Start) -> StoredTransaction | Refused:
+        """Have the switch carry out a transaction, whoever stops waiting for it."""
+        if self._nursery is None:
+            return _UNAVAILABLE
+        run = _Run()
+        self._running.add(start.row.id)
+        self._nursery.start_soon(self._carry_out, start, run)
+        await run.ended.wait()
+        return run.result or _UNAVAILABLE
+
+    async def _carry_out(self, start: _Start, run: _Run) -> None:
+        row = start.row
+        try:
+            await self._enter(start)
+            run.result = await self._settle(row)
+        except (OwnershipLost, LedgerRefused):
+            run.result = start.lost
+        except StoreUnavailable as error:
+            # Whatever is open is closed by the sweep when the store works again.
+            log.error("payment_postponed", transaction=row.id, reason=str(error))
+        except Exception:
+            log.exception("payment_failed", transaction=row.id)
+        finally:
+            self._running.discard(row.id)
+            if not self._running:
+                self._idle.unpark_all()
+            run.ended.set()
+
+    async def _enter(self, start: _Start) -> None:
+        """Open a transaction and move its money, on the day that is open."""
+        row = start.row
+        try:
+            await self._transfers.pay(
+                row.id, start.order, house=row.endpoint, opening=start.opening
+            )
+        except DayClosed as closed:
+            self._current().days.learn(closed.open_date)
+            moved = replace(row, business_date=closed.open_date)
+            opening = replace(start.opening, opens=(moved,))
+            await self._enter(replace(start, row=moved, opening=opening))
+
+    async def _sweep(self) -> None:
+        """Close the transactions whose transfers were decided without their owner."""
+        services = self._current()
+        for row in await services.store.open_transactions():
+            if row.endpoint in services.settings.houses and row.id not in self._running:
+                await self._settle(row)
+
+    async def _settle(self, row: StoredTransaction) -> StoredTransaction:
+        """Close a transaction as its transfer ended; gives it as it is now."""
+        services = self._current()
+        transfer = await services.store.find_transfer_of(row.id)
+        if transfer is None or transfer.state in UNDECIDED:
+            return row
+        outcome = _outcome(transfer)
+        closed = replace(
+            row, state=TransactionState.CLOSED, outcome=store_outcome(outcome)
+        )
+        payment = await services.store.find_row(CodePayment, row.id)
+        code = None
+        told = describe_refund(closed)
+        if payment is not None:
+            code = await services.store.find_row(PaymentCode, payment.code_id)
+            told = describe_payment(closed, payment)
+        body = {"code": outcome.code, "reason": outcome.reason}
+        move = Move(
+            id=row.id,
+            expect=row.state,
+            state=TransactionState.CLOSED,
+            outcome=closed.outcome,
+        )
+        unit = UnitOfWork(
+            records=(_record(services, RecordKind.CLOSED, row.id, body),),
+            moves=(move,),
+            rows=(*_freed(code, row, outcome), *owe_callback(services, closed, told)),
+        )
+        try:
+            await services.store.commit(unit)
+        except OwnershipLost:
+            found = await services.store.find_transaction(row.id)
+            return found or row
+        services.counts.transactions[Kind(row.kind), outcome.code] += 1
+        return closed
+
+
+def _code_text(
+    merchant: MerchantSettings, payee: PayeeSettings, wish: CodeWish, code_id: str
+) -> str:
+    """Write what a code says; its reference finds it again."""
+    amount = None
+    if wish.amount_minor:
+        exponent = CURRENCIES[wish.currency][1]
+        amount = Decimal(wish.amount_minor).scaleb(-exponent)
+    additional = {"05": code_id}
+    if wish.terminal_id:
+        additional["07"] = wish.terminal_id
+    return build_merchant_code(
+        SCHEME,
+        {"01": merchant.id},
+        name=merchant.name[:NAME_MAX],
+        city=payee.city[:CITY_MAX],
+        mcc=merchant.mcc,
+        amount=amount,
+        currency=wish.currency,
+        country=payee.country,
+        is_dynamic=bool(wish.amount_minor),
+        additional=additional,
+    ).encode()
+
+
+def _open_row(
+    services: Services,
+    kind: Kind,
+    merchant: MerchantSettings,
+    payee: PayeeSettings,
+    amount: Money,
+) -> StoredTransaction:
+    numbers = services.numbers.draw()
+    return StoredTransaction(
+        id=numbers.transaction_id,
+        dedup_key="",
+        fingerprint=f"{kind}|{amount.minor} {amount.currency}",
+        kind=kind,
+        state=TransactionState.SENDING,
+        node=services.settings.node,
+        business_date=services.days.date,
+        opened_at=iso_time(services.clock.now()),
+        terminal_id="",
+        merchant_id=merchant.id,
+        rrn=numbers.rrn,
+        amount_minor=amount.minor,
+        currency=amount.currency,
+        endpoint=payee.house,
+    )
+
+
+def _opening(
+    services: Services,
+    row: StoredTransaction,
+    facts: dict[str, str],
+    rows: tuple[RowMove, ...],
+) -> UnitOfWork:
+    body = {
+        "kind": row.kind,
+        "listener": "portal",
+        "merchant": row.merchant_id,
+        "business_date": row.business_date,
+        **facts,
+    }
+    record = _record(services, RecordKind.OPENED, row.id, body)
+    return UnitOfWork(records=(record,), opens=(row,), rows=rows)
+
+
+def _claimed(claim: StoredAnswer | None, resource: str) -> tuple[RowMove, ...]:
+    if claim is None:
+        return ()
+    return (RowMove(expect=None, row=replace(claim, resource=resource)),)
+
+
+def _freed(
+    code: PaymentCode | None, row: StoredTransaction, outcome: Outcome
+) -> tuple[RowMove, ...]:
+    """Let a code be paid again, or never again."""
+    if code is None or code.payment_id != row.id:
+        return ()
+    after = replace(code, state=CodeState.PAID)
+    if not outcome.is_approved:
+        after = replace(code, state=CodeState.OPEN, payment_id="")
+    return (RowMove(expect=code, row=after),)
+
+
+def _outcome(transfer: Transfer) -> Outcome:
+    if transfer.state in PAID_STATES:
+        return Outcome(code=ResponseCode.APPROVED)
+    if transfer.state is TransferState.REJECTED:
+        reason = f"rejected with {transfer.reason or 'no reason'}"
+        return Outcome.declined(ResponseCode.DO_NOT_HONOUR, reason)
+    reason = "the clearing house did not answer in time"
+    return Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE, reason)
+
+
+def _record(
+    services: Services,
+    kind: RecordKind,
+    transaction_id: str,
+    body: Mapping[str, object],
+) -> Record:
+    at = iso_time(services.clock.now())
+    return Record(kind=kind, transaction_id=transaction_id, at=at, body=dict(body))
+
+
+_NOT_OFFERED = Refused(
+    reason=Refusal.NOT_OFFERED, words="this merchant takes no payment codes"
+)
+_UNKNOWN_CODE = Refused(
+    reason=Refusal.UNKNOWN_CODE, words="this switch made no such code"
+)
+_ALTERED = Refused(
+    reason=Refusal.CODE_ALTERED, words="the code is not as it was made; scan it again"
+)
+_EXPIRED = Refused(reason=Refusal.CODE_EXPIRED, words="the code has expired")
+_PAID = Refused(reason=Refusal.CODE_PAID, words="the code is paid already")
+_IN_USE = Refused(reason=Refusal.CODE_IN_USE, words="somebody is paying this code now")
+_AMOUNT_REQUIRED = Refused(
+    reason=Refusal.AMOUNT_REQUIRED, words="the payer of this code names the amount"
+)
+_AMOUNT_DIFFERS = Refused(
+    reason=Refusal.AMOUNT_DIFFERS,
+    words="the amount is not the one that the merchant asked for",
+)
+_UNKNOWN_PAYMENT = Refused(
+    reason=Refusal.UNKNOWN_PAYMENT, words="this merchant has no such payment"
+)
+_NOT_REFUNDABLE = Refused(
+    reason=Refusal.NOT_REFUNDABLE, words="no money has moved that could be given back"
+)
+_REFUND_EXCEEDS = Refused(
+    reason=Refusal.REFUND_EXCEEDS, words="more than is left of the payment"
+)
+_UNAVAILABLE = Refused(
+    reason=Refusal.UNAVAILABLE, words="this switch takes no new money now; try again"
+)

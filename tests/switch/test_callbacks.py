@@ -1,0 +1,80 @@
+"""Callbacks are repeated until heard, for a day."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+import trio
+import trio.testing
+
+from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.memory import open_memory_store
+from isoswitch.store.port import UnitOfWork
+from isoswitch.store.rows import Callback, CallbackState, RowMove
+from isoswitch.switch.callbacks import GIVEN_UP_AFTER_S, call_back_forever
+
+EPOCH = datetime(2026, 6, 1, tzinfo=UTC)
+AT = EPOCH.timestamp()
+OWED = Callback(
+    id="1-1.succeeded",
+    merchant_id="M1",
+    transaction_id="1-1",
+    body="{}",
+    created_at=AT,
+    next_at=AT,
+    expires_at=AT + GIVEN_UP_AFTER_S,
+)
+
+
+class TrioClock:
+    """A wall clock that goes with trio's."""
+
+    def __init__(self) -> None:
+        self.began_at = trio.current_time()
+
+    def now(self) -> datetime:
+        """Give the time."""
+        return EPOCH + timedelta(seconds=trio.current_time() - self.began_at)
+
+
+async def attempts_of(*answers: str, lasts_s: float) -> tuple[list[float], Callback]:
+    """Give when a callback was sent to a merchant that answers so, and its end."""
+    waiting, times = list(answers), []
+
+    async def deliver(callback: Callback) -> str:
+        assert callback.id == OWED.id
+        times.append(trio.current_time() - clock.began_at)
+        return waiting.pop(0) if waiting else ""
+
+    clock = TrioClock()
+    disk = MemoryDisk()
+    async with open_memory_store(disk) as store, trio.open_nursery() as nursery:
+        move = RowMove(expect=None, row=OWED)
+        await store.commit(UnitOfWork(records=(), rows=(move,)))
+        nursery.start_soon(call_back_forever, store, clock, deliver)
+        await trio.sleep(lasts_s)
+        nursery.cancel_scope.cancel()
+    end = disk.rows[Callback, OWED.id]
+    assert isinstance(end, Callback)
+    return times, end
+
+
+async def test_what_was_heard_is_not_sent_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    times, end = await attempts_of("away", "away", lasts_s=3600)
+    assert times == pytest.approx([0.0, 2.0, 6.0], abs=1.1)
+    assert (end.state, end.attempts) == (CallbackState.DELIVERED, 3)
+
+
+async def test_pauses_grow_to_an_hour_and_end_after_a_day(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    times, end = await attempts_of(*["HTTP 503"] * 1000, lasts_s=25 * 3600)
+    pauses = [later - at for at, later in pairwise(times)]
+    assert pauses[:3] == pytest.approx([2.0, 4.0, 8.0], abs=1.1)
+    assert max(pauses) == pytest.approx(3600, abs=1.1)
+    assert times[-1] == pytest.approx(GIVEN_UP_AFTER_S, abs=3601)
+    assert (end.state, end.reason) == (CallbackState.GIVEN_UP, "HTTP 503")
