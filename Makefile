@@ -3,12 +3,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages up demo test check simulate bench clean
+.PHONY: help setup packages up demo test check simulate drill bench clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP := .venv/bin/pip --disable-pip-version-check -qq
 JOBS ?= $(shell nproc)
+KILLS ?= 200
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,9 @@ check: .venv/.installed ## Formatting, lint, types, import contracts, doc exampl
 
 simulate: .venv/.installed ## Tell 200 stories of a network under faults (a minute).
 	.venv/bin/isoswitch simulate --seeds 200 --first 1000 --processes $(JOBS)
+
+drill: setup ## Kill the parts of a busy network KILLS times, and audit it.
+	ISOSWITCH_KILLS=$(KILLS) .venv/bin/python -m pytest tests/live/test_kill_drill.py
 
 bench: setup ## Measure against the obvious stack, in one run.
 	.venv/bin/python -m bench

@@ -34,14 +34,13 @@ from isoswitch.commands.setup import ensure
 from isoswitch.commands.view import leg_json, leg_line
 from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.journal.records import ChainedRecord, RecordKind
-from isoswitch.simulators.auditor import StoreView, Verdict, audit
+from isoswitch.simulators.auditor import Verdict, audit, read_store
 from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.issuer import Issuer
 from isoswitch.simulators.leaks import Leak, card_secrets, find_clear, key_secrets
 from isoswitch.simulators.requests import Request
 from isoswitch.simulators.terminal import Terminal
-from isoswitch.store.port import SafState
 from isoswitch.store.reader import open_reader
 
 TERMINAL = "TERM0001"
@@ -247,13 +246,7 @@ async def _audit(tour: Tour) -> Verdict:
 
 def _compare(tour: Tour, leaks: tuple[Leak, ...] = ()) -> Verdict:
     with open_reader(tour.store) as reader:
-        view = StoreView(
-            transactions=tuple(reader.transactions(limit=-1)),
-            pending_saf=tuple(reader.saf(SafState.PENDING)),
-            quarantined=tuple(
-                entry.transaction_id for entry in reader.saf(SafState.QUARANTINED)
-            ),
-        )
+        view = read_store(reader)
     return audit(
         view=view,
         bookings={name: issuer.bookings for name, issuer in tour.issuers.items()},

@@ -34,15 +34,18 @@ from isoswitch.simulators.leaks import Leak
 from isoswitch.simulators.ledger_audit import (
     LedgerView,
     audit_ledger,
+    read_ledger,
     standing_minor,
     view_ledger,
 )
 from isoswitch.store.port import (
     SafEntry,
+    SafState,
     Store,
     StoredTransaction,
     TransactionState,
 )
+from isoswitch.store.reader import StoreReader
 
 RECORDS_PER_READ = 1000
 _MONEY_KINDS = frozenset(kind.value for kind in DEBITS)
@@ -131,6 +134,23 @@ async def view_store(store: Store) -> StoreView:
         quarantined=tuple(quarantined),
         told_under=told_under,
         ledger=await view_ledger(store, transactions),
+    )
+
+
+def read_store(reader: StoreReader) -> StoreView:
+    """Read everything that an audit needs from the file of a store."""
+    transactions = tuple(reversed(reader.transactions(limit=-1)))
+    return StoreView(
+        transactions=transactions,
+        pending_saf=tuple(reader.saf(SafState.PENDING)),
+        quarantined=tuple(
+            entry.transaction_id for entry in reader.saf(SafState.QUARANTINED)
+        ),
+        told_under={
+            each.record.body["rrn"]: each.record.transaction_id
+            for each in reader.of_kinds(RecordKind.STOOD_IN)
+        },
+        ledger=read_ledger(reader, transactions),
     )
 
 

@@ -19,6 +19,7 @@ from isoswitch.ledger.holds import Hold, HoldState
 from isoswitch.simulators.accounts import DEBITS
 from isoswitch.simulators.bookings import BookingKind, Bookings
 from isoswitch.store.port import Store, StoredTransaction
+from isoswitch.store.reader import StoreReader
 
 ISSUER = "issuer/"
 
@@ -52,6 +53,19 @@ async def view_ledger(
     return LedgerView(
         holds={hold.id: hold for hold in found if hold is not None},
         entries=tuple(entries),
+    )
+
+
+def read_ledger(
+    reader: StoreReader, transactions: Iterable[StoredTransaction]
+) -> LedgerView:
+    """Read the holds and entries of these transactions from the file of a store."""
+    rows = list(transactions)
+    found = (reader.find_hold(row.id) for row in rows)
+    dates = sorted({row.business_date for row in rows})
+    return LedgerView(
+        holds={hold.id: hold for hold in found if hold is not None},
+        entries=tuple(entry for date in dates for entry in reader.entries(date)),
     )
 
 

@@ -21,12 +21,11 @@ from isoswitch.commands.ends import keyring_of, make_issuer, make_terminal
 from isoswitch.commands.processes import Processes, parts_of
 from isoswitch.commands.setup import ensure
 from isoswitch.config.load import LoadedNetwork, load_network
-from isoswitch.simulators.auditor import StoreView, Verdict, audit
+from isoswitch.simulators.auditor import Verdict, audit, read_store
 from isoswitch.simulators.issuer import Issuer
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.terminal import Terminal
-from isoswitch.store.port import SafState
-from isoswitch.store.reader import StoreReader, open_reader
+from isoswitch.store.reader import open_reader
 from tests.hsm.softhsm import require_softhsm
 from tests.live.network import FASTER, NO_TABLES, read_until, running, write_network
 
@@ -124,7 +123,7 @@ class LiveNetwork(Site):
     def compare(self) -> Verdict:
         """Compare what terminals, switch and issuers say."""
         with open_reader(self.store_path) as reader:
-            view = view_of(reader)
+            view = read_store(reader)
         return audit(
             view=view,
             bookings={name: each.bookings for name, each in self.issuers.items()},
@@ -137,17 +136,6 @@ class LiveNetwork(Site):
             while not self.compare().is_settled:
                 await trio.sleep(0.1)
         return self.compare()
-
-
-def view_of(reader: StoreReader) -> StoreView:
-    """Read what an audit needs from a store."""
-    return StoreView(
-        transactions=tuple(reader.transactions(limit=-1)),
-        pending_saf=tuple(reader.saf(SafState.PENDING)),
-        quarantined=tuple(
-            entry.transaction_id for entry in reader.saf(SafState.QUARANTINED)
-        ),
-    )
 
 
 @contextmanager

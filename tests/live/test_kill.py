@@ -13,9 +13,8 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -43,6 +42,7 @@ from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.store.port import SafState, TransactionState
 from isoswitch.store.reader import open_reader
+from tests.live.conftest import Tell
 from tests.live.live_network import LOOK_S, LiveNetwork, live_network, wait_until
 from tests.live.network import command, environment, isoswitch
 
@@ -188,19 +188,8 @@ class Siege:
         return "\n".join([head, *lines])
 
 
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Give what prints past pytest's capture."""
-
-    def say(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{text}\n")
-
-    return say
-
-
 async def test_no_kill_at_any_stage_loses_or_doubles_money(
-    tmp_path: Path, tell: Callable[[str], None]
+    tmp_path: Path, tell: Tell
 ) -> None:
     async with besieged(tmp_path) as siege:
         terminals = cycle(siege.network.terminals.values())
@@ -215,7 +204,7 @@ async def test_no_kill_at_any_stage_loses_or_doubles_money(
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 @pytest.mark.parametrize("call", ["fdatasync", "sendto"])
 async def test_no_system_call_is_a_bad_moment_to_die(
-    tmp_path: Path, tell: Callable[[str], None], call: str
+    tmp_path: Path, tell: Tell, call: str
 ) -> None:
     """A payment and a reversal, killed before their first call, second, and so on."""
     async with besieged(tmp_path, has_customers=False) as siege:
@@ -231,7 +220,7 @@ async def test_no_system_call_is_a_bad_moment_to_die(
 
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 async def test_a_recovery_that_is_killed_is_taken_up_by_the_next(
-    tmp_path: Path, tell: Callable[[str], None]
+    tmp_path: Path, tell: Tell
 ) -> None:
     """Killed before its first commit, before its second, and so on."""
     async with besieged(tmp_path, has_customers=False) as siege:
