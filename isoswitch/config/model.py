@@ -118,13 +118,15 @@ class Kinds(Table):
 
     A pre-authorisation waits ``held_days`` for its completion, which may exceed it by
     ``completion_over_percent``, or by another percentage for a merchant category. A
-    till pays out ``cashback_max_minor`` at most, by default nothing.
+    till pays out ``cashback_max_minor`` at most, by default nothing. Requests to change
+    one of ``noted_files`` are left to the operator, about other files declined.
     """
 
     held_days: Annotated[int, Field(ge=1, le=365)] | None = None
     completion_over_percent: Percent | None = None
     completion_over_percent_by_mcc: dict[CategoryCode, Percent] | None = None
     cashback_max_minor: Annotated[int, Field(ge=0)] | None = None
+    noted_files: list[Annotated[str, StringConstraints(max_length=99)]] = []
 
 
 class Contactless(Table):

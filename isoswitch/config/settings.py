@@ -201,7 +201,8 @@ def _listener(loaded: LoadedNetwork, name: str, listener: Listener) -> ListenerS
 
 
 def _kinds(kinds: Kinds) -> KindSettings:
-    given = _given(**kinds.model_dump(exclude={"held_days"}))
+    given = _given(**kinds.model_dump(exclude={"held_days", "noted_files"}))
+    given["noted_files"] = frozenset(kinds.noted_files)
     if kinds.held_days is not None:
         given["held_s"] = kinds.held_days * DAY_S
     return KindSettings(**given)

@@ -283,13 +283,15 @@ class KindSettings:
 
     A pre-authorisation waits ``held_s`` for its completion, which may exceed it by
     ``completion_over_percent``, by another percentage for some merchant categories.
-    A till pays out ``cashback_max_minor`` at most.
+    A till pays out ``cashback_max_minor`` at most. Terminals may ask to change the
+    ``noted_files``, which an operator then does.
     """
 
     held_s: float = 7 * DAY_S
     completion_over_percent: int = 0
     completion_over_percent_by_mcc: Mapping[str, int] = field(default_factory=dict)
     cashback_max_minor: int = 0
+    noted_files: frozenset[str] = frozenset()
 
     def over_percent(self, merchant: MerchantSettings | None) -> int:
         """Give by how much a merchant's completion may exceed what was set aside."""

@@ -175,7 +175,8 @@ def test_an_operator_sets_the_terms_of_the_kinds(tmp_path: Path) -> None:
     rest = WITHOUT_CERTIFICATE[:start] + WITHOUT_CERTIFICATE[end:]
     by_default = switch_settings(load(rest, tmp_path)).kinds
     assert (by_default.held_s, by_default.completion_over_percent) == (604_800, 0)
-    kinds = "[kinds]\nheld_days = 30\ncompletion_over_percent = 5\n"
+    kinds = '[kinds]\nnoted_files = ["HOTCARDS"]\n'
+    kinds += "held_days = 30\ncompletion_over_percent = 5\n"
     kinds += 'completion_over_percent_by_mcc = { "7011" = 15 }\n\n'
     network = kinds + rest
     network = network.replace(
@@ -184,6 +185,7 @@ def test_an_operator_sets_the_terms_of_the_kinds(tmp_path: Path) -> None:
     settings = switch_settings(load(network, tmp_path))
     assert settings.kinds.held_s == 30 * 86_400
     assert settings.endpoints["north"].void_style is VoidStyle.VOID
+    assert settings.kinds.noted_files == {"HOTCARDS"}
     merchant = next(iter(settings.merchants.values()))
     hotel = dataclasses.replace(merchant, mcc="7011")
     careful = dataclasses.replace(hotel, completion_over_percent=1)

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     MINI_STATEMENT = "mini_statement"
     ACCOUNT_VERIFICATION = "account_verification"
     REVERSAL = "reversal"
+    FILE_UPDATE = "file_update"
     BATCH_UPLOAD = "batch_upload"
     RECONCILIATION = "reconciliation"
     SIGN_ON = "sign_on"

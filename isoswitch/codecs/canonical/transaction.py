@@ -46,8 +46,9 @@ class Transaction:
     of ``track2`` is ``=``. ``remaining`` is what a partial reversal leaves standing of
     ``amount`` (DE 95). ``is_final`` False says that more completions of the same
     pre-authorisation follow, ``is_declined`` that an advice tells of a decline,
-    ``takes_part`` that the terminal can go on with a part of the amount. Texts are
-    stripped of their padding. Fields that a message did not carry are None or empty.
+    ``takes_part`` that the terminal can go on with a part of the amount.
+    ``file_name`` is what a file update is about (DE 101). Texts are stripped of their
+    padding. Fields that a message did not carry are None or empty.
     """
 
     kind: Kind
@@ -79,6 +80,7 @@ class Transaction:
     is_final: bool = True
     is_declined: bool = False
     takes_part: bool = False
+    file_name: str = ""
     network_code: str = ""
     accounts: str = "0000"
 

@@ -210,6 +210,7 @@ class Dialect:
             is_final=kind is not Kind.COMPLETION or told is not PARTIAL,
             is_declined=tells_decline(edition, values, msg.mti),
             takes_part=edition.takes_part(values),
+            file_name=(get(101) or "").rstrip(),
             network_code=network_code,
             accounts=processing_code[2:] or "0000",
         )
@@ -571,6 +572,8 @@ class Dialect:
             fields[41] = txn.terminal_id.ljust(self._widths[41])
         if txn.merchant_id:
             fields[42] = txn.merchant_id.ljust(self._widths[42])
+        if txn.file_name:
+            fields[101] = txn.file_name
         if txn.merchant_name and self._name is not None:
             fields[43] = fit_name(txn.merchant_name, self._name)
 

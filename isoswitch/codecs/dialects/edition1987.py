@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from isoswitch.codecs.canonical.codes import Kind, ReversalReason
+from isoswitch.codecs.canonical.codes import Function, Kind, ReversalReason
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import OriginalData
@@ -57,6 +57,8 @@ REQUESTS: Mapping[Kind, RequestRow] = {
     Kind.MINI_STATEMENT: RequestRow("2", "34", _NORMAL),
     Kind.ACCOUNT_VERIFICATION: RequestRow("1", "33", _NORMAL),
     Kind.REVERSAL: RequestRow("4"),
+    # File update code 2: change a record.
+    Kind.FILE_UPDATE: RequestRow("3", constants={91: "2"}, function=Function.REQUEST),
     Kind.BATCH_UPLOAD: RequestRow("3", "00", _NORMAL),
     Kind.RECONCILIATION: RequestRow("5"),
     Kind.SIGN_ON: RequestRow("8", constants={70: "001"}),
@@ -90,6 +92,7 @@ PURCHASE_TYPES = ("00", "11", "18", "50")
 
 # Classes and functions whose transaction type does not matter.
 CLASSES: Mapping[str, Kind] = {
+    "30": Kind.FILE_UPDATE,
     "32": Kind.BATCH_UPLOAD,
     **{f"4{function}": Kind.REVERSAL for function in "024"},
     **{f"5{function}": Kind.RECONCILIATION for function in "024"},

@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from isoswitch.codecs.canonical.codes import Kind, ResponseCode, ReversalReason
+from isoswitch.codecs.canonical.codes import (
+    Function,
+    Kind,
+    ResponseCode,
+    ReversalReason,
+)
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import OriginalData
 from isoswitch.codecs.dialects import edition1987, original
@@ -50,6 +55,7 @@ REQUESTS: Mapping[Kind, RequestRow] = {
     Kind.MINI_STATEMENT: RequestRow("1", "34", {24: "108"}),
     Kind.ACCOUNT_VERIFICATION: RequestRow("1", "33", {24: "108"}),
     Kind.REVERSAL: RequestRow("4", constants={24: "400"}),
+    Kind.FILE_UPDATE: RequestRow("3", constants={24: "302"}, function=Function.REQUEST),
     Kind.BATCH_UPLOAD: RequestRow("3", "00", {24: "301"}),
     Kind.RECONCILIATION: RequestRow("5", constants={24: "500"}),
     Kind.SIGN_ON: RequestRow("8", constants={24: "801"}, origin="4"),

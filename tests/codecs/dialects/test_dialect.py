@@ -126,6 +126,21 @@ def test_a_batch_message_keeps_its_kind(name: str, kind: Kind) -> None:
     assert read(dialect, dialect.to_request(txn, LEG, mac=False)).kind is kind
 
 
+@DIALECTS
+def test_a_file_update_names_its_file(name: str) -> None:
+    dialect = get_dialect(name)
+    asked = Transaction(
+        kind=Kind.FILE_UPDATE,
+        function=Function.REQUEST,
+        stan="000001",
+        file_name="HOTCARDS",
+    )
+    message = dialect.to_request(asked, LEG, mac=False)
+    txn = read(dialect, message)
+    assert (txn.kind, txn.file_name) == (Kind.FILE_UPDATE, "HOTCARDS")
+    assert message.mti[1:] == "300"
+
+
 # MTIs per kind and function: 1987 and 1993.
 MTIS = {
     (Kind.PURCHASE, Function.REQUEST, False): ("0200", "1200"),
@@ -398,7 +413,7 @@ GOOD = {
 BAD_REQUESTS = {
     "an answer": ("0210", GOOD, "mti"),
     "another edition": ("1200", GOOD, "mti"),
-    "file action": ("0302", GOOD, "mti"),
+    "file advice of an issuer": ("0342", GOOD, "mti"),
     "administrative": ("0600", GOOD, "mti"),
     "no processing code": ("0200", {**GOOD, 3: None}, "3"),
     "unknown transaction type": ("0200", {**GOOD, 3: "950000"}, "3"),
