@@ -244,8 +244,9 @@ async def send_nonsense(storm: Storm, random: Random) -> None:
         terminal.with_wrong_mac(terminal.build(Kind.PURCHASE, card, 1250))
     )
     spoilt = bytearray(terminal.frame(terminal.build(Kind.PURCHASE, card, 1250)))
-    # What comes before is length and transport header, which no MAC covers.
-    spoilt[random.randrange(8, len(spoilt))] ^= 1 << random.randrange(8)
+    # What comes before is length and transport header, which no MAC covers. The bit
+    # that tells small letters from capitals changes no hexadecimal digit.
+    spoilt[random.randrange(8, len(spoilt))] ^= 1 << random.randrange(5)
     nonsense = [random.randbytes(60), forged[: len(forged) // 2], forged, bytes(spoilt)]
     with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
         stream = await storm.world.connect(listener)

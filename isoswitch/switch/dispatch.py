@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import structlog
 import trio
 
-from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import (
     DecodeError,
+    EncodeError,
     HsmError,
     LinkDown,
     MacMismatch,
@@ -67,6 +68,8 @@ OTHER_CONTENT = Outcome.declined(
 # Of these nobody knows whether they are copies of what was decided before.
 UNTRUSTED = frozenset({"failed", "unverified"})
 
+NO_NOTIFICATIONS = DecodeError("notifications are not served", field="mti")
+
 log = structlog.get_logger()
 
 
@@ -116,6 +119,9 @@ async def _dispatch(services: Services, arrival: Arrival, in_hand: int) -> None:
         )
     except DecodeError as error:
         await _refuse_malformed(services, arrival, error)
+        return
+    if txn.function is Function.NOTIFICATION:
+        await _refuse_malformed(services, arrival, NO_NOTIFICATIONS)
         return
     terminal = find_terminal(services, txn.terminal_id, arrival.certificate_pin)
     if txn.kind in NETWORK_KINDS:
@@ -356,7 +362,11 @@ async def _refuse_malformed(
     await services.recorder.note(RecordKind.EXCEPTION, numbers.transaction_id, body)
     log.warning("malformed_request", listener=arrival.listener, reason=str(error))
     has_key = terminal is not None and bool(terminal.tak)
-    response = arrival.dialect.to_response(message, outcome, mac=has_key)
+    try:
+        response = arrival.dialect.to_response(message, outcome, mac=has_key)
+    except EncodeError:
+        # An answer, a notification, or of another edition: nobody waits for one.
+        return
     if terminal is not None and has_key:
         response = await authenticate(
             services.hsm, arrival.dialect, response, terminal.tak

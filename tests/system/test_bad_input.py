@@ -297,3 +297,19 @@ async def test_a_request_of_another_merchant_is_refused(world: World) -> None:
     answer = await answer_to(terminal, other)
     assert answer[39] == "03"
     assert terminal.beliefs == []
+
+
+@pytest.mark.parametrize("mti", ["0210", "0240", "0410"])
+async def test_a_message_that_is_no_request_here_is_written_down_and_not_answered(
+    world: World, log_lines: list[dict[str, object]], mti: str
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    request = purchase_of(terminal)
+    message = terminal.with_mac(request.message.replace({}, mti=mti))
+    await terminal.send_raw(ASCII4.encode(message.raw))
+    await trio.sleep(5)
+    assert world.store is not None
+    records = [each.record for each in await world.store.records(limit=100_000)]
+    assert [each.kind for each in records].count(RecordKind.EXCEPTION) == 1
+    assert "dispatch_failed" not in {line["event"] for line in log_lines}
+    assert terminal.counts["late or unasked"] == 0
