@@ -12,7 +12,11 @@ import pytest
 from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan
-from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.canonical.transaction import (
+    OriginalData,
+    Outcome,
+    Transaction,
+)
 from isoswitch.simulators.accounts import Accounts
 from isoswitch.simulators.bookings import BookingKey, BookingKind, Bookings
 from isoswitch.simulators.cards import CARDS, get_card
@@ -194,3 +198,109 @@ def test_the_log_holds_no_card_number(tmp_path: Path) -> None:
     authorise(make_accounts(path))
     assert PURCHASE.pan is not None
     assert PURCHASE.pan.reveal().encode() not in path.read_bytes()
+
+
+# What acts on an earlier transaction --------------------------------------------------
+
+STAY = replace(PURCHASE, kind=Kind.PREAUTHORISATION)
+
+
+def acting(kind: Kind, number: int, minor: int, of: Transaction = STAY) -> Transaction:
+    """Ask for something that acts on another transaction."""
+    original = OriginalData(kind=of.kind, mti="0100", stan=of.stan)
+    txn = replace(of, kind=kind, amount=Money(minor, "978"), original=original)
+    return with_rrn(replace(txn, stan=f"{number:06d}"), number)
+
+
+def test_what_is_set_aside_is_completed_in_parts_and_then_given_free() -> None:
+    accounts = make_accounts()
+    authorise(accounts, STAY)
+    assert accounts.bookings.held_minor(KEY) == 1250
+    first = replace(acting(Kind.COMPLETION, 2, 500), is_final=False)
+    authorise(accounts, first)
+    assert accounts.bookings.held_minor(KEY) == 750
+    authorise(accounts, acting(Kind.COMPLETION, 3, 300))
+    assert accounts.bookings.held_minor(KEY) == 0
+    assert accounts.get_account("visa-ok").balance_minor == START - 800
+
+
+def test_an_increment_is_held_with_its_original_and_given_free_alone() -> None:
+    accounts = make_accounts()
+    authorise(accounts, STAY)
+    authorise(accounts, acting(Kind.INCREMENTAL, 2, 100))
+    assert accounts.bookings.held_minor(KEY) == 1350
+    undo = replace(acting(Kind.INCREMENTAL, 2, 100), kind=Kind.REVERSAL)
+    for _ in range(2):
+        accounts.reverse(undo, now=NOW)
+    assert accounts.bookings.held_minor(KEY) == 1250
+
+
+def test_a_reversal_leaves_what_it_says_of_a_hold_and_what_was_completed() -> None:
+    accounts = make_accounts()
+    authorise(accounts, STAY)
+    authorise(accounts, replace(acting(Kind.COMPLETION, 2, 500), is_final=False))
+    undo = replace(REVERSAL, remaining=Money(900, "978"))
+    accounts.reverse(undo, now=NOW)
+    assert accounts.bookings.held_minor(KEY) == 400
+    accounts.reverse(REVERSAL, now=NOW)
+    assert accounts.bookings.held_minor(KEY) == 0
+    assert accounts.get_account("visa-ok").balance_minor == START - 500
+
+
+def test_a_partial_reversal_leaves_the_replacement_amount() -> None:
+    accounts = make_accounts()
+    authorise(accounts)
+    part = replace(REVERSAL, remaining=Money(1000, "978"))
+    for _ in range(2):
+        accounts.reverse(part, now=NOW)
+    assert accounts.bookings.approved_minor(KEY) == 1000
+    accounts.reverse(REVERSAL, now=NOW)
+    assert accounts.bookings.approved_minor(KEY) == 0
+
+
+def test_refunds_never_exceed_what_was_taken() -> None:
+    accounts = make_accounts()
+    authorise(accounts)
+    codes = [
+        authorise(accounts, acting(Kind.REFUND, number, 700, PURCHASE)).code
+        for number in (2, 3)
+    ]
+    assert codes == [ResponseCode.APPROVED, ResponseCode.INVALID_AMOUNT]
+
+
+def test_a_void_takes_back_and_its_reversal_restores() -> None:
+    accounts = make_accounts()
+    authorise(accounts)
+    void = acting(Kind.VOID, 2, 1250, PURCHASE)
+    authorise(accounts, void)
+    assert accounts.bookings.approved_minor(KEY) == 0
+    for _ in range(2):
+        accounts.reverse(replace(void, kind=Kind.REVERSAL), now=NOW)
+    assert accounts.bookings.approved_minor(KEY) == 1250
+
+
+def test_a_void_of_what_was_reversed_meanwhile_is_not_restored() -> None:
+    accounts = make_accounts()
+    authorise(accounts)
+    void = acting(Kind.VOID, 2, 1250, PURCHASE)
+    authorise(accounts, void)
+    accounts.reverse(REVERSAL, now=NOW)
+    accounts.reverse(replace(void, kind=Kind.REVERSAL), now=NOW)
+    assert accounts.bookings.approved_minor(KEY) == 0
+
+
+@pytest.mark.parametrize("kind", [Kind.COMPLETION, Kind.VOID, Kind.INCREMENTAL])
+def test_what_acts_on_nothing_is_declined(kind: Kind) -> None:
+    accounts = make_accounts()
+    assert authorise(accounts, acting(kind, 2, 100)).code is (
+        ResponseCode.ORIGINAL_NOT_FOUND
+    )
+
+
+def test_a_statement_tells_what_moved_newest_first() -> None:
+    accounts = make_accounts()
+    authorise(accounts)
+    accounts.reverse(REVERSAL, now=NOW)
+    asked = with_rrn(replace(PURCHASE, kind=Kind.MINI_STATEMENT, amount=None), 9)
+    lines = authorise(accounts, asked).statement
+    assert [line.amount.minor for line in lines] == [1250, -1250]
