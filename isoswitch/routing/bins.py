@@ -218,6 +218,27 @@ def row_span(row: BinRow) -> Span:
     return Span.of_digits(low, high)
 
 
+def code_prefixes(digits: str) -> tuple[str, ...]:
+    """Give the prefixes of payment codes that a row names: two digits, or a range.
+
+    Raises
+    ------
+    ValueError
+        Neither.
+
+    Examples
+    --------
+    >>> code_prefixes("62"), code_prefixes("10..12")
+    (('62',), ('10', '11', '12'))
+    """
+    low, _, high = digits.partition("..")
+    ends = low, high or low
+    if not all(len(each) == 2 and each.isdecimal() for each in ends):
+        msg = "not two digits, or two such as 25..30"
+        raise ValueError(msg)
+    return tuple(f"{each:02}" for each in range(int(ends[0]), int(ends[1]) + 1))
+
+
 def override(rows: Iterable[BinRow], by: Iterable[BinRow]) -> list[BinRow]:
     """Give the rows of a file with those of the configuration in their place.
 

@@ -21,7 +21,8 @@ class Facts:
     """What is known of a transaction when its route is decided.
 
     ``bin`` is the storable part of the card's BIN. ``country`` is the merchant's;
-    ``minute`` counts from midnight UTC, on the clock of the switch.
+    ``minute`` counts from midnight UTC, on the clock of the switch. ``code`` is the
+    prefix of a wallet's payment code, where that pays in place of a card.
     """
 
     transaction_id: str
@@ -35,6 +36,7 @@ class Facts:
     country: str = ""
     entry_mode: EntryMode = EntryMode.UNKNOWN
     minute: int = 0
+    code: str = ""
 
     def to_data(self) -> dict[str, Any]:
         """Give what is written down: no more digits than ``bin`` has."""
@@ -48,6 +50,7 @@ class Facts:
             "country": self.country,
             "entry": self.entry_mode,
             "minute": self.minute,
+            "code": self.code,
         }
         return {key: value for key, value in data.items() if value != ""}
 
@@ -73,4 +76,5 @@ def to_facts(transaction_id: str, data: Mapping[str, Any]) -> Facts:
         country=data.get("country", ""),
         entry_mode=EntryMode(data["entry"]),
         minute=data["minute"],
+        code=data.get("code", ""),
     )

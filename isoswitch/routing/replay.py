@@ -84,6 +84,8 @@ def replay(decision: Decision, *, old: RoutingTable, new: RoutingTable) -> Repla
             assumed=frozenset(),
         )
     rows: dict[str, BinRow | None] = {}
+    if decision.facts.code:
+        rows = {"": new.codes.get(decision.facts.code)}
     for span in _where_it_was(decision, old):
         for _, row in new.bins.segments(span):
             rows[row.label if row else ""] = row
@@ -101,6 +103,8 @@ def replay(decision: Decision, *, old: RoutingTable, new: RoutingTable) -> Repla
 
 def _where_it_was(decision: Decision, old: RoutingTable) -> list[Span]:
     """Give where the card may lie: in its BIN, and in its row of the old table."""
+    if decision.facts.code:
+        return []
     spans = [
         span
         for span, row in old.bins.segments(decision.facts.card)

@@ -16,6 +16,8 @@ class StepKind(StrEnum):
 
     ROW = "row"
     NO_ROW = "no_row"
+    WALLET = "wallet"
+    NO_WALLET = "no_wallet"
     RULE = "rule"
     LISTED = "listed"
     DRAWN = "drawn"
@@ -40,6 +42,8 @@ class Step:
 WORDS: Mapping[StepKind, str] = {
     StepKind.ROW: "the card falls into BIN {subject}",
     StepKind.NO_ROW: "no BIN covers the card",
+    StepKind.WALLET: "the code belongs to wallet {subject}",
+    StepKind.NO_WALLET: "no wallet honours the code",
     StepKind.RULE: "rule {subject} is the first that fits",
     StepKind.LISTED: "candidates: {subject}",
     StepKind.DRAWN: "by weight, the draw for this transaction: {subject}",
@@ -84,9 +88,10 @@ class Route:
         if self.steps and self.steps[0].kind is StepKind.ORIGINAL:
             return self.words()[0]
         if not self.row:
-            return "no BIN covers the card"
+            return WORDS[StepKind.NO_WALLET if self.facts.code else StepKind.NO_ROW]
         rule = next((s.subject for s in self.steps if s.kind is StepKind.RULE), "")
-        where = f"BIN {self.row}, rule {rule}" if rule else f"BIN {self.row}"
+        what = "wallet" if self.facts.code else "BIN"
+        where = f"{what} {self.row}" + (f", rule {rule}" if rule else "")
         why = [
             _SHORT[step.kind].format(subject=step.subject, value=step.value)
             for step in self.steps

@@ -20,8 +20,9 @@ BY_ROW = Rule(name="")
 
 
 class RoutingTable:
-    """The BIN rows, rules and costs of a network.
+    """The BIN rows, wallets, rules and costs of a network.
 
+    ``codes`` are the rows of payment codes, by the two digits that they begin with.
     ``score_min`` is the score under which an endpoint is asked after the others.
 
     Raises
@@ -49,26 +50,33 @@ class RoutingTable:
         rules: Sequence[Rule] = (),
         costs: Costs | None = None,
         score_min: int = 0,
+        codes: Mapping[str, BinRow] | None = None,
     ) -> None:
         self.bins = BinTable(rows)
         self.rules = tuple(rules)
         self._asked = tuple((rule, conditions_of(rule)) for rule in rules)
         self.costs = costs or {}
+        self.codes = codes or {}
         self._score_min = score_min
 
     def find_route(self, facts: Facts, states: Mapping[str, EndpointState]) -> Route:
         """Decide who is asked; an endpoint without a state is taken to be well."""
-        return self.route_of_row(self.bins.find(facts.card), facts, states)
+        by_code = self.codes.get(facts.code)
+        row = by_code if facts.code else self.bins.find(facts.card)
+        return self.route_of_row(row, facts, states)
 
     def route_of_row(
         self, row: BinRow | None, facts: Facts, states: Mapping[str, EndpointState]
     ) -> Route:
         """Decide who is asked about a card of a row; no row, nobody."""
         if row is None:
-            steps = (Step(StepKind.NO_ROW, ""),)
+            lacks = StepKind.NO_WALLET if facts.code else StepKind.NO_ROW
+            steps = (Step(lacks, ""),)
             return Route(endpoints=(), row="", steps=steps, facts=facts, states=states)
-        steps_taken = [Step(StepKind.ROW, row.label)]
-        rule = self._find_rule(facts, row)
+        # Only a code's own wallet knows whose it is: no rule sends it elsewhere.
+        has = StepKind.WALLET if facts.code else StepKind.ROW
+        steps_taken = [Step(has, row.label)]
+        rule = BY_ROW if facts.code else self._find_rule(facts, row)
         if rule is not BY_ROW:
             steps_taken.append(Step(StepKind.RULE, rule.name))
         candidates = rule.candidates or row.endpoints

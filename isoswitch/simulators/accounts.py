@@ -105,7 +105,7 @@ class Accounts:
 
         ``pin_matches`` is None where the request carried no PIN.
         """
-        first = self.bookings.find_decision(_key(transaction))
+        first = self.bookings.find_decision(booking_key(transaction))
         if first is not None and first.content != _content(transaction):
             return Outcome.declined(ResponseCode.DUPLICATE_TRANSACTION)
         if first is None:
@@ -122,7 +122,7 @@ class Accounts:
 
         Without an approval it leaves a tombstone; a repeat changes nothing.
         """
-        key = _key(transaction)
+        key = booking_key(transaction)
         decision = self.bookings.find_decision(key)
         taken, held = self._to_give_back(decision, transaction) if decision else (0, 0)
         if taken or held or self.bookings.find_reversal(key) is None:
@@ -192,7 +192,7 @@ class Accounts:
         amount_minor = transaction.amount.minor if transaction.amount else 0
         if code is ResponseCode.PARTIALLY_APPROVED:
             amount_minor = amount_minor * (reaction.approved_percent or 0) // 100
-        original = self._find_original(transaction)
+        original = self.find_original(transaction)
         taken, held = 0, 0
         if approved:
             taken, held = self._effect(transaction, amount_minor, original)
@@ -222,7 +222,7 @@ class Accounts:
             return transaction.approval_code
         return f"{self._random.randrange(10**6):06d}"
 
-    def _find_original(self, transaction: Transaction) -> Booking | None:
+    def find_original(self, transaction: Transaction) -> Booking | None:
         """Find what a transaction acts on, by the numbers and the code it gives."""
         account = self.find_account(transaction)
         if transaction.original is None or account is None:
@@ -258,7 +258,7 @@ class Accounts:
         now: datetime,
     ) -> ResponseCode:
         """Decide: the first reason to decline, or an approval."""
-        if self.bookings.find_reversal(_key(transaction)):
+        if self.bookings.find_reversal(booking_key(transaction)):
             return ResponseCode.DUPLICATE_TRANSACTION
         if transaction.function is Function.ADVICE:
             # It tells what was done already: that is booked, and not decided.
@@ -284,7 +284,7 @@ class Accounts:
 
     def _original_refusal(self, transaction: Transaction) -> ResponseCode | None:
         """Refuse what acts on nothing, or gives more back than was taken."""
-        books, original = self.bookings, self._find_original(transaction)
+        books, original = self.bookings, self.find_original(transaction)
         if original is None:
             is_lost = transaction.original is not None or (
                 transaction.kind in NEEDS_ORIGINAL
@@ -347,7 +347,8 @@ class Accounts:
             account.apply(booking)
 
 
-def _key(transaction: Transaction) -> BookingKey:
+def booking_key(transaction: Transaction) -> BookingKey:
+    """Give what names a transaction at an issuer."""
     return BookingKey(transaction.acquirer_id, transaction.rrn)
 
 

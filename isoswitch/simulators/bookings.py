@@ -146,14 +146,17 @@ class Bookings:
     def find_original(
         self, *, acquirer_id: str, stan: str, card: str, approval_code: str
     ) -> Booking | None:
-        """Find the approval that another transaction names, the last one that fits."""
+        """Find the approval that another transaction names, the last one that fits.
+
+        ``card`` and ``approval_code`` empty leave them out.
+        """
         return next(
             (
                 each
                 for each in reversed(self.entries)
                 if each.kind is BookingKind.APPROVED
-                and (each.acquirer_id, each.stan, each.card)
-                == (acquirer_id, stan, card)
+                and (each.acquirer_id, each.stan) == (acquirer_id, stan)
+                and card in ("", each.card)
                 and approval_code in ("", each.approval_code)
             ),
             None,

@@ -6,17 +6,20 @@ its holder. A ``Device`` is one of them, with its number, counter and key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from isoswitch.codecs.canonical.money import Money
-from isoswitch.codecs.canonical.secrets import Pan, Secret
-from isoswitch.codecs.emv.tlv import TlvList, primitive
+from isoswitch.codecs.canonical.secrets import Pan, ScannedCode, Secret
+from isoswitch.codecs.emv.tlv import TlvList, primitive, template
+from isoswitch.codecs.qr.cpm import build_cpm
 from isoswitch.simulators.card_crypto import make_arqc
 
 # What the cryptogram covers, in this order (CDOL1 of these simulated applications).
 COVERED = ("9F02", "9F03", "9F1A", "95", "5F2A", "9A", "9C", "9F37", "82", "9F36")
+
+COVERED_BY_CODE = ("82", "9F36", "9F37")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +112,42 @@ class Device:
         objects = (primitive(tag, bytes.fromhex(text)) for tag, text in values.items())
         return Secret(TlvList(tuple(objects)).encode())
 
+    def show_code(self, random: Random) -> ScannedCode:
+        """Show a consumer-presented code with a fresh cryptogram.
 
-def covered(values: Mapping[str, bytes]) -> bytes:
+        Its cryptogram covers no amount: the shopper shows it before there is one.
+        """
+        self.atc += 1
+        values = {
+            "82": self.profile.aip,
+            "9F36": f"{self.atc:04x}",
+            "9F37": random.randbytes(4).hex(),
+        }
+        if self.par:
+            values["9F19"] = f"{self.profile.requestor_id:0>12}"
+            values["9F24"] = self.par.encode().hex()
+        values["9F26"] = make_arqc(
+            self.master,
+            self.pan,
+            "00",
+            bytes.fromhex(values["9F36"]),
+            covered(
+                {tag: bytes.fromhex(values[tag]) for tag in COVERED_BY_CODE},
+                COVERED_BY_CODE,
+            ),
+        ).hex()
+        told = (primitive(tag, bytes.fromhex(text)) for tag, text in values.items())
+        application = (
+            primitive("4F", bytes.fromhex(self.profile.aid)),
+            primitive("5A", bytes.fromhex(self.pan.reveal())),
+            template("63", told),
+        )
+        return ScannedCode(build_cpm([template("61", application)]).encode())
+
+
+def covered(values: Mapping[str, bytes], tags: Iterable[str] = COVERED) -> bytes:
     """Give the data that a cryptogram covers."""
-    return b"".join(values[tag] for tag in COVERED)
+    return b"".join(values[tag] for tag in tags)
 
 
 def draw_device_number(card: Pan, random: Random) -> Pan:

@@ -111,7 +111,7 @@ class Issuer:
     ) -> None:
         self.profile = profile
         self.bookings = Bookings(log_path)
-        self.accounts = Accounts(cards, self.bookings, random=random)
+        self.accounts = self.make_accounts(cards, random)
         self.counts: Counter[str] = Counter()
         self.heard: Counter[Kind] = Counter()
         self.cutover_dates: list[str] = []
@@ -138,6 +138,10 @@ class Issuer:
         self._dialect = get_dialect(profile.dialect)
         self._framing = get_framing(profile.framing)
         self._away_until = -math.inf
+
+    def make_accounts(self, cards: Iterable[TestCard], random: Random) -> Accounts:
+        """Open the accounts behind the cards, as the books tell how they stand."""
+        return Accounts(cards, self.bookings, random=random)
 
     def set_rules(self, rules: Iterable[Rule]) -> None:
         """Replace the rules, also in the middle of a run."""

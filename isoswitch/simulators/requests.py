@@ -18,7 +18,7 @@ from isoswitch.codecs.canonical.codes import (
     ReversalReason,
 )
 from isoswitch.codecs.canonical.money import Money
-from isoswitch.codecs.canonical.secrets import Pin
+from isoswitch.codecs.canonical.secrets import Pan, Pin, ScannedCode
 from isoswitch.codecs.canonical.transaction import OriginalData, Transaction
 from isoswitch.codecs.dialects.dialect import LegNumbers
 from isoswitch.codecs.dialects.registry import get_dialect
@@ -32,6 +32,10 @@ from isoswitch.simulators.working_keys import WorkingKeys
 from isoswitch.switch.ports import Clock
 
 STAN_MAX = 999_999
+# Stands where a request is made that tells of no card.
+_NO_CARD = TestCard(
+    name="", pan=Pan("0" * 16), pin=Pin("0000"), issuer="", outcome="", expiry=""
+)
 # What asks about no amount, and what moves none.
 WITHOUT_AMOUNT = frozenset({Kind.BALANCE_INQUIRY, Kind.MINI_STATEMENT})
 INQUIRIES = WITHOUT_AMOUNT | {Kind.ACCOUNT_VERIFICATION}
@@ -166,6 +170,24 @@ class RequestBuilder:
         chip = device.tap(amount, holder_verified=holder_verified, random=random)
         return self.build_from(
             replace(transaction, entry_mode=EntryMode.CONTACTLESS_CHIP, emv=chip)
+        )
+
+    def build_scan(
+        self, code: ScannedCode, amount_minor: int, *, kind: Kind = Kind.PURCHASE
+    ) -> Request:
+        """Build the request of a payer's code that was scanned."""
+        transaction = self.build(kind, _NO_CARD, amount_minor).transaction
+        return self.build_from(
+            replace(
+                transaction, pan=None, expiry="", code=code, entry_mode=EntryMode.QR
+            )
+        )
+
+    def build_scan_refund(self, original: Belief, amount_minor: int) -> Request:
+        """Build the refund of a payment by code, which names no card."""
+        request = self.build(Kind.REFUND, _NO_CARD, amount_minor, original=original)
+        return self.build_from(
+            replace(request.transaction, pan=None, expiry="", entry_mode=EntryMode.QR)
         )
 
     def build_from(self, transaction: Transaction) -> Request:

@@ -22,6 +22,7 @@ from isoswitch.simulators.card_crypto import make_arqc
 from isoswitch.simulators.cards import TestCard
 from isoswitch.simulators.devices import (
     COVERED,
+    COVERED_BY_CODE,
     Device,
     DeviceProfile,
     covered,
@@ -29,6 +30,7 @@ from isoswitch.simulators.devices import (
 )
 
 TAPS = frozenset({EntryMode.CONTACTLESS_CHIP})
+CODES = frozenset({EntryMode.QR})
 # What only undoes or completes needs no new cryptogram.
 WITHOUT_CRYPTOGRAM = frozenset({Kind.REVERSAL, Kind.COMPLETION, Kind.VOID, Kind.REFUND})
 
@@ -108,17 +110,20 @@ class TokenService:
             data = decode_tlv(txn.emv.reveal() if txn.emv else b"")
         except DecodeError:
             self._refuse(ResponseCode.FORMAT_ERROR, "chip data that make no sense")
+        is_code = txn.entry_mode is EntryMode.QR
+        tags = COVERED_BY_CODE if is_code else COVERED
         values: Mapping[str, bytes] = {
             tag: value
-            for tag in (*COVERED, "9F26")
+            for tag in (*tags, "9F26")
             if (value := data.find(tag)) is not None
         }
-        if len(values) != len(COVERED) + 1:
+        if len(values) != len(tags) + 1:
             self._refuse(ResponseCode.SECURITY_VIOLATION, "without a cryptogram")
         atc = values["9F36"]
-        expected = make_arqc(self._master, dpan, "00", atc, covered(values))
+        expected = make_arqc(self._master, dpan, "00", atc, covered(values, tags))
         amount = txn.amount.minor if txn.amount else 0
-        if expected != values["9F26"] or int(values["9F02"].hex()) != amount:
+        is_other = not is_code and int(values["9F02"].hex()) != amount
+        if expected != values["9F26"] or is_other:
             self._refuse(ResponseCode.SECURITY_VIOLATION, "wrong cryptogram")
         last, number = self._last_atc.get(dpan.reveal(), 0), int.from_bytes(atc)
         if number < last or (number == last and not txn.is_repeat):

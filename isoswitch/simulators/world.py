@@ -31,7 +31,7 @@ from isoswitch.hsm.service import CryptoService
 from isoswitch.hsm.settings import Environment
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
-from isoswitch.routing.bins import BinRow
+from isoswitch.routing.bins import BinRow, code_prefixes
 from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.cards import CARDS, NORTH, SOUTH, cards_of
 from isoswitch.simulators.clearing_house import ClearingHouse, Member
@@ -42,6 +42,7 @@ from isoswitch.simulators.node import Node, Surroundings
 from isoswitch.simulators.requests import TerminalProfile
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.triggers import standing_rules
+from isoswitch.simulators.wallet import Wallet, draw_shopper
 from isoswitch.store.disk import MemoryDisk
 from isoswitch.store.memory import MemoryStore
 from isoswitch.switch.server import Switch
@@ -80,6 +81,9 @@ ISSUERS: Mapping[str, tuple[str, Algorithm]] = {
 HOUSE = "house"
 PAYER_BANK, MERCHANT_BANK = "NORTDEFFXXX", "SOUTDEFFXXX"
 PAYER_ACCOUNT, MERCHANT_ACCOUNT = "DE89370400440532013000", "DE02120300000000202051"
+# A wallet that honours payment codes.
+WALLET, WALLET_DIALECT, WALLET_CODES = "wallet", "iso87-ascii", "25..30"
+SHOPPER = "shopper"
 # What protects the working keys that an issuer changes: one without key blocks.
 KEKS: Mapping[str, str] = {NORTH: f"{NORTH}/zmk", SOUTH: f"{SOUTH}/kbpk"}
 
@@ -91,7 +95,8 @@ class World:
     ``crash_switch``, ``start_switch``, ``cut_link`` and ``heal_link`` to disturb it.
     ``change`` adapts the nodes' settings before they start; ``routing`` takes the place
     of a table of the test cards' BINs; ``on_step`` is told of every step after which a
-    node may have died. ``switch`` and ``store`` are those of the first node.
+    node may have died; ``with_wallet`` there is a ``wallet`` too. ``switch`` and
+    ``store`` are those of the first node.
     """
 
     def __init__(
@@ -106,16 +111,17 @@ class World:
         wrap_hsm: Callable[[Hsm], Hsm] = lambda hsm: hsm,
         routing: RoutingTable | None = None,
         on_step: Callable[[Node, str], None] = lambda _node, _step: None,
+        with_wallet: bool = False,
     ) -> None:
         self.random = Random(seed)  # noqa: S311 a simulation repeats its chance
         self.weather = Weather(random=self.random)
         self.streams: list[MemoryStream] = []
         self.disk = MemoryDisk()
-        self.keyring = Keyring(
-            {**_draw_keys(self.random), **_draw_key_encryption_keys(seed)}
-        )
-        self.settings = change(_settings())
-        self.routing = routing or RoutingTable(bin_rows())
+        keys = {**_draw_keys(self.random), **_draw_key_encryption_keys(seed)}
+        self.keyring = Keyring(keys | _draw_wallet_keys(seed))
+        self.settings = change(_settings(with_wallet=with_wallet))
+        codes = code_rows() if with_wallet else {}
+        self.routing = routing or RoutingTable(bin_rows(), codes=codes)
         self._epoch = epoch
         self._began_at = trio.current_time()
         folder = Path(tempfile.mkdtemp(prefix="isoswitch-world-"))
@@ -143,13 +149,10 @@ class World:
             for number in range(1, nodes + 1)
         ]
         self.issuers = {name: self._make_issuer(name, late_s) for name in ISSUERS}
-        self.houses = {
-            HOUSE: ClearingHouse(
-                members={bank.bic: bank for bank in banks()},
-                clock=self,
-                random=self.random,
-            )
-        }
+        self.wallet = self._make_wallet(seed)
+        if with_wallet:
+            self.issuers[WALLET] = self.wallet
+        self.houses = {HOUSE: self._make_house()}
         self.terminals = {
             name: self._make_terminal(name, listener)
             for name, listener in TERMINALS.items()
@@ -286,6 +289,26 @@ class World:
             rules=standing_rules(late_s=late_s),
         )
 
+    def _make_house(self) -> ClearingHouse:
+        members = {bank.bic: bank for bank in banks()}
+        return ClearingHouse(members=members, clock=self, random=self.random)
+
+    def _make_wallet(self, seed: int) -> Wallet:
+        random = Random(f"wallet {seed}")  # noqa: S311
+        return Wallet(
+            IssuerProfile(
+                name=WALLET,
+                dialect=WALLET_DIALECT,
+                framing="bin2",
+                zpk=f"{WALLET}/zpk",
+                zak=f"{WALLET}/zak",
+            ),
+            keyring=self.keyring,
+            cards=[draw_shopper(SHOPPER, WALLET, random)],
+            clock=self,
+            random=random,
+        )
+
     def _make_terminal(self, name: str, listener: str) -> Terminal:
         settings = LISTENERS[listener]
 
@@ -331,7 +354,28 @@ def bin_rows() -> tuple[BinRow, ...]:
     return tuple(rows.values())
 
 
-def _settings() -> SwitchSettings:
+def code_rows() -> dict[str, BinRow]:
+    """Give a row for every prefix of the wallet's payment codes."""
+    row = BinRow(digits=WALLET_CODES, name=WALLET, primary=WALLET)
+    return dict.fromkeys(code_prefixes(row.digits), row)
+
+
+def _wallet_endpoint() -> EndpointSettings:
+    return EndpointSettings(
+        name=WALLET,
+        host="",
+        port=0,
+        dialect=WALLET_DIALECT,
+        framing="bin2",
+        acquirer_id="10001",
+        zpk=f"{WALLET}/zpk",
+        zak=f"{WALLET}/zak",
+        confirm_s=15.0,
+        poll_s=2.0,
+    )
+
+
+def _settings(*, with_wallet: bool) -> SwitchSettings:
     return SwitchSettings(
         node="sw1",
         acquirer_id="10001",
@@ -350,7 +394,8 @@ def _settings() -> SwitchSettings:
                 zak=f"{name}/zak",
             )
             for name, (dialect, _) in ISSUERS.items()
-        },
+        }
+        | ({WALLET: _wallet_endpoint()} if with_wallet else {}),
         terminals={
             name: TerminalSettings(
                 id=name,
@@ -376,6 +421,11 @@ def _draw_keys(random: Random) -> dict[str, str]:
         prefix = "aes:" if mac_algorithm is Algorithm.AES else ""
         values[f"{name}/zak"] = prefix + random.randbytes(16).hex()
     return values
+
+
+def _draw_wallet_keys(seed: int) -> dict[str, str]:
+    random = Random(f"wallet keys {seed}")  # noqa: S311
+    return {f"{WALLET}/{key}": random.randbytes(16).hex() for key in ("zpk", "zak")}
 
 
 def _draw_key_encryption_keys(seed: int) -> dict[str, str]:

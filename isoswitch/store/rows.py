@@ -103,10 +103,19 @@ class Callback:
     reason: str = ""
 
 
-Row = PaymentCode | CodePayment | StoredAnswer | Callback
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpentCode:
+    """A payer's one-time code that has been sent to its issuer, by its keyed hash."""
+
+    id: str
+    transaction_id: str
+
+
+Row = SpentCode | PaymentCode | CodePayment | StoredAnswer | Callback
 R = TypeVar("R", bound=Row)
 
 TABLES: Mapping[type[Any], str] = {
+    SpentCode: "spent_codes",
     PaymentCode: "payment_codes",
     CodePayment: "code_payments",
     StoredAnswer: "stored_answers",

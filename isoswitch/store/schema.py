@@ -264,6 +264,12 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX transactions_by_card ON transactions (pan_hash)
         WHERE verification <> '';
     """,
+    """
+    CREATE TABLE spent_codes (
+        id TEXT PRIMARY KEY,
+        transaction_id TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

@@ -35,11 +35,21 @@ def may_be_partial(job: Job) -> bool:
     return job.txn.kind in HAS_PARTS and (job.txn.takes_part or by_profile)
 
 
-def check_card_request(job: Job, kinds: KindSettings) -> Outcome | None:
-    """Decline a request that no issuer could approve, or that we do not offer."""
+def check_card_request(
+    job: Job, kinds: KindSettings, *, needs_card: bool = True
+) -> Outcome | None:
+    """Decline a request that no issuer could approve, or that we do not offer.
+
+    What names an earlier payment need not name the card or code that paid.
+    """
     txn = job.txn
-    if txn.pan is None:
-        return Outcome.declined(ResponseCode.FORMAT_ERROR, "no card number")
+    if txn.pan is None and needs_card:
+        if txn.code is None:
+            return Outcome.declined(ResponseCode.FORMAT_ERROR, "no card number")
+        if txn.kind is not Kind.PURCHASE:
+            return Outcome.declined(
+                ResponseCode.INVALID_TRANSACTION, "a payment code only buys"
+            )
     if txn.kind in MOVES_NO_MONEY:
         if txn.amount is not None and txn.amount.minor:
             return Outcome.declined(ResponseCode.INVALID_AMOUNT, "moves no money")

@@ -33,6 +33,7 @@ TAKES_MONEY = frozenset(
     }
 )
 TAPS = frozenset({EntryMode.CONTACTLESS_CHIP, EntryMode.CONTACTLESS_STRIPE})
+WITH_DEVICE = TAPS | {EntryMode.QR}
 
 
 class Verification(StrEnum):
@@ -61,7 +62,7 @@ def read_device(txn: Transaction) -> Device:
         The chip data of a tap makes no sense.
     """
     assert txn.pan is not None, "a device pays with a number"
-    if txn.entry_mode not in TAPS or txn.emv is None:
+    if txn.entry_mode not in WITH_DEVICE or txn.emv is None:
         verification = Verification.NOT_A_TAP
         if txn.pin_block is not None:
             verification = Verification.PIN
@@ -73,7 +74,8 @@ def read_device(txn: Transaction) -> Device:
     account = account_key(token.par if token else "", txn.pan)
     if txn.pin_block is not None:
         verification = Verification.PIN
-    elif read_tap(data).cdcvm:
+    elif txn.entry_mode is EntryMode.QR or read_tap(data).cdcvm:
+        # Who shows a code has opened the device.
         verification = Verification.DEVICE
     else:
         verification = Verification.NONE

@@ -51,6 +51,7 @@ from isoswitch.switch.job import Job
 from isoswitch.switch.keys import dedup_key
 from isoswitch.switch.legs import authenticate, verify_command
 from isoswitch.switch.ports import iso_time
+from isoswitch.switch.scanned import hash_command, read_scanned
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import TerminalSettings
 from isoswitch.switch.units import REVERSED_MEANWHILE
@@ -117,6 +118,7 @@ async def _dispatch(services: Services, arrival: Arrival, in_hand: int) -> None:
             reference=services.clock.now(),
             currency=services.settings.default_currency,
         )
+        txn = read_scanned(txn)
     except DecodeError as error:
         await _refuse_malformed(services, arrival, error)
         return
@@ -243,6 +245,9 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
             job.verification = device.verification
             account = device.account.encode()
             commands.append(HashData(key=services.settings.pan_hash_key, data=account))
+        hashing = hash_command(job.txn, key=services.settings.pan_hash_key)
+        if hashing is not None:
+            commands.append(hashing)
         results = await services.hsm.run(*commands) if commands else []
         if job.terminal.tak and results[0]:
             await confirm_keys(services, job.terminal)
@@ -257,6 +262,8 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
         services.health.notice("crypto_failed", error, transaction=job.id)
         return NO_CRYPTO
     job.mac_verdict = "verified" if job.terminal.tak else "none"
+    if hashing is not None:
+        job.code_hash = job.pan_hash = results.pop().hex()
     if job.txn.pan is not None:
         job.pan_hash = results[-1].hex()
     return None

@@ -52,9 +52,10 @@ class Job:
     is set aside waits ``held_s``.
     ``rrn`` is what every message of it carries: its own, or for a repeat that of the
     transaction it repeats. ``in_hand`` is how many messages were being decided when it
-    came. ``original_id`` is the stored transaction that this one is
-    about, ``acted`` what it acts on, once that is found; ``endpoint`` the last one that
-    was asked. ``is_open`` says that the store knows it; ``reversal_wanted`` is set by a
+    came. ``code_hash`` is the look-up hash of a payer's code, which pays once.
+    ``original_id`` is the stored transaction that this one is about, ``acted`` what it
+    acts on, once that is found; ``endpoint`` the last one that was asked.
+    ``is_open`` says that the store knows it; ``reversal_wanted`` is set by a
     reversal that arrived before the outcome. From ``is_closing`` on, the outcome is on
     its way to the store and a reversal waits for it instead. ``late_from`` is the day
     that was cut before it entered.
@@ -77,6 +78,7 @@ class Job:
     acted: Acted | None = None
     endpoint: str = ""
     pan_hash: str = ""
+    code_hash: str = ""
     verification: str = ""
     mac_verdict: str = "none"
     in_hand: int = 1

@@ -48,6 +48,7 @@ from isoswitch.switch.units import (
     redated,
     reversal_entry,
     reversal_of,
+    spending,
     undone,
 )
 
@@ -137,6 +138,7 @@ class Recorder:
             unit = UnitOfWork(
                 records=(self._opened(job), record),
                 opens=(row,),
+                rows=spending(job),
                 ledger=self._place(job, leg.endpoint),
             )
             await self._enter(job, unit)
@@ -549,6 +551,7 @@ class Recorder:
         sealed: bytes = b"",
     ) -> StoredTransaction:
         txn = job.txn
+        shown = txn.pan or txn.code
         return StoredTransaction(
             id=job.id,
             dedup_key=job.dedup_key,
@@ -563,7 +566,7 @@ class Recorder:
             stan=txn.stan,
             rrn=job.rrn,
             local_at=txn.local_at.isoformat() if txn.local_at else "",
-            pan_masked=txn.pan.masked if txn.pan else "",
+            pan_masked=shown.masked if shown else "",
             pan_hash=job.card_key,
             amount_minor=txn.amount.minor if txn.amount else 0,
             currency=txn.amount.currency if txn.amount else "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoswitch.routing.bins import Span
+from isoswitch.routing.bins import EVERYTHING, Span
 from isoswitch.routing.facts import Facts
 from isoswitch.routing.route import Route, Step, StepKind
 from isoswitch.switch.job import Job
@@ -35,11 +35,11 @@ def to_facts(services: Services, job: Job) -> Facts:
     What the switch knows of its merchants comes before what terminals say of them.
     """
     txn, merchant, now = job.txn, job.merchant, services.clock.now()
-    assert txn.pan is not None, "only a request with a card is routed"
+    code = txn.code.prefix if txn.code and txn.pan is None else ""
     return Facts(
         transaction_id=job.id,
-        card=Span.of_card(txn.pan),
-        bin=txn.pan.stored_bin,
+        card=Span.of_card(txn.pan) if txn.pan else EVERYTHING,
+        bin=txn.pan.stored_bin if txn.pan else "",
         kind=txn.kind,
         amount_minor=txn.amount.minor if txn.amount else 0,
         currency=txn.amount.currency if txn.amount else "",
@@ -48,4 +48,5 @@ def to_facts(services: Services, job: Job) -> Facts:
         country=(merchant.country if merchant else "") or services.settings.country,
         entry_mode=txn.entry_mode,
         minute=now.hour * 60 + now.minute,
+        code=code,
     )

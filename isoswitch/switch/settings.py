@@ -211,7 +211,8 @@ class EndpointSettings:
     doubled up to ``saf_retry_max_s``; after ``saf_refusals_max`` refusals an entry is
     quarantined. With ``reconciles`` it gets the totals of each closed day. A void is
     told in its ``void_style``: asked for, or as a reversal. It
-    ``tells_expiry`` to what forgets nothing by itself.
+    ``tells_expiry`` to what forgets nothing by itself. One whose payers confirm is
+    asked again every ``poll_s``, until ``confirm_s`` after the request came.
     """
 
     name: str
@@ -253,6 +254,8 @@ class EndpointSettings:
     void_style: VoidStyle = VoidStyle.REVERSAL
     tells_expiry: bool = True
     key_exchange: KeyExchangeSettings | None = None
+    confirm_s: float = 0.0
+    poll_s: float = 2.0
 
     @property
     def is_server(self) -> bool:

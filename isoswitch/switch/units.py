@@ -19,6 +19,7 @@ from isoswitch.store.port import (
     TransactionState,
     UnitOfWork,
 )
+from isoswitch.store.rows import RowMove, SpentCode
 from isoswitch.switch.accounts import Undoing
 from isoswitch.switch.job import Job
 
@@ -39,6 +40,14 @@ class Leg:
     sealed: bytes
     pin_verdict: str
     began_at: float
+
+
+def spending(job: Job) -> tuple[RowMove, ...]:
+    """Give what makes the code of a job spent, which fails if it is already."""
+    if not job.code_hash:
+        return ()
+    row = SpentCode(id=job.code_hash, transaction_id=job.id)
+    return (RowMove(expect=None, row=row),)
 
 
 def undone(original: StoredTransaction, undoing: Undoing | None = None) -> Move:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoswitch.codecs.canonical.secrets import Pan
-from isoswitch.routing.bins import BinRow, Span
+from isoswitch.routing.bins import EVERYTHING, BinRow, Span
 from isoswitch.routing.facts import Facts
 from isoswitch.routing.health import EndpointState
 from isoswitch.routing.replay import Replayed, replay, to_decision
@@ -134,3 +134,12 @@ def test_what_acts_on_an_earlier_transaction_goes_where_that_one_went() -> None:
 def test_what_is_no_decision_is_refused(data: dict[str, object]) -> None:
     with pytest.raises((KeyError, ValueError)):
         to_decision("1-1", data)
+
+
+def test_a_code_is_decided_again_by_its_prefix() -> None:
+    code = replace(facts("4111111111111111"), card=EVERYTHING, bin="", code="28")
+    purse = RoutingTable([WIDE], codes={"28": replace(WIDE, primary="purse")})
+    moved = RoutingTable([WIDE], codes={"28": replace(WIDE, primary="bag")})
+    route = purse.find_route(code, {"purse": EndpointState()})
+    replayed = replay(to_decision("1-1", route.to_data()), old=purse, new=moved)
+    assert (replayed.is_exact, replayed.possible) == (True, (("bag", "south"),))

@@ -10,7 +10,7 @@ import pytest
 
 from isoswitch.codecs.canonical.codes import EntryMode, Kind
 from isoswitch.codecs.canonical.secrets import Pan
-from isoswitch.routing.bins import BinRow, Span
+from isoswitch.routing.bins import EVERYTHING, BinRow, Span, code_prefixes
 from isoswitch.routing.facts import Facts, to_facts
 from isoswitch.routing.health import BreakerState, EndpointState
 from isoswitch.routing.rules import CostRow, Order, Rule, draw, find_unmet
@@ -200,3 +200,16 @@ def test_no_more_of_a_card_is_written_down_than_may_be() -> None:
     )
     assert "411111111" not in str(data.to_data())
     assert data.to_data()["row"] == "narrow"
+
+
+def test_a_code_goes_to_its_wallet_whatever_the_rules_say() -> None:
+    wallet = BinRow(digits="25..30", name="purse", primary="purse")
+    table = RoutingTable(
+        [ROW],
+        rules=[Rule(name="all", candidates=("west",))],
+        codes=dict.fromkeys(code_prefixes(wallet.digits), wallet),
+    )
+    route = table.find_route(replace(FACTS, card=EVERYTHING, code="28"), {})
+    assert (route.endpoints, route.reason) == (("purse",), "wallet purse: purse")
+    lost = table.find_route(replace(FACTS, card=EVERYTHING, code="10"), {})
+    assert (lost.endpoints, lost.reason) == ((), "no wallet honours the code")

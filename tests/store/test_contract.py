@@ -50,6 +50,7 @@ from isoswitch.store.rows import (
     PaymentCode,
     Row,
     RowMove,
+    SpentCode,
     StoredAnswer,
 )
 from isoswitch.store.sqlite import open_sqlite_store
@@ -615,6 +616,7 @@ CODE = PaymentCode(
     expires_at=1_800_000_000.25,
 )
 ROWS: tuple[Row, ...] = (
+    SpentCode(id="a1b2", transaction_id="1-2"),
     CODE,
     CodePayment(
         id="1-2",

@@ -106,6 +106,7 @@ class ResponseCode(StrEnum):
     CUTOVER_IN_PROGRESS = "cutover_in_progress"
     ISSUER_UNAVAILABLE = "issuer_unavailable"
     DUPLICATE_TRANSACTION = "duplicate_transaction"
+    REQUEST_IN_PROGRESS = "request_in_progress"
     RECONCILIATION_ERROR = "reconciliation_error"
     SYSTEM_MALFUNCTION = "system_malfunction"
 

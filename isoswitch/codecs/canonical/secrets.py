@@ -119,6 +119,33 @@ class Pan(Secret[str]):
         return self._value[: min(digits, 8)]
 
 
+class ScannedCode(Secret[str]):
+    """A payer's one-time code as a scanner read it; pays for whoever holds it.
+
+    Of one that is digits the two that name the wallet and the last four are shown.
+
+    Examples
+    --------
+    >>> ScannedCode("289431869362714645"), ScannedCode("hQVDUFYwMWEJ")
+    (ScannedCode(28************4645), ScannedCode(***))
+    """
+
+    __slots__ = ()
+
+    @property
+    def masked(self) -> str:
+        """The wallet's prefix and the last four digits."""
+        text = self._value
+        if len(text) < 13 or not text.isdecimal():
+            return super().masked
+        return f"{self.prefix}{'*' * (len(text) - 6)}{text[-4:]}"
+
+    @property
+    def prefix(self) -> str:
+        """The first two characters, which name the wallet of a code of digits."""
+        return self._value[:2]
+
+
 class Track2(Secret[str]):
     """Track 2 equivalent data with its separator ``=`` or ``D``; never stored."""
 

@@ -14,7 +14,13 @@ from isoswitch.codecs.canonical.codes import (
     ReversalReason,
 )
 from isoswitch.codecs.canonical.money import Money
-from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret, Track2
+from isoswitch.codecs.canonical.secrets import (
+    Pan,
+    PinBlock,
+    ScannedCode,
+    Secret,
+    Track2,
+)
 from isoswitch.codecs.canonical.totals import Totals
 
 
@@ -43,7 +49,8 @@ class Transaction:
     ``transmitted_at`` (DE 7) is UTC and aware; ``local_at`` (DE 12 and 13) is the
     terminal's naive local time; ``expiry`` is ``YYMM``; ``accounts`` are the account
     types debited and credited, two digits each (DE 3, positions 3 to 6); the separator
-    of ``track2`` is ``=``. ``remaining`` is what a partial reversal leaves standing of
+    of ``track2`` is ``=``. ``code`` is what a payer showed in place of a card.
+    ``remaining`` is what a partial reversal leaves standing of
     ``amount`` (DE 95). ``is_final`` False says that more completions of the same
     pre-authorisation follow, ``is_declined`` that an advice tells of a decline,
     ``takes_part`` that the terminal can go on with a part of the amount.
@@ -58,6 +65,7 @@ class Transaction:
     rrn: str = ""
     pan: Pan | None = None
     track2: Track2 | None = None
+    code: ScannedCode | None = None
     expiry: str = ""
     card_sequence: str = ""
     amount: Money | None = None

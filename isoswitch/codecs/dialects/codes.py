@@ -24,7 +24,7 @@ MEANINGS_1987: Meanings = {
     "06": (ResponseCode.SYSTEM_MALFUNCTION, "error"),
     "07": (ResponseCode.PICK_UP_CARD, "pick up card, special conditions"),
     "08": (ResponseCode.APPROVED, "honour with identification"),
-    "09": (ResponseCode.DUPLICATE_TRANSACTION, "request in progress"),
+    "09": (ResponseCode.REQUEST_IN_PROGRESS, "request in progress"),
     "10": (ResponseCode.PARTIALLY_APPROVED, "approved for partial amount"),
     "11": (ResponseCode.APPROVED, "approved (VIP)"),
     "12": (ResponseCode.INVALID_TRANSACTION, "invalid transaction"),
@@ -162,6 +162,7 @@ CODES_1987: Mapping[ResponseCode, str] = {
     ResponseCode.CUTOVER_IN_PROGRESS: "90",
     ResponseCode.ISSUER_UNAVAILABLE: "91",
     ResponseCode.DUPLICATE_TRANSACTION: "94",
+    ResponseCode.REQUEST_IN_PROGRESS: "09",
     ResponseCode.RECONCILIATION_ERROR: "95",
     ResponseCode.SYSTEM_MALFUNCTION: "96",
 }
@@ -359,7 +360,7 @@ MEANINGS_1993: Meanings = {
         "security software/hardware error, no action",
     ),
     "922": (ResponseCode.SYSTEM_MALFUNCTION, "message number out of sequence"),
-    "923": (ResponseCode.DUPLICATE_TRANSACTION, "request in progress"),
+    "923": (ResponseCode.REQUEST_IN_PROGRESS, "request in progress"),
     "950": (ResponseCode.CARD_NOT_PERMITTED, "violation of business arrangement"),
 }
 
@@ -394,6 +395,7 @@ CODES_1993: Mapping[ResponseCode, str] = {
     ResponseCode.CUTOVER_IN_PROGRESS: "906",
     ResponseCode.ISSUER_UNAVAILABLE: "907",
     ResponseCode.DUPLICATE_TRANSACTION: "913",
+    ResponseCode.REQUEST_IN_PROGRESS: "923",
     ResponseCode.RECONCILIATION_ERROR: "915",
     ResponseCode.SYSTEM_MALFUNCTION: "909",
 }

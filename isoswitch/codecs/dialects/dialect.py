@@ -65,6 +65,7 @@ from isoswitch.codecs.dialects.reasons import (
     tells_decline,
     write_reason,
 )
+from isoswitch.codecs.dialects.scanned import CODE_FIELDS, put_code, read_code
 from isoswitch.codecs.dialects.statement import read_statement, write_statement
 from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.codecs.iso8583.message import Message
@@ -136,6 +137,7 @@ class Dialect:
         self._chip_form = chip_form(
             codec.spec.fields[55], in_dataset=edition.chip_in_dataset
         )
+        self._code_field = CODE_FIELDS.get(name)
         self._name = codec.spec.fields[43] if edition.has_merchant_name else None
 
     def __repr__(self) -> str:
@@ -172,9 +174,9 @@ class Dialect:
         amount = edition.read_amount(values, currency)
         if amount is None and kind in _MONEY_KINDS:
             raise missing(4)
-        if pan is None and kind in _CARD_KINDS and entry.mode is not EntryMode.QR:
+        is_scanned = pan is None and entry.mode is EntryMode.QR
+        if pan is None and kind in _CARD_KINDS and not is_scanned:
             raise missing(2)
-        pin_block = get(52)
         reason, remaining = ReversalReason.UNSPECIFIED, None
         told = read_reason(edition, values)
         if kind is Kind.REVERSAL:
@@ -188,6 +190,7 @@ class Dialect:
             rrn=read_rrn(values),
             pan=pan,
             track2=track2,
+            code=read_code(values, self._code_field) if is_scanned else None,
             expiry=expiry,
             card_sequence=get(23) or "",
             amount=amount,
@@ -201,7 +204,7 @@ class Dialect:
             terminal_id=(get(41) or "").rstrip(),
             merchant_id=(get(42) or "").rstrip(),
             merchant_name=self._merchant_name(values),
-            pin_block=PinBlock(pin_block) if pin_block else None,
+            pin_block=PinBlock(block) if (block := get(52)) else None,
             emv=read_chip(get(55), self._chip_form),
             approval_code=(get(38) or "").rstrip(),
             original=self._read_original(values, msg.mti, kind, reference),
@@ -559,6 +562,8 @@ class Dialect:
             fields[55] = write_chip(txn.emv, self._chip_form)
         if undoes:
             return
+        if txn.code is not None and txn.pan is None:
+            put_code(fields, txn.code, self._code_field, self.codec.spec.fields)
         if txn.track2 is not None:
             track = txn.track2.reveal()
             fields[35] = track.replace("=", "D") if self._track_is_packed else track

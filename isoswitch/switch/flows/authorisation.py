@@ -23,12 +23,14 @@ from isoswitch.codecs.canonical.errors import (
 )
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.routing.route import Route
+from isoswitch.store.port import OwnershipLost
 from isoswitch.switch.checks import MOVES_NO_MONEY, check_card_request, may_be_partial
 from isoswitch.switch.contactless import Verification, check_tap
 from isoswitch.switch.job import Job
-from isoswitch.switch.legs import prepare_leg, read_answer
+from isoswitch.switch.legs import prepare_leg
 from isoswitch.switch.recorder import Silence
 from isoswitch.switch.routes import find_route
+from isoswitch.switch.scanned import NOT_CONFIRMED, SPENT, NotConfirmed, ask, is_spent
 from isoswitch.switch.services import Services
 from isoswitch.switch.standin import stand_in
 from isoswitch.switch.units import Leg
@@ -69,12 +71,20 @@ async def authorise(services: Services, job: Job) -> Outcome:
     decline = check_card_request(job, services.settings.kinds)
     if decline is None and job.verification == Verification.NONE:
         decline = await _check_tap(services, job)
+    if decline is None and await is_spent(services, job):
+        decline = SPENT
     if decline is not None:
         return await recorder.refuse(job, decline)
     route = find_route(services, job)
     if not route.row:
         return await recorder.refuse(job, NO_ROUTE, route=route)
-    return await ask_issuer(services, job, route)
+    try:
+        return await ask_issuer(services, job, route)
+    except OwnershipLost:
+        if not job.code_hash or job.is_open:
+            raise
+        # Two tills scanned the code in the same moment, and the other was first.
+        return await recorder.refuse(job, SPENT)
 
 
 async def _check_tap(services: Services, job: Job) -> Outcome | None:
@@ -97,14 +107,12 @@ async def ask_issuer(services: Services, job: Job, route: Route) -> Outcome:
         except tuple(UNPREPARED) as error:
             return await recorder.refuse(job, _why_unprepared(error))
         await recorder.sending(job, leg, route)
-        deadline = min(
-            job.deadline, trio.current_time() + link.settings.request_timeout_s
-        )
         try:
-            answer = await link.request(
-                leg.message, deadline=deadline, transaction_id=job.id
+            answer, outcome = await ask(services, job, leg, link)
+        except NotConfirmed as error:
+            return await recorder.timed_out(
+                job, leg, NOT_CONFIRMED, reason=str(error), now=trio.current_time()
             )
-            outcome = await read_answer(services, job, link, answer)
         except LinkDown as error:
             services.breakers.failed(name, error)
             await recorder.not_written(job, leg, str(error))

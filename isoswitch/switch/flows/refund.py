@@ -36,7 +36,9 @@ OVER_POLICY = Outcome.declined(
 
 async def refund(services: Services, job: Job) -> Outcome:
     """Give money back, within what was taken."""
-    decline = check_card_request(job, services.settings.kinds)
+    decline = check_card_request(
+        job, services.settings.kinds, needs_card=not _names_original(job)
+    )
     if decline is not None:
         return await services.recorder.refuse(job, decline)
     # Some networks tell refunds (0220); the issuer is asked all the same.

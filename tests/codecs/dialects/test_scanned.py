@@ -1,0 +1,64 @@
+"""Scanned codes in the messages of every layout that carries them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from isoswitch.codecs.canonical.codes import EntryMode, Function, Kind
+from isoswitch.codecs.canonical.errors import EncodeError
+from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.secrets import Pan, ScannedCode
+from isoswitch.codecs.canonical.transaction import Transaction
+from isoswitch.codecs.dialects.dialect import LegNumbers
+from isoswitch.codecs.dialects.registry import EDITIONS, get_dialect
+from isoswitch.codecs.dialects.scanned import CODE_FIELDS
+from isoswitch.codecs.iso8583.message import Message
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+CODE = ScannedCode("289431869362714645")
+SCANNED = Transaction(
+    kind=Kind.PURCHASE,
+    function=Function.REQUEST,
+    stan="000001",
+    code=CODE,
+    amount=Money(1250, "978"),
+    transmitted_at=NOW,
+    local_at=NOW.replace(tzinfo=None),
+    entry_mode=EntryMode.QR,
+    terminal_id="TERM0001",
+)
+NUMBERS = LegNumbers(stan="000001", rrn="", transmitted_at=NOW, acquirer_id="")
+
+
+def encode(dialect: str, txn: Transaction) -> Message:
+    built = get_dialect(dialect).to_request(txn, NUMBERS, mac=True)
+    return get_dialect(dialect).codec.decode(built.raw)
+
+
+def decode(dialect: str, message: Message) -> Transaction:
+    return get_dialect(dialect).to_transaction(message, reference=NOW, currency="978")
+
+
+@pytest.mark.parametrize("dialect", CODE_FIELDS)
+def test_a_code_arrives_and_is_shown_nowhere(dialect: str) -> None:
+    message = encode(dialect, SCANNED)
+    assert decode(dialect, message).code == CODE
+    assert CODE.reveal() not in str(message.masked())
+    assert CODE.reveal() not in repr(decode(dialect, message))
+
+
+@pytest.mark.parametrize("dialect", CODE_FIELDS)
+def test_what_has_a_card_number_or_undoes_carries_no_code(dialect: str) -> None:
+    card = replace(SCANNED, pan=Pan("4761739001010010"))
+    assert CODE_FIELDS[dialect] not in encode(dialect, card)
+    undone = replace(SCANNED, kind=Kind.REVERSAL, function=Function.ADVICE)
+    assert CODE_FIELDS[dialect] not in encode(dialect, undone)
+
+
+@pytest.mark.parametrize("dialect", sorted(EDITIONS.keys() - CODE_FIELDS.keys()))
+def test_other_layouts_refuse_to_lose_it(dialect: str) -> None:
+    with pytest.raises(EncodeError, match="carries no scanned code"):
+        encode(dialect, SCANNED)
