@@ -21,7 +21,7 @@ from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.consistency import check_journal
 from isoswitch.simulators.determinism import VirtualClock, deterministic
 from isoswitch.simulators.node import Node
-from isoswitch.simulators.swarm import settle
+from isoswitch.simulators.swarm import SETTLE_S, settle
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.witness import Witness, listen
 from isoswitch.simulators.world import World
@@ -115,9 +115,12 @@ async def _tell(death: Death | None, witness: Witness) -> Ending:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_start_again, world)
         await nursery.start(world.run)
-        async with trio.open_nursery() as busy:
-            for terminal in world.terminals.values():
-                busy.start_soon(_serve, terminal)
+        with trio.move_on_after(SETTLE_S) as patience:
+            async with trio.open_nursery() as busy:
+                for terminal in world.terminals.values():
+                    busy.start_soon(_serve, terminal)
+        if patience.cancelled_caught:
+            witness.accuse("a terminal asks for ever and is not answered")
         verdict = await settle(world)
         nursery.cancel_scope.cancel()
     for finding in check_journal(world.disk):

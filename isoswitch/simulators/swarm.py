@@ -184,9 +184,12 @@ async def _tell(plan: Plan, witness: Witness, change: Adapt) -> Report:
         await nursery.start(world.run)
         for node in world.nodes:
             nursery.start_soon(storm.supervise, node)
-        async with trio.open_nursery() as busy:
-            busy.start_soon(storm.blow)
-            _invite(busy, storm, witness)
+        with trio.move_on_after(STORM_S + SETTLE_S) as patience:
+            async with trio.open_nursery() as busy:
+                busy.start_soon(storm.blow)
+                _invite(busy, storm, witness)
+        if patience.cancelled_caught:
+            witness.accuse("a terminal asks for ever and is not answered")
         verdict = await settle(world)
         report = _report(storm, verdict, witness)
         nursery.cancel_scope.cancel()

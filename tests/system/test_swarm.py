@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -44,8 +44,6 @@ from isoswitch.switch.mux import Waiting
 
 SEEDS = range(1, 31)
 SEEDS_TO_FIND_MAX = 300
-# Only these stories are searched for secrets in clear.
-LEAK_SEEDS = range(LEAK_SEARCH_EVERY, 300, LEAK_SEARCH_EVERY)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -117,7 +115,7 @@ def test_a_failing_story_is_cut_to_what_it_needs() -> None:
     )
 
 
-# Bugs that a switch could have; each must show within a few storms -------------------
+# Bugs that a switch could have; each must show within a few stories ------------------
 
 
 def forget_the_reversal(patch: pytest.MonkeyPatch) -> None:
@@ -197,7 +195,7 @@ def drop_what_is_owed(patch: pytest.MonkeyPatch) -> None:
 def acknowledge_without_undoing(patch: pytest.MonkeyPatch) -> None:
     """A terminal's reversal is acknowledged and goes nowhere."""
 
-    async def polite(self: Any, job: Any, outcome: Any, _: Any) -> Any:
+    async def polite(self: Any, job: Any, outcome: Any, *_: Any) -> Any:
         return await self.refuse(job, outcome)
 
     patch.setattr(recorder.Recorder, "undo", polite)
@@ -271,7 +269,8 @@ def send_a_card_out_of_order(patch: pytest.MonkeyPatch) -> None:
 
 def take_a_refusal_for_delivery(patch: pytest.MonkeyPatch) -> None:
     """Whatever an endpoint answers to a reversal, it is done with."""
-    patch.setattr(saf, "DELIVERED_CODES", frozenset(ResponseCode))
+    anything = dict.fromkeys(saf.DELIVERED_CODES, frozenset(ResponseCode))
+    patch.setattr(saf, "DELIVERED_CODES", anything)
 
 
 def forget_what_is_owed_at_restart(patch: pytest.MonkeyPatch) -> None:
@@ -319,7 +318,7 @@ def write_down_card_numbers(patch: pytest.MonkeyPatch) -> None:
         Message,
         "masked",
         lambda self: (
-            {str(de): repr(value) for de, value in self.values.items()}
+            {str(de): repr(value) for de, value in self.values().items()}
             | {"mti": self.mti}
         ),
     )
@@ -328,7 +327,7 @@ def write_down_card_numbers(patch: pytest.MonkeyPatch) -> None:
 def decline_without_a_record(patch: pytest.MonkeyPatch) -> None:
     """A refusal is answered and forgotten."""
 
-    async def forgetful(_: Any, job: Any, outcome: Any) -> Any:
+    async def forgetful(_: Any, job: Any, outcome: Any, **__: Any) -> Any:
         del job
         return outcome
 
@@ -504,7 +503,19 @@ BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     forget_keys_at_restart,
     own_by_the_connection,
 )
-SEEDS_OF: Mapping[Any, Sequence[int]] = {write_down_card_numbers: LEAK_SEEDS}
+# Where the search for a bug begins that shows in few stories; it goes on around them.
+FIRST_SEED: Mapping[Any, int] = {
+    answer_on_a_full_disk: 10,
+    believe_any_echo: 12,
+    believe_any_mac: 21,
+    forget_keys_at_restart: 14,
+    forget_the_tombstone: 9,
+    lose_transactions_at_restart: 10,
+    sweep_never: 36,
+    think_the_dead_alive: 10,
+    # Only every so manieth story is searched for secrets in clear.
+    write_down_card_numbers: LEAK_SEARCH_EVERY,
+}
 
 
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
@@ -512,8 +523,8 @@ def test_a_planted_bug_does_not_hide(
     plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
-    seeds = SEEDS_OF.get(plant, range(1, SEEDS_TO_FIND_MAX + 1))
-    for seed in seeds:
+    first = FIRST_SEED.get(plant, 1)
+    for seed in (*range(first, SEEDS_TO_FIND_MAX + 1), *range(1, first)):
         if not simulate(seed).is_good:
             return
-    pytest.fail(f"not found in {len(seeds)} stories")
+    pytest.fail(f"not found in {SEEDS_TO_FIND_MAX} stories")
