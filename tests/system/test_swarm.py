@@ -43,6 +43,19 @@ from isoswitch.switch.flows import authorisation
 from isoswitch.switch.mux import Waiting
 
 SEEDS = range(1, 31)
+# These stories have no operator, nobody who stands in for the issuers, no merchant who
+# settles a batch, and are too short for a hold to expire; checkpoints are not made yet,
+# and what is quarantined is a finding of the audit.
+UNSEEN = frozenset(
+    {
+        RecordKind.OPERATOR,
+        RecordKind.STOOD_IN,
+        RecordKind.SETTLEMENT,
+        RecordKind.EXPIRED,
+        RecordKind.CHECKPOINT,
+        RecordKind.QUARANTINED,
+    }
+)
 SEEDS_TO_FIND_MAX = 300
 
 
@@ -61,18 +74,7 @@ def test_every_fault_strikes_and_every_way_to_end_is_seen() -> None:
         *(f"customer {name}" for name in VISITS),
         *("chopped read", "repeated piece", "slow write", "cut write", "death"),
         "search for secrets",
-        *(
-            f"record {kind}"
-            for kind in RecordKind
-            # No operator is at hand and checkpoints are not made yet; what is
-            # quarantined is a finding of the audit.
-            if kind
-            not in {
-                RecordKind.OPERATOR,
-                RecordKind.CHECKPOINT,
-                RecordKind.QUARANTINED,
-            }
-        ),
+        *(f"record {kind}" for kind in RecordKind if kind not in UNSEEN),
     }
     assert {name for name in expected if not counts[name]} == set()
 
