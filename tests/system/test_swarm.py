@@ -43,8 +43,8 @@ from isoswitch.switch.flows import authorisation
 from isoswitch.switch.mux import Waiting
 
 SEEDS = range(1, 31)
-# Every way in which a transaction of these stories can go. They have no operator, nobody
-# who stands in for the issuers, no merchant who settles, and no codes to be paid; and
+# Every way in which a transaction of these stories can go. They have no operator,
+# nobody who stands in for the issuers, no merchant who settles, no codes to be paid;
 # what is quarantined is a finding of the audit.
 SEEN = (
     *(RecordKind.BOOT, RecordKind.OPENED, RecordKind.SENDING, RecordKind.ANSWERED),
