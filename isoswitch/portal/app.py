@@ -1,31 +1,53 @@
-"""The pages that monitoring asks for: is it alive, is it ready, its figures."""
+"""What the portal serves: the API of merchants, and the pages of monitoring."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from isoswitch.portal.api import router
+from isoswitch.portal.description import describe
+from isoswitch.portal.door import Door
 from isoswitch.portal.exposition import CONTENT_TYPE, render
 from isoswitch.portal.metrics import families
+from isoswitch.portal.problems import tell_problems
+from isoswitch.portal.settings import ClientSettings
 from isoswitch.switch.server import Switch
 from isoswitch.switch.status import read_status
 
 
-def make_app(switch: Switch) -> FastAPI:
+def make_app(
+    switch: Switch, clients: Mapping[str, ClientSettings] | None = None
+) -> FastAPI:
     """Make the application that speaks for a switch.
 
     ``/health/live`` answers as long as the process does its work; ``/health/ready``
-    answers 503, and says why in words, while no money can be taken.
+    answers 503, and says why in words, while no money can be taken. With ``clients``
+    there is the API at ``/v1``, described at ``/openapi.json``.
     """
-    app = FastAPI(title="isoswitch", docs_url=None, redoc_url=None, openapi_url=None)
+    url = "/openapi.json" if clients else None
+    app = FastAPI(title="isoswitch", docs_url=None, redoc_url=None, openapi_url=url)
+    tell_problems(app)
+    if clients:
+        app.state.switch = switch
+        app.include_router(router)
+        app.add_middleware(Door, clients=clients, current=lambda: switch.services)
+        # FastAPI asks its attribute for the document.
+        setattr(app, "openapi", partial(describe, app))  # noqa: B010
+    _add_health(app, switch)
+    return app
 
-    @app.get("/health/live")
+
+def _add_health(app: FastAPI, switch: Switch) -> None:
+    @app.get("/health/live", include_in_schema=False)
     async def live() -> JSONResponse:
         return JSONResponse({"live": True})
 
-    @app.get("/health/ready")
+    @app.get("/health/ready", include_in_schema=False)
     async def ready() -> JSONResponse:
         status = read_status(switch)
         return JSONResponse(
@@ -39,8 +61,6 @@ def make_app(switch: Switch) -> FastAPI:
             else HTTPStatus.SERVICE_UNAVAILABLE,
         )
 
-    @app.get("/metrics")
+    @app.get("/metrics", include_in_schema=False)
     async def metrics() -> PlainTextResponse:
         return PlainTextResponse(render(families(switch)), media_type=CONTENT_TYPE)
-
-    return app

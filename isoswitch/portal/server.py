@@ -32,9 +32,14 @@ async def serve_portal(
     config = Config()
     # What fails in here is raised, and told by the log of the switch.
     config.errorlog = None
+    if settings.certificate is not None:
+        config.certfile = str(settings.certificate)
+        config.keyfile = str(settings.key)
     config.h11_max_incomplete_size = REQUEST_BYTES_MAX
     # From here on the socket is the server's, which closes it.
     config.bind = [f"fd://{sock.detach()}"]
     async with trio.open_nursery() as nursery:
-        await nursery.start(hypercorn.trio.serve, make_app(switch), config)
+        await nursery.start(
+            hypercorn.trio.serve, make_app(switch, settings.clients), config
+        )
         task_status.started(port)

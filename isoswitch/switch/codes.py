@@ -196,6 +196,8 @@ class Codes:
         merchant = services.settings.merchants.get(wish.merchant_id)
         if merchant is None or merchant.payee is None:
             return _NOT_OFFERED
+        if wish.currency not in CURRENCIES:
+            return _UNKNOWN_CURRENCY
         now = services.clock.now()
         code_id = services.numbers.draw().transaction_id
         code = PaymentCode(
@@ -538,6 +540,9 @@ def _record(
 
 _NOT_OFFERED = Refused(
     reason=Refusal.NOT_OFFERED, words="this merchant takes no payment codes"
+)
+_UNKNOWN_CURRENCY = Refused(
+    reason=Refusal.NOT_OFFERED, words="this switch does not know the currency"
 )
 _UNKNOWN_CODE = Refused(
     reason=Refusal.UNKNOWN_CODE, words="this switch made no such code"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import iscoroutinefunction
-from pathlib import Path
 
 import pytest
 
 from tests.system.conftest import run_virtual
 
+VIRTUAL = frozenset({"test_app.py", "test_api.py"})
+
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Run the tests of ``test_app.py`` on virtual time."""
+    """Run those tests on virtual time."""
     for item in items:
-        is_ours = item.path == Path(__file__).with_name("test_app.py")
+        is_ours = item.path.name in VIRTUAL
         if is_ours and iscoroutinefunction(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.trio(run=run_virtual), append=False)
