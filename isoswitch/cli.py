@@ -377,7 +377,7 @@ def simulate_trickle(config: Config = None) -> None:
 
 @simulate_app.command("payshield")
 def simulate_payshield(config: Config = None) -> None:
-    """Run a simulated payment HSM at the first address of [hsm.payshield]."""
+    """Run a simulated payment HSM at the first address that is configured."""
     from isoswitch.commands import simulate
 
     simulate.payment_hsm(config)

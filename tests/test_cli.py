@@ -71,8 +71,15 @@ def test_a_misspelt_command_is_wrong_usage_with_a_suggestion(tmp_path: Path) -> 
             ["show", "1-1"],
             1,
             "no store",
-            "",
+            "start the network once",
             id="no store yet",
+        ),
+        pytest.param(
+            ["status"],
+            3,
+            "no switch takes orders at",
+            "`isoswitch up` starts",
+            id="no switch runs",
         ),
         pytest.param(
             ["pay", "12.50", "--card", "visa-okay"],
@@ -132,9 +139,9 @@ def test_a_misspelt_command_is_wrong_usage_with_a_suggestion(tmp_path: Path) -> 
         ),
         pytest.param(
             ["doctor", "--config", "nowhere.toml"],
-            1,
+            2,
             "no configuration file nowhere.toml",
-            "",
+            "--config names one",
             id="no configuration",
         ),
         pytest.param(

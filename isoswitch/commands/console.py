@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 declined or a check failed, 2 wrong usage, 3 not reachable
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -14,12 +15,48 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.codecs.canonical.errors import (
+    HsmUnavailable,
+    IsoswitchError,
+    NoConfiguration,
+    NoStore,
+    SwitchUnavailable,
+)
 
 OK = 0
 FAILED = 1
 USAGE = 2
 UNREACHABLE = 3
+
+
+# What mends a fault of the rooms below, which know of no commands, and its exit code.
+MENDS: Mapping[type, tuple[str, int]] = {
+    SwitchUnavailable: (
+        (
+            "`isoswitch up` starts a whole network, `isoswitch serve` a switch alone; "
+            "the log tells what a running one waits for"
+        ),
+        UNREACHABLE,
+    ),
+    HsmUnavailable: (
+        (
+            "`isoswitch hsmd` starts the crypto process; `isoswitch doctor` examines "
+            "its token and files"
+        ),
+        UNREACHABLE,
+    ),
+    NoStore: (
+        "start the network once: isoswitch up; --config names that of another folder",
+        FAILED,
+    ),
+    NoConfiguration: (
+        (
+            "--config names one; without it network.toml here is read, else the "
+            "packaged network"
+        ),
+        USAGE,
+    ),
+}
 
 
 class Failure(IsoswitchError):
@@ -60,11 +97,18 @@ def say_failure(fault: IsoswitchError | OSError) -> int:
         console.print(Text(text))
         return USAGE
     console.print(f"[bold red]error:[/] {escape(text)}")
-    fix = getattr(fault, "fix", "")
+    fix, exit_code = _mend(fault)
     if fix:
         console.print(f"[bold]fix:[/] {escape(fix)}")
-    exit_code: int = getattr(fault, "exit_code", FAILED)
     return exit_code
+
+
+def _mend(fault: IsoswitchError | OSError) -> tuple[str, int]:
+    """Give what mends a fault, empty when its text says so, and the exit code."""
+    if isinstance(fault, Failure):
+        return fault.fix, fault.exit_code
+    known = (MENDS[kind] for kind in type(fault).__mro__ if kind in MENDS)
+    return next(known, ("", FAILED))
 
 
 def plain_table(*columns: str, title: str = "") -> Table:

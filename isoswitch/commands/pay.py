@@ -45,6 +45,7 @@ from isoswitch.simulators.terminal import Answer, Terminal
 from isoswitch.switch.job import NAMES_ANOTHER
 from isoswitch.switch.numbers import find_transaction_id, to_rrn
 
+AMOUNT_DIGITS_MAX = 12  # of DE 4, minor units included
 AMOUNT_AWAY_MINOR = 901_08
 WRONG_PIN = Pin("0000")
 
@@ -411,12 +412,14 @@ TRIGGERS: Mapping[str, Trigger] = {
 
 
 def _parse_amount(text: str, currency: str) -> int:
+    why = f"more than {AMOUNT_DIGITS_MAX} digits hold"
     try:
-        return parse_money(text, currency).minor
+        minor = parse_money(text, currency).minor
+        if len(str(minor)) <= AMOUNT_DIGITS_MAX:
+            return minor
     except ValueError as error:
-        raise Failure(
-            f"{text!r} is {error}", fix="such as 12.50", exit_code=USAGE
-        ) from None
+        why = str(error)
+    raise Failure(f"{text!r} is {why}", fix="such as 12.50", exit_code=USAGE)
 
 
 def _parse_pin(text: str) -> Pin:

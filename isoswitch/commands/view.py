@@ -33,6 +33,7 @@ from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.port import StoredTransaction
 from isoswitch.store.reader import StoreReader, open_reader
+from isoswitch.switch.numbers import to_rrn
 
 POLL_S = 0.2
 TERMINAL = "terminal"
@@ -203,10 +204,15 @@ def _find(reader: StoreReader, transaction_id: str) -> StoredTransaction:
     found = reader.find_transaction(transaction_id)
     if found is None:
         raise Failure(
-            f"there is no transaction {transaction_id}",
+            f"there is no transaction {_shown_id(transaction_id)}",
             fix="isoswitch tail shows ids; `isoswitch show last` takes the newest",
         )
     return found
+
+
+def _shown_id(typed: str) -> str:
+    """Give an id as it was typed; what is none may be a card number."""
+    return typed if to_rrn(typed) else "of this name"
 
 
 def _follow(

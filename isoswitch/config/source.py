@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.codecs.canonical.errors import ConfigError, NoConfiguration
 
 Location = tuple[str | int, ...]
 
@@ -108,7 +108,7 @@ def read_source(path: Path) -> Source:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         msg = f"there is no configuration file {path}"
-        raise ConfigError(msg) from None
+        raise NoConfiguration(msg) from None
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
         msg = f"cannot read {path}: {reason}"

@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 
 from isoswitch.clearing.transfer import Transfer, TransferState
-from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.codecs.canonical.errors import NoStore, StoreUnavailable
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.ledger.entries import Entry, Posting
 from isoswitch.ledger.holds import Hold, HoldState
@@ -395,12 +395,14 @@ def connect_reader(path: Path, *, vfs: str | None = None) -> apsw.Connection:
 
     Raises
     ------
+    NoStore
+        There is no file at this path.
     StoreUnavailable
-        There is no store at this path, or it is not one of this version.
+        It is no store, or not one of this version.
     """
     if not path.exists():
         msg = f"no store at {path}: the switch creates it when it first starts"
-        raise StoreUnavailable(msg)
+        raise NoStore(msg)
     try:
         connection = apsw.Connection(
             str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs

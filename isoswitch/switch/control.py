@@ -20,7 +20,11 @@ import msgspec
 import structlog
 import trio
 
-from isoswitch.codecs.canonical.errors import ConfigError, IsoswitchError
+from isoswitch.codecs.canonical.errors import (
+    ConfigError,
+    IsoswitchError,
+    SwitchUnavailable,
+)
 from isoswitch.journal.records import RecordKind
 from isoswitch.switch.health import Part
 from isoswitch.switch.keyexchange import Change
@@ -164,8 +168,10 @@ async def send_order(path: Path, order: AnyOrder, result: type[T]) -> T:
 
     Raises
     ------
+    SwitchUnavailable
+        No switch listens there, or it does not answer.
     ConfigError
-        No switch listens there, or it does not carry out the order; says why.
+        It does not carry out the order; says why.
     """
     line = b""
     try:
@@ -178,11 +184,11 @@ async def send_order(path: Path, order: AnyOrder, result: type[T]) -> T:
         if not report.fault:
             return msgspec.convert(report.result, result)
     except (OSError, trio.BrokenResourceError, msgspec.MsgspecError):
-        msg = f"no switch takes orders at {path}; start it with `isoswitch serve`"
-        raise ConfigError(msg) from None
+        msg = f"no switch takes orders at {path}"
+        raise SwitchUnavailable(msg) from None
     except trio.TooSlowError:
-        msg = "the switch does not answer; its log tells what it waits for"
-        raise ConfigError(msg) from None
+        msg = f"the switch at {path} does not answer"
+        raise SwitchUnavailable(msg) from None
     raise ConfigError(report.fault)
 
 

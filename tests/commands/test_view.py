@@ -97,6 +97,11 @@ async def test_an_unknown_transaction_is_a_failure_with_a_fix(store: Path) -> No
     assert "isoswitch tail" in caught.value.fix
 
 
+async def test_what_may_be_a_card_number_is_not_said_again(store: Path) -> None:
+    with pytest.raises(Failure, match="no transaction of this name"):
+        show(store, "4111111111111111", as_json=False)
+
+
 async def test_tail_gives_the_newest_legs_one_on_a_line(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.codecs.canonical.errors import ConfigError, SwitchUnavailable
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.world import World
 from isoswitch.switch.control import (
@@ -86,9 +86,9 @@ async def test_what_is_no_order_is_refused(path: Path, line: bytes) -> None:
         assert b"not an order" in await stream.receive_some()
 
 
-async def test_without_a_switch_an_order_says_what_to_start(tmp_path: Path) -> None:
+async def test_without_a_switch_an_order_says_where_none_is(tmp_path: Path) -> None:
     order = ExchangeKeys(endpoint="north", operator="ann")
-    with pytest.raises(ConfigError, match="isoswitch serve"):
+    with pytest.raises(SwitchUnavailable, match=r"takes orders at .*switch\.control"):
         await send_order(tmp_path / "switch.control", order, list[Change])
 
 

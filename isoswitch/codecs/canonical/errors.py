@@ -128,5 +128,17 @@ class StoreUnavailable(IsoswitchError):
     """A unit of work could not be made durable; nothing may be answered."""
 
 
+class NoStore(StoreUnavailable):
+    """There is no store yet where one is to be read."""
+
+
+class SwitchUnavailable(IsoswitchError):
+    """No running switch takes orders, or it does not answer in time."""
+
+
 class ConfigError(IsoswitchError):
     """The configuration cannot be used; says file, line and the fix."""
+
+
+class NoConfiguration(ConfigError):
+    """There is no file where a configuration is to be read."""
