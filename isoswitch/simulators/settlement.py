@@ -76,14 +76,19 @@ async def upload(terminal: Terminal, belief: Belief) -> Outcome | None:
 
 
 def issuer_totals(bookings: Iterable[Booking], date: str, currency: str) -> Totals:
-    """Count what an issuer's books say of a business day."""
+    """Count what an issuer's books say of a business day.
+
+    A void counts as the reversal of what it undoes, its own reversal as that again.
+    """
     totals = Totals()
     for booking in bookings:
-        name = _SIDES.get((booking.kind, booking.amount_minor > 0))
+        kind, minor = booking.kind, booking.amount_minor
+        if booking.transaction == Kind.VOID:
+            kind, minor = _OPPOSITES.get(kind, kind), -minor
+        name = _SIDES.get((kind, minor > 0))
         is_ours = (booking.business_date, booking.currency) == (date, currency)
-        if name is not None and is_ours and booking.amount_minor:
-            minor = abs(booking.amount_minor)
-            totals += Totals(**{name: 1, f"{name}_minor": minor})
+        if name is not None and is_ours and minor:
+            totals += Totals(**{name: 1, f"{name}_minor": abs(minor)})
     return totals
 
 
@@ -122,6 +127,10 @@ def _build(
     return Request(transaction=transaction, message=terminal.with_mac(message))
 
 
+_OPPOSITES = {
+    BookingKind.APPROVED: BookingKind.REVERSED,
+    BookingKind.REVERSED: BookingKind.APPROVED,
+}
 _SIDES = {
     (BookingKind.APPROVED, True): "debits",
     (BookingKind.REVERSED, True): "debit_reversals",
