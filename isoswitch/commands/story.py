@@ -192,6 +192,7 @@ SENTENCES: Mapping[RecordKind, Callable[[Body], str]] = {
         f"a reversal to {body['endpoint']} is owed: {body['reason']}"
     ),
     RecordKind.ADVICE_OWED: lambda body: f"an advice to {body['endpoint']} is owed",
+    RecordKind.VOIDED: lambda body: f"{body['endpoint']} voids it for {body['by']}",
     RecordKind.EXPIRED: lambda body: "nobody completed it in time: it is given free",
     RecordKind.FORWARDED: _forwarded,
     RecordKind.DELIVERED: lambda body: f"{body['endpoint']} acknowledges it",

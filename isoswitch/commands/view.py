@@ -61,6 +61,7 @@ WAYS: Mapping[RecordKind, Way] = {
     RecordKind.REVERSAL_OWED: Way("reversal owed to {endpoint}", "yellow"),
     RecordKind.STOOD_IN: Way("approved for {endpoint}", "yellow"),
     RecordKind.ADVICE_OWED: Way("advice owed to {endpoint}", "yellow"),
+    RecordKind.VOIDED: Way("{endpoint} voided it", "yellow"),
     RecordKind.EXPIRED: Way("given free: its time was over", "yellow"),
     RecordKind.FORWARDED: Way("switch → {endpoint} from the queue", "yellow"),
     RecordKind.DELIVERED: Way("{endpoint} took it", "green"),

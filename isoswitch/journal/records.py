@@ -23,6 +23,7 @@ class RecordKind(StrEnum):
     REVERSAL_OWED = "reversal_owed"
     ADVICE_OWED = "advice_owed"
     EXPIRED = "expired"
+    VOIDED = "voided"
     STOOD_IN = "stood_in"
     FORWARDED = "forwarded"
     DELIVERED = "delivered"

@@ -87,7 +87,8 @@ def _check_replay(row: StoredTransaction, story: _Story | None) -> Iterator[Find
     is_closed = row.state is TransactionState.CLOSED
     if is_closed != bool(counts[RecordKind.CLOSED] or owed):
         yield Finding(transaction=row.id, what="its state does not follow its records")
-    if row.reversed and not owed:
+    is_undone = owed or counts[RecordKind.VOIDED] or counts[RecordKind.EXPIRED]
+    if row.reversed and not is_undone:
         yield Finding(transaction=row.id, what="reversed, and nobody owes a reversal")
     if story.code and is_closed and load_outcome(row.outcome).code != story.code:
         yield Finding(

@@ -478,8 +478,17 @@ class Recorder:
         moves: tuple[Move, ...] = (move,)
         if job.acted and job.txn.kind is Kind.VOID and outcome.is_approved:
             moves += (undone(job.acted.row),)
+            records += (self._voided(job, job.acted.row),)
         await self._store.commit(
             UnitOfWork(records=records, moves=moves, ledger=settle_hold(job, outcome))
+        )
+
+    def _voided(self, job: Job, original: StoredTransaction) -> Record:
+        return Record(
+            kind=RecordKind.VOIDED,
+            transaction_id=original.id,
+            at=iso_time(self._clock.now()),
+            body={"endpoint": job.endpoint, "by": job.id},
         )
 
     def _place(self, job: Job, endpoint: str) -> tuple[Change, ...]:

@@ -292,6 +292,7 @@ async def test_a_void_undoes_a_purchase_once(
     books = world.issuers[chosen.issuer].bookings.entries
     assert len(books) == 2
     is_asked = style is VoidStyle.VOID
+    assert await world_kinds(world, RecordKind.VOIDED) == int(is_asked)
     assert books[1].kind is (BookingKind.APPROVED if is_asked else BookingKind.REVERSED)
 
 
