@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from isoswitch.clearing.netting import CapExceeded, NetPosition, Window
-from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
+from isoswitch.codecs.canonical.codes import Function, Kind
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import Transaction
@@ -31,6 +31,7 @@ from isoswitch.codecs.iso20022.exceptions import (
     Resolution,
 )
 from isoswitch.codecs.iso20022.messages import build_message, read_message
+from isoswitch.codecs.iso20022.status_reasons import UNTOLD, to_reason
 from isoswitch.codecs.iso20022.transfers import (
     CustomerTransfer,
     Movement,
@@ -52,15 +53,6 @@ from isoswitch.switch.ports import Clock
 FRAME_BYTES_MAX = 262_144
 GARBAGE = b"<not><xml>"
 PAYMENT_NAME = "pacs.008.001.08"
-
-# What a bank that declines says, by the canonical reason of a rule.
-REJECTIONS: Mapping[ResponseCode, str] = {
-    ResponseCode.INVALID_CARD_NUMBER: "AC01",
-    ResponseCode.INSUFFICIENT_FUNDS: "AM04",
-    ResponseCode.CARD_NOT_PERMITTED: "AG01",
-    ResponseCode.ISSUER_UNAVAILABLE: "AB08",
-    ResponseCode.CUTOVER_IN_PROGRESS: "TM01",
-}
 
 
 @dataclass(slots=True)
@@ -248,7 +240,7 @@ class ClearingHouse:
             return Payment(transfer, message_id, "RJCT", reason)
 
         if reaction.code is not None and not reaction.code.is_approval:
-            return rejected(REJECTIONS.get(reaction.code, "MS03"))
+            return rejected(to_reason(reaction.code))
         if receiver is None or debtor not in self.members:
             return rejected("RC04")
         if number not in receiver.accounts:
@@ -272,9 +264,9 @@ class ClearingHouse:
             payment.status = "ACCC"
             wire.send_later_nowait(self._report(payment), at=at)
         else:
-            payment.status, payment.reason = "BLCK", "MS03"
+            payment.status, payment.reason = "BLCK", UNTOLD
             wire.send_later_nowait(self._report(payment), at=at)
-            wire.send_later_nowait(self._give_back(payment, "MS03"), at=at)
+            wire.send_later_nowait(self._give_back(payment, UNTOLD), at=at)
 
     def _tell(self, wire: Wire, question: StatusQuestion) -> None:
         """Answer a status request; what was never received is told as such."""

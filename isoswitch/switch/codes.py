@@ -28,6 +28,7 @@ from isoswitch.codecs.canonical.errors import DecodeError, StoreUnavailable
 from isoswitch.codecs.canonical.money import CURRENCIES, Money
 from isoswitch.codecs.canonical.sealing import store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.iso20022.status_reasons import to_code
 from isoswitch.codecs.qr.mpm import decode_mpm
 from isoswitch.codecs.qr.schemes import QrScheme, build_merchant_code
 from isoswitch.journal.records import Record, RecordKind
@@ -523,7 +524,7 @@ def _outcome(transfer: Transfer) -> Outcome:
         return Outcome(code=ResponseCode.APPROVED)
     if transfer.state is TransferState.REJECTED:
         reason = f"rejected with {transfer.reason or 'no reason'}"
-        return Outcome.declined(ResponseCode.DO_NOT_HONOUR, reason)
+        return Outcome.declined(to_code(transfer.reason), reason)
     reason = "the clearing house did not answer in time"
     return Outcome.declined(ResponseCode.ISSUER_UNAVAILABLE, reason)
 

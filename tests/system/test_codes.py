@@ -276,6 +276,25 @@ async def test_a_rejected_code_can_be_paid_by_another_attempt(world: World) -> N
     await assert_audited(world)
 
 
+@pytest.mark.parametrize(
+    ("said", "reason", "heard"),
+    [
+        (ResponseCode.INSUFFICIENT_FUNDS, "AM04", ResponseCode.INSUFFICIENT_FUNDS),
+        (ResponseCode.ISSUER_UNAVAILABLE, "AB08", ResponseCode.ISSUER_UNAVAILABLE),
+        (ResponseCode.STOLEN_CARD, "AC06", ResponseCode.RESTRICTED_CARD),
+        (ResponseCode.WRONG_PIN, "MS02", ResponseCode.DO_NOT_HONOUR),
+    ],
+)
+async def test_a_rejection_is_told_as_its_response_code(
+    world: World, said: ResponseCode, reason: str, heard: ResponseCode
+) -> None:
+    react(world, code=said)
+    row = await pay(world, (await create(world)).text)
+    assert isinstance(row, StoredTransaction)
+    outcome = load_outcome(row.outcome)
+    assert (outcome.code, outcome.reason) == (heard, f"rejected with {reason}")
+
+
 async def test_money_that_moves_too_late_goes_back(world: World) -> None:
     code = await create(world)
     react(world, delay=Fixed(delay_s=14.0))
