@@ -103,6 +103,13 @@ def test_a_misspelt_command_is_wrong_usage_with_a_suggestion(tmp_path: Path) -> 
             id="unknown kind",
         ),
         pytest.param(
+            ["pay", "12.50", "--kind", "cash", "--cash", "5"],
+            2,
+            "--cash is no part of cash",
+            "pay 20.00 --kind cashback",
+            id="cash back of no purchase",
+        ),
+        pytest.param(
             ["pay", "12.50", "--kind", "void"],
             2,
             "void acts on an earlier transaction",

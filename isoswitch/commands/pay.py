@@ -198,6 +198,12 @@ class Wish:
                 fix="name it with --of, such as --of 1-7",
                 exit_code=USAGE,
             )
+        if self.cash != "0" and kind is not Kind.PURCHASE_WITH_CASHBACK:
+            raise Failure(
+                f"--cash is no part of {self.kind}",
+                fix="pay 20.00 --kind cashback --cash 5.00",
+                exit_code=USAGE,
+            )
         if self.of and to_rrn(self.of) is None:
             raise Failure(
                 f"{self.of!r} is no transaction", fix="such as 1-7", exit_code=USAGE
