@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import trio
 from rich.text import Text
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
-from isoswitch.codecs.canonical.secrets import Pin
+from isoswitch.codecs.canonical.secrets import Pin, ScannedCode
 from isoswitch.commands.console import FAILED, OK, print_json, stdout
 from isoswitch.commands.ends import (
     card_named,
@@ -37,14 +38,19 @@ from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.simulators.auditor import Verdict, audit, read_store
 from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.cards import CARDS
+from isoswitch.simulators.devices import PROFILES
 from isoswitch.simulators.issuer import Issuer
 from isoswitch.simulators.leaks import Leak, card_secrets, find_clear, key_secrets
 from isoswitch.simulators.requests import Request
 from isoswitch.simulators.terminal import Terminal
+from isoswitch.simulators.token_service import TokenService
+from isoswitch.simulators.wallet import Wallet
 from isoswitch.store.reader import open_reader
 
 TERMINAL = "TERM0001"
 AMOUNT_MINOR = 12_50
+TAP_MINOR = 80_00
+THINKS_S = 1.5
 AWAY_S = 2.0
 PATIENCE_S = 15.0
 POLL_S = 0.05
@@ -67,6 +73,29 @@ class Tour:
     issuers: Mapping[str, Issuer]
     seen_seq: int = 0
     failures: list[str] = field(default_factory=list)
+    secrets: dict[str, str | bytes] = field(default_factory=dict)
+
+    @property
+    def wallet(self) -> Wallet:
+        """The wallet whose shopper shows codes."""
+        return next(each for each in self.issuers.values() if isinstance(each, Wallet))
+
+    @property
+    def tokens(self) -> TokenService:
+        """The token service before the issuer of the telephone's card."""
+        issuer = self.issuers["north"]
+        if issuer.tokens is None:
+            random = SystemRandom()
+            issuer.tokens = TokenService(random.randbytes(16), random=random)
+        return issuer.tokens
+
+    def show_code(self, *, confirms: bool) -> ScannedCode:
+        """Let the shopper show a code, and remember to look for it in the output."""
+        wallet = self.wallet
+        (shopper,) = simulators_of(self.loaded).issuers[wallet.profile.name].shoppers
+        shown = wallet.show_code(shopper, confirms=confirms)
+        self.secrets[f"code {len(self.secrets)}"] = shown.reveal()
+        return shown
 
     @property
     def store(self) -> Path:
@@ -85,8 +114,7 @@ class Tour:
     ) -> Belief:
         """Pay, and insist on the outcome."""
         belief = await self.terminal.pay(self.request(card_name, pin=pin))
-        got = belief.outcome.code if belief.outcome else None
-        expect(got, expected)
+        expect(code_of(belief), expected)
         return belief
 
     async def wait_record(self, kind: RecordKind) -> None:
@@ -130,6 +158,11 @@ def expect(got: object, expected: object) -> None:
     if got != expected:
         msg = f"expected {expected}, got {got}"
         raise Unexpected(msg)
+
+
+def code_of(belief: Belief) -> ResponseCode | None:
+    """Give what a terminal was told; None when it was told nothing."""
+    return belief.outcome.code if belief.outcome else None
 
 
 async def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -260,6 +293,7 @@ def _with_leaks(tour: Tour, verdict: Verdict) -> Verdict:
     secrets: dict[str, str | bytes] = {
         **card_secrets(CARDS.values()),
         **key_secrets(keyring_of(tour.loaded)),
+        **tour.secrets,
     }
     leaks = tuple(
         leak
@@ -340,6 +374,34 @@ async def _link_down(tour: Tour) -> None:
     await tour.pay("visa-ok", ResponseCode.ISSUER_UNAVAILABLE)
 
 
+async def _tapped(tour: Tour) -> None:
+    device = tour.tokens.enroll(card_named("visa-ok"), PROFILES["apple-pay-like"])
+    tour.secrets["number of the telephone"] = device.pan.reveal()
+    tap = tour.terminal.build_tap(
+        device, TAP_MINOR, random=SystemRandom(), holder_verified=True
+    )
+    expect(code_of(await tour.terminal.pay(tap)), ResponseCode.APPROVED)
+
+
+async def _scanned(tour: Tour) -> None:
+    shown = tour.show_code(confirms=False)
+    for expected in (ResponseCode.APPROVED, ResponseCode.DUPLICATE_TRANSACTION):
+        scan = tour.terminal.build_scan(shown, AMOUNT_MINOR)
+        expect(code_of(await tour.terminal.pay(scan)), expected)
+
+
+async def _confirmed(tour: Tour) -> None:
+    """Let the shopper say yes while the switch asks again and again."""
+    wallet = tour.wallet
+    scan = tour.terminal.build_scan(tour.show_code(confirms=True), AMOUNT_MINOR)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tour.terminal.pay, scan)
+        await wait_until(lambda: bool(wallet.accounts.waiting), "question to a shopper")
+        await trio.sleep(THINKS_S)
+        wallet.confirm()
+    expect(code_of(tour.terminal.beliefs[-1]), ResponseCode.APPROVED)
+
+
 async def _killed(tour: Tour) -> None:
     """Kill the switch when the issuer has approved and the terminal knows nothing."""
     south = tour.issuers["south"].bookings
@@ -357,6 +419,9 @@ STEPS: Mapping[str, Step] = {
     "approved, at two issuers with different dialects": _approved,
     "declined by the issuer": _declined,
     "wrong PIN": _wrong_pin,
+    "a telephone is tapped: the switch knows its number, never the card's": _tapped,
+    "a scanned payment code: one payment, once": _scanned,
+    "a scanned payment code that the shopper confirms": _confirmed,
     "the issuer approves and stays silent: reversed": _silent,
     "the issuer approves too late: not forwarded, reversed": _late,
     "the terminal asks twice: one payment, the stored answer": _duplicate,

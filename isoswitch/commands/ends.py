@@ -24,6 +24,7 @@ from isoswitch.simulators.requests import TerminalProfile
 from isoswitch.simulators.rules import Rule
 from isoswitch.simulators.terminal import Connect, Terminal
 from isoswitch.simulators.triggers import standing_rules
+from isoswitch.simulators.wallet import Wallet, draw_shopper
 from isoswitch.switch.ports import SystemClock
 
 CONNECT_TIMEOUT_S = 3.0
@@ -123,9 +124,11 @@ def make_issuer(
     """Make a simulated issuer for the endpoint of its name."""
     network = loaded.network
     row = network.endpoints[name]
-    rules = simulators_of(loaded).issuers[name].rules
+    simulated = simulators_of(loaded).issuers[name]
+    random = SystemRandom()
+    shoppers = [draw_shopper(each, name, random) for each in simulated.shoppers]
     wait_s = row.request_timeout_s or network.timers.issuer_s
-    return Issuer(
+    return (Wallet if shoppers else Issuer)(
         IssuerProfile(
             name=name,
             dialect=row.dialect,
@@ -140,11 +143,11 @@ def make_issuer(
             signs_on=row.sign_on == "them",
         ),
         keyring=keyring_of(loaded),
-        cards=cards_of(name),
+        cards=shoppers or cards_of(name),
         clock=SystemClock(),
-        random=SystemRandom(),
+        random=random,
         rules=(
-            *(msgspec.convert(rule, Rule) for rule in rules),
+            *(msgspec.convert(rule, Rule) for rule in simulated.rules),
             *standing_rules(late_s=wait_s + LATE_BY_S),
         ),
         log_path=log_path,

@@ -17,7 +17,7 @@ from isoswitch.codecs.canonical.money import parse_money
 from isoswitch.codecs.dialects.registry import EDITIONS
 from isoswitch.codecs.framing import FRAMINGS
 from isoswitch.codecs.headers import HEADERS
-from isoswitch.config.bins import bin_rows
+from isoswitch.config.bins import bin_rows, code_rows
 from isoswitch.config.linkchecks import headers_are_whole, links_make_sense
 from isoswitch.config.model import Endpoint, Listener, Network, RoutingRule
 from isoswitch.config.source import Location, Problem
@@ -50,6 +50,31 @@ def _bins_make_a_table(network: Network) -> Iterator[Problem]:
         for problem in fault.problems:
             yield Problem(
                 location=("bins", problem.digits), what=problem.what, fix=problem.fix
+            )
+
+
+def _wallets_make_a_table(network: Network) -> Iterator[Problem]:
+    for digits, route in network.wallets.items():
+        at = ("wallets", digits)
+        yield from _known(route.primary, network.endpoints, "endpoint", at, "primary")
+    try:
+        code_rows(network)
+    except ValueError as fault:
+        yield Problem(
+            location=("wallets",), what=str(fault), fix="give each prefix one wallet"
+        )
+
+
+def _payers_confirm_in_time(network: Network) -> Iterator[Problem]:
+    timers = network.timers
+    most_s = timers.terminal_s - timers.margin_s
+    for name, endpoint in network.endpoints.items():
+        if endpoint.confirm_s is not None and endpoint.confirm_s > most_s:
+            yield Problem(
+                location=("endpoints", name, "confirm_s"),
+                what=f"payers may take {endpoint.confirm_s:g} s, but terminals give up "
+                f"after {timers.terminal_s:g} s (margin {timers.margin_s:g} s)",
+                fix=f"confirm_s = {most_s:g} or less, or raise timers.terminal_s",
             )
 
 
@@ -373,6 +398,8 @@ def _payment_hsms_do_what_the_network_needs(network: Network) -> Iterator[Proble
 CHECKS: tuple[Check, ...] = (
     _there_are_bins,
     _bins_make_a_table,
+    _wallets_make_a_table,
+    _payers_confirm_in_time,
     _the_day_ends_in_a_time_zone,
     _routes_lead_to_endpoints,
     _rules_lead_to_endpoints,

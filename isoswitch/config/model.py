@@ -22,6 +22,7 @@ PATTERNS = {
     r"^\d{4}$": "four digits, in quotes",
     r"^\d{1,11}$": "up to 11 digits, in quotes",
     r"^\d{6,11}(\.\.\d{6,11})?$": "a BIN of 6 to 11 digits, or a range in quotes",
+    r"^\d{2}(\.\.\d{2})?$": "the two digits codes begin with, or a range in quotes",
     r"^\d{4}(-\d{4})?$": "four digits, or a range such as 3000-3299, in quotes",
     r"^\d{1,12}(\.\d{1,4})?$": "an amount in major units, such as 12.50, in quotes",
     r"^[A-Z]{1,2}$": "one or two capital letters",
@@ -54,6 +55,7 @@ NumericCode = Annotated[str, StringConstraints(pattern=r"^\d{3}$")]
 CategoryCode = Annotated[str, StringConstraints(pattern=r"^\d{4}$")]
 InstitutionId = Annotated[str, StringConstraints(pattern=r"^\d{1,11}$")]
 BinDigits = Annotated[str, StringConstraints(pattern=r"^\d{6,11}(\.\.\d{6,11})?$")]
+CodeDigits = Annotated[str, StringConstraints(pattern=r"^\d{2}(\.\.\d{2})?$")]
 CategoryRange = Annotated[str, StringConstraints(pattern=r"^\d{4}(-\d{4})?$")]
 MajorUnits = Annotated[str, StringConstraints(pattern=r"^\d{1,12}(\.\d{1,4})?$")]
 ApprovalPrefix = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}$")]
@@ -269,6 +271,7 @@ class KeyExchange(Table):
 class Endpoint(Table):
     """A counterparty that authorises: address, dialect, keys, limits, timers.
 
+    One whose payers confirm is asked again every ``poll_s``, for ``confirm_s``.
     ``role = "server"`` listens at the address for its ``peers``. ``header_value``, in
     hexadecimal, stands before our requests when there is a ``header``.
     """
@@ -310,6 +313,8 @@ class Endpoint(Table):
     reconciles: bool = False
     stand_in: Name | None = None
     not_processed: list[Annotated[ResponseCode, Field(strict=False)]] | None = None
+    confirm_s: Annotated[float, Field(ge=0, le=600)] | None = None
+    poll_s: Seconds | None = None
     key_exchange: KeyExchange | None = None
 
 
@@ -361,6 +366,13 @@ class Route(Table):
     country: NumericCode | None = None
     group: Name | None = None
     stand_in: Name | None = None
+
+
+class WalletRoute(Table):
+    """Which wallet honours the payment codes of a prefix."""
+
+    primary: Name
+    name: Name | None = None
 
 
 class RoutingRule(Table):
@@ -440,10 +452,12 @@ class Issuer(Table):
 
     ``mac`` is what its ``zak`` makes, so that setup makes the test key for it.
     ``rules`` come before the standing rules of the test cards and test amounts, in
-    the form that ``isoswitch.simulators.rules`` describes.
+    the form that ``isoswitch.simulators.rules`` describes. One with ``shoppers`` is a
+    wallet, which honours the codes that they show.
     """
 
     mac: Literal["x9.19", "aes-cmac"] = "x9.19"
+    shoppers: list[Name] = []
     rules: list[dict[str, Any]] = []
 
 
@@ -486,6 +500,7 @@ class Network(Table):
     merchants: Annotated[dict[MerchantId, Merchant], Field(min_length=1)]
     terminals: Annotated[dict[TerminalId, Terminal], Field(min_length=1)]
     bins: dict[BinDigits, Route] = {}
+    wallets: dict[CodeDigits, WalletRoute] = {}
     routing: Routing = Routing()
     stand_in: dict[Name, StandIn] = {}
     simulators: Simulators | None = None

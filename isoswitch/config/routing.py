@@ -14,7 +14,7 @@ from pathlib import Path
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.canonical.money import parse_money
-from isoswitch.config.bins import bin_rows
+from isoswitch.config.bins import bin_rows, code_rows
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Network, RoutingRule
 from isoswitch.config.source import ConfigProblems, Location, Place, Problem, Source
@@ -49,6 +49,7 @@ def load_routing(loaded: LoadedNetwork) -> RoutingTable:
             override(rows, by=bin_rows(network)),
             rules=[_rule(rule) for rule in network.routing.rules],
             costs=_costs(network),
+            codes=code_rows(network),
             score_min=network.routing.health.score_min,
         )
     except BinsRefused as fault:

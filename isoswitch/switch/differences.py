@@ -99,6 +99,7 @@ def _routing(before: RoutingTable, after: RoutingTable) -> Iterator[str]:
     old = {row.label: replace(row, line=0) for row in before.bins.rows().values()}
     new = {row.label: replace(row, line=0) for row in after.bins.rows().values()}
     yield from _rows("BIN", old, new)
+    yield from _rows("wallet prefix", before.codes, after.codes)
     old_rules = {rule.name: rule for rule in before.rules}
     new_rules = {rule.name: rule for rule in after.rules}
     yield from _rows("rule", old_rules, new_rules)

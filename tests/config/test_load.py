@@ -117,6 +117,24 @@ def complaint(old: str, new: str) -> str:
             id="issuer timer of one endpoint",
         ),
         pytest.param(
+            "confirm_s = 15.0",
+            "confirm_s = 19.5",
+            "fix: confirm_s = 19 or less",
+            id="payers who confirm when their terminal has given up",
+        ),
+        pytest.param(
+            '"25..30" = { primary = "wallet" }',
+            '"25..30" = { primary = "walet" }',
+            "did you mean 'wallet'?",
+            id="wallet that does not exist",
+        ),
+        pytest.param(
+            '"25..30" = { primary = "wallet" }',
+            '"25..30" = { primary = "wallet" }\n28 = { primary = "north" }',
+            "28 and 25..30 both cover 28",
+            id="two wallets of one prefix",
+        ),
+        pytest.param(
             'zak = "north/zak"',
             'zak = "north/zak"\nsaf_retry_s = 30\nsaf_retry_max_s = 3',
             "saf_retry_s is above saf_retry_max_s",

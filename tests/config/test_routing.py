@@ -218,10 +218,14 @@ def test_the_examples_of_the_guide_hold(tmp_path: Path) -> None:
     text = guide.read_text(encoding="utf-8")
     tables = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     bins = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
-    assert (len(tables), len(bins)) == (4, 1)
-    rules, not_processed, profile, stand_in = tables
+    assert (len(tables), len(bins)) == (5, 1)
+    wallets, rules, not_processed, profile, stand_in = tables
     endpoint = not_processed + stand_in.removeprefix("[endpoints.north]\n")
+    codes, _, confirming = wallets.partition("\n[endpoints.wallet]")
     whole = PACKAGED.replace("[endpoints.north]\n", endpoint) + profile
+    whole = re.sub(r"\[wallets\].*\n.*\n", codes, whole)
+    timers = confirming.partition("\n")[2]
+    whole = re.sub(r"confirm_s = .*\npoll_s = .*\n", timers, whole)
     whole += rules.replace("# bins_file", "bins_file")
     loaded = load(whole, tmp_path, bins[0])
     assert stand_in_profiles(loaded.network)["small"] == StandInSettings(
@@ -237,6 +241,8 @@ def test_the_examples_of_the_guide_hold(tmp_path: Path) -> None:
     found = table.bins.find(Span.of_digits("41111130007"))
     assert found is not None
     assert found.label == "gift-cards"
+    assert len(table.codes) == 12
+    assert loaded.network.endpoints["wallet"].poll_s == 2.0
 
 
 STAND_IN = """
@@ -283,3 +289,10 @@ def test_a_bin_file_may_name_a_profile_that_is_there(tmp_path: Path) -> None:
     assert found.stand_in == "small"
     with pytest.raises(ConfigProblems, match="no stand-in profile 'small'"):
         load_routing(load(PACKAGED + WITH_FILE, tmp_path, bins))
+
+
+def test_payment_codes_go_to_the_wallet_of_their_prefix(tmp_path: Path) -> None:
+    codes = load_routing(load(PACKAGED, tmp_path)).codes
+    assert {prefix: row.primary for prefix, row in codes.items()} == dict.fromkeys(
+        ["25", "26", "27", "28", "29", "30"], "wallet"
+    )

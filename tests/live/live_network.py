@@ -36,6 +36,7 @@ KILL_TIMERS: Mapping[str, float] = {
     "switch_s": 1.0,
     "issuer_s": 0.5,
     "margin_s": 0.25,
+    "confirm_s": 1.0,
 }
 """Short waits, so that a switch that is killed often is soon at rest again."""
 

@@ -23,6 +23,7 @@ FASTER = {
     "switch_s": 4.0,
     "issuer_s": 1.5,
     "margin_s": 0.5,
+    "confirm_s": 5.0,
     "per_minute": 300.0,
 }
 NO_TABLES: Mapping[str, str] = {}

@@ -145,12 +145,12 @@ def test_nothing_outlives_a_parent_that_is_killed(folder: Path) -> None:
         assert wait_gone(mark) == []
 
 
-def test_the_tour_shows_nine_things_and_the_auditor_agrees(folder: Path) -> None:
+def test_the_tour_shows_twelve_things_and_the_auditor_agrees(folder: Path) -> None:
     mark = str(folder)
     done = isoswitch("demo", "--json", folder=folder, mark=mark)
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert [step for step in told[:-1] if not step["ok"]] == []
-    assert len(told) == 10
+    assert len(told) == 13
     assert told[-1] == {
         "ok": True,
         "compared": told[-1]["compared"],
@@ -194,7 +194,7 @@ def test_a_lost_keyring_is_noticed_every_time(folder: Path) -> None:
     for _ in range(2):
         done = isoswitch("setup", folder=folder)
         assert done.returncode == 1
-        assert "lacks 12 keys that the token has" in done.stderr
+        assert "lacks 14 keys that the token has" in done.stderr
         assert "fix: rm -r " in done.stderr
 
 
