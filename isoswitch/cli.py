@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.commands.callbacks import app as callbacks_app
 from isoswitch.commands.day import app as day_app
 from isoswitch.commands.dialect import app as dialect_app
 from isoswitch.commands.explain import explain
@@ -388,6 +389,7 @@ app.add_typer(route_app, rich_help_panel=LOOK)
 app.command(rich_help_panel=OPERATE)(links)
 app.add_typer(link_app, rich_help_panel=OPERATE)
 app.add_typer(day_app, rich_help_panel=OPERATE)
+app.add_typer(callbacks_app, rich_help_panel=OPERATE)
 app.add_typer(clock_app, rich_help_panel=OPERATE)
 app.add_typer(saf_app, rich_help_panel=OPERATE)
 app.add_typer(exceptions_app, rich_help_panel=OPERATE)

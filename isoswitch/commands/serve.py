@@ -11,8 +11,8 @@ from isoswitch.commands.crypto import open_crypto
 from isoswitch.commands.processes import check_ports_free
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import load_network
+from isoswitch.config.portal import portal_settings
 from isoswitch.config.running import configuration_of, load_configuration
-from isoswitch.config.settings import portal_settings
 from isoswitch.portal.server import serve_portal
 from isoswitch.switch.process import run_switch
 
@@ -36,7 +36,7 @@ def serve(
     configuration = configuration_of(loaded)
     check_ports_free(loaded, issuers=False)
     log_path = log or (loaded.file(network.log.path) if network.log.path else None)
-    portal = portal_settings(network)
+    portal = portal_settings(loaded)
     beside = [partial(serve_portal, portal)] if portal is not None else []
 
     async def main() -> None:

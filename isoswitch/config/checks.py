@@ -20,6 +20,11 @@ from isoswitch.codecs.headers import HEADERS
 from isoswitch.config.bins import bin_rows, code_rows
 from isoswitch.config.linkchecks import headers_are_whole, links_make_sense
 from isoswitch.config.model import Endpoint, Listener, Network, RoutingRule
+from isoswitch.config.portalchecks import (
+    clients_can_sign,
+    houses_are_no_endpoints,
+    payees_can_be_paid,
+)
 from isoswitch.config.source import Location, Problem
 from isoswitch.routing.bins import BinsRefused, BinTable
 from isoswitch.simulators.cards import CARDS
@@ -416,4 +421,7 @@ CHECKS: tuple[Check, ...] = (
     _repeats_start_before_they_cap,
     _simulators_fit_the_network,
     _payment_hsms_do_what_the_network_needs,
+    payees_can_be_paid,
+    houses_are_no_endpoints,
+    clients_can_sign,
 )

@@ -35,6 +35,10 @@ PATTERNS = {
     r"^[0-9A-F]{3}$": "three upper-case hexadecimal digits, in quotes",
     r"^\d{2}$": "two digits, in quotes",
     r"^[ -~]{1,15}$": "a merchant id of 1 to 15 characters (DE 42)",
+    r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$": "a BIC of 8 or 11 characters",
+    r"^[A-Z0-9]{5,34}$": "an IBAN or account number without spaces",
+    r"^[A-Z]{2}$": "a country of two capital letters, such as DE",
+    r"^https?://[^\s@]{1,500}$": "an address such as https://shop.example/hook",
 }
 """What each pattern of the types below means, for people."""
 
@@ -71,6 +75,12 @@ PeerNetwork = Annotated[str, AfterValidator(_check_peer_network)]
 UnitAddress = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}:\d{1,5}$")
 ]
+Bic = Annotated[
+    str, StringConstraints(pattern=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$")
+]
+AccountNumber = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{5,34}$")]
+CountryLetters = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+CallbackUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]{1,500}$")]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 FrameBytes = Annotated[int, Field(ge=64, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -228,11 +238,40 @@ class Hsm(Table):
     payshield: PaymentHsms | None = None
 
 
+class PortalTls(Table):
+    """PEM files of the portal; its clients sign what they ask instead."""
+
+    certificate: FileName
+    key: FileName
+
+
+class Client(Table):
+    """Whoever may use the API: for a ``merchant``, else as a wallet.
+
+    It signs with the secret in ``secret_file`` (HMAC-SHA-256, at least 32 bytes) or
+    with the private key to ``public_key_file`` (PEM; ECDSA P-256 or RSA).
+    """
+
+    merchant: MerchantId | None = None
+    secret_file: FileName | None = None
+    public_key_file: FileName | None = None
+    per_minute: Count | None = None
+
+
 class Portal(Table):
-    """Where monitoring asks for health and figures, over HTTP."""
+    """Where monitoring, merchants and wallets ask, over HTTP.
+
+    With ``clients`` there is the API of ``docs/merchant-api.md``. ``callback_secrets``
+    are the files whose secrets sign what merchants are called back with, by merchant;
+    ``calls_private`` lets callbacks go to private addresses, for tests.
+    """
 
     host: str = "127.0.0.1"
     port: Port
+    tls: PortalTls | None = None
+    clients: dict[Name, Client] = {}
+    callback_secrets: dict[MerchantId, FileName] = {}
+    calls_private: bool = False
 
 
 class Listener(Table):
@@ -318,6 +357,34 @@ class Endpoint(Table):
     key_exchange: KeyExchange | None = None
 
 
+class House(Table):
+    """A clearing house for instant transfers: its address, and who we are there.
+
+    ``profile`` chooses the deadlines.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port
+    member: Bic
+    profile: Literal["default", "fednow-like", "sct-inst-like", "cnaps-like"] = (
+        "default"
+    )
+
+
+class Payee(Table):
+    """Where a merchant is paid by instant transfer; with it, it has payment codes.
+
+    ``city`` and ``country`` stand in its codes.
+    """
+
+    house: Name
+    account: AccountNumber
+    bank: Bic
+    city: Annotated[str, StringConstraints(min_length=1, max_length=15)]
+    country: CountryLetters
+    callback_url: CallbackUrl | None = None
+
+
 class Merchant(Table):
     """A card acceptor (DE 42); without a ``country`` it is in the switch's.
 
@@ -330,6 +397,7 @@ class Merchant(Table):
     country: NumericCode | None = None
     completion_over_percent: Percent | None = None
     unlinked_refund_max_minor: Annotated[int, Field(ge=0)] = 0
+    payee: Payee | None = None
 
 
 class Terminal(Table):
@@ -497,6 +565,7 @@ class Network(Table):
     portal: Portal | None = None
     listeners: Annotated[dict[Name, Listener], Field(min_length=1)]
     endpoints: Annotated[dict[Name, Endpoint], Field(min_length=1)]
+    houses: dict[Name, House] = {}
     merchants: Annotated[dict[MerchantId, Merchant], Field(min_length=1)]
     terminals: Annotated[dict[TerminalId, Terminal], Field(min_length=1)]
     bins: dict[BinDigits, Route] = {}

@@ -45,6 +45,8 @@ def configuration_of(loaded: LoadedNetwork) -> Configuration:
             "log.path": str(network.log.path or ""),
             "log.level": network.log.level,
             "portal": f"{portal.host}:{portal.port}" if portal else "none",
+            "portal.clients": str(portal.clients if portal else "none"),
+            "houses": str(network.houses or "none"),
         },
         digests={str(each): sha256(each.read_bytes()).hexdigest() for each in files},
     )

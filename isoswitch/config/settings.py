@@ -16,6 +16,7 @@ from isoswitch.config.model import (
     Kinds,
     Listener,
     Network,
+    Payee,
     StandIn,
     Terminal,
     Tls,
@@ -23,17 +24,18 @@ from isoswitch.config.model import (
 )
 from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
-from isoswitch.portal.settings import PortalSettings
 from isoswitch.routing.health import HealthPolicy
 from isoswitch.switch.settings import (
     DAY_S,
     AdmissionSettings,
     ContactlessSettings,
     EndpointSettings,
+    HouseSettings,
     KeyExchangeSettings,
     KindSettings,
     ListenerSettings,
     MerchantSettings,
+    PayeeSettings,
     Role,
     SignOn,
     StandInSettings,
@@ -85,8 +87,13 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
                 country=merchant.country or "",
                 completion_over_percent=merchant.completion_over_percent,
                 unlinked_refund_max_minor=merchant.unlinked_refund_max_minor,
+                payee=_payee(merchant.payee),
             )
             for name, merchant in network.merchants.items()
+        },
+        houses={
+            name: HouseSettings(name=name, **house.model_dump())
+            for name, house in network.houses.items()
         },
         transaction_timeout_s=network.timers.switch_s,
         cutover_at=time.fromisoformat(network.day.cutover),
@@ -98,14 +105,6 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
         stand_in=stand_in_profiles(network),
         endpoint_health=HealthPolicy(**network.routing.health.model_dump()),
-    )
-
-
-def portal_settings(network: Network) -> PortalSettings | None:
-    """Give where the portal listens; None when there is none."""
-    portal = network.portal
-    return (
-        None if portal is None else PortalSettings(host=portal.host, port=portal.port)
     )
 
 
@@ -254,6 +253,12 @@ def _terminal(loaded: LoadedNetwork, name: str, terminal: Terminal) -> TerminalS
         currency=terminal.currency or loaded.network.switch.currency,
         certificate_pin=pin,
     )
+
+
+def _payee(payee: Payee | None) -> PayeeSettings | None:
+    if payee is None:
+        return None
+    return PayeeSettings(**_given(**payee.model_dump()))
 
 
 def _stand_in(name: str, profile: StandIn) -> StandInSettings:

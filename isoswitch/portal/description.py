@@ -88,7 +88,8 @@ def _complete(operation: dict[str, Any], *, is_post: bool) -> None:
         }
         for name, words, schema in HEADERS
     )
-    statuses = (*EVERYWHERE, HTTPStatus.CONFLICT) if is_post else EVERYWHERE
+    posted = (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT)
+    statuses = (*EVERYWHERE, *posted) if is_post else EVERYWHERE
     for status in statuses:
         operation["responses"][str(int(status))] = {
             "description": status.phrase,

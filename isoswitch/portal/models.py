@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 # The characters that every clearing house takes (ISO 20022's Latin set), none in front.
 _TEXT = r"^[A-Za-z0-9][A-Za-z0-9/?:().,'+ -]*$"
 AMOUNT_MAX = 10_000_000_000
 VALID_S_MAX = 30 * 24 * 3600
 
-Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX, strict=True)]
+
+def _whole(value: object) -> object:
+    """Give 5 for 5.0, which JSON does not tell apart."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+Amount = Annotated[
+    int, Field(ge=1, le=AMOUNT_MAX, strict=True), BeforeValidator(_whole)
+]
+Seconds = Annotated[
+    int, Field(ge=10, le=VALID_S_MAX, strict=True), BeforeValidator(_whole)
+]
 Currency = Annotated[str, StringConstraints(pattern=r"^[0-9]{3}$")]
 Reference = Annotated[str, StringConstraints(pattern=_TEXT, max_length=35)]
 Name = Annotated[str, StringConstraints(pattern=_TEXT, max_length=70)]
@@ -32,7 +45,7 @@ class NewCode(_Model):
 
     currency: Currency
     amount_minor: Amount | None = None
-    valid_s: Annotated[int, Field(ge=10, le=VALID_S_MAX, strict=True)] | None = None
+    valid_s: Seconds | None = None
     reference: Reference | None = None
     terminal_id: TerminalId | None = None
 

@@ -8,6 +8,8 @@ from hypercorn.config import Config
 
 from isoswitch.portal.app import make_app
 from isoswitch.portal.settings import PortalSettings
+from isoswitch.portal.webhooks import Caller
+from isoswitch.switch.callbacks import call_back_forever
 from isoswitch.switch.server import Switch
 from isoswitch.switch.sockets import listen_tcp
 
@@ -39,6 +41,11 @@ async def serve_portal(
     # From here on the socket is the server's, which closes it.
     config.bind = [f"fd://{sock.detach()}"]
     async with trio.open_nursery() as nursery:
+        if settings.callback_secrets:
+            caller = Caller(settings, lambda: switch.settings.merchants, switch.clock)
+            nursery.start_soon(
+                call_back_forever, switch.store, switch.clock, caller.deliver
+            )
         await nursery.start(
             hypercorn.trio.serve, make_app(switch, settings.clients), config
         )

@@ -26,6 +26,7 @@ from isoswitch.codecs.canonical.errors import (
     SwitchUnavailable,
 )
 from isoswitch.journal.records import RecordKind
+from isoswitch.switch.callbacks import replay_callback
 from isoswitch.switch.health import Part
 from isoswitch.switch.keyexchange import Change
 from isoswitch.switch.linkorders import LinkOrder, carry_out
@@ -112,8 +113,15 @@ class ResolveException(Order, frozen=True, kw_only=True, tag="resolve exception"
     note: str
 
 
+class ReplayCallback(Order, frozen=True, kw_only=True, tag="replay callback"):
+    """Send a merchant's callback again."""
+
+    callback: str
+
+
 AnyOrder = (
-    ExchangeKeys
+    ReplayCallback
+    | ExchangeKeys
     | ConfirmClock
     | ReadStatus
     | ReadLinks
@@ -285,6 +293,14 @@ async def _cut_day(desk: Desk, services: Services, order: CutDay) -> str:
     return await services.days.cut(reason=f"operator {order.operator}")
 
 
+async def _replay_callback(
+    desk: Desk, services: Services, order: ReplayCallback
+) -> str:
+    """Give the id of the callback that goes out again."""
+    owed = await replay_callback(services, order.callback, operator=order.operator)
+    return owed.id
+
+
 async def _reload(desk: Desk, services: Services, order: Reload) -> list[str]:
     if desk.reloader is None:
         msg = "this switch was not started from a file; there is none to read again"
@@ -333,6 +349,7 @@ HANDLERS: Mapping[type[Order], Handler] = {
     OrderLink: _order_link,
     CutDay: _cut_day,
     Reload: _reload,
+    ReplayCallback: _replay_callback,
     RetrySaf: _retry_saf,
     ParkSaf: _park_saf,
     ResolveException: _resolve_exception,

@@ -131,6 +131,16 @@ class Switch:
         return None if self._shift is None else self._shift.services
 
     @property
+    def store(self) -> Store:
+        """What it writes down; there before it serves."""
+        return self._store
+
+    @property
+    def clock(self) -> Clock:
+        """The time of what it writes down."""
+        return self._clock
+
+    @property
     def commit_times(self) -> CommitTimes:
         """How long units of work waited until they were durable."""
         return self._store.commit_times

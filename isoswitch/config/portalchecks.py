@@ -1,0 +1,60 @@
+"""What must hold between merchants, clearing houses and clients of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isoswitch.config.model import Network
+from isoswitch.config.source import Problem
+
+
+def payees_can_be_paid(network: Network) -> Iterator[Problem]:
+    """Each payee's house is there, and what calls it back can be signed."""
+    secrets = network.portal.callback_secrets if network.portal else {}
+    for name, merchant in network.merchants.items():
+        payee = merchant.payee
+        if payee is None:
+            continue
+        at = ("merchants", name, "payee")
+        if payee.house not in network.houses:
+            yield Problem(
+                location=(*at, "house"),
+                what=f"merchant {name} is paid over {payee.house}, which is no house",
+                fix=f"add [houses.{payee.house}], or name one that is there",
+            )
+        if payee.callback_url is not None and name not in secrets:
+            yield Problem(
+                location=(*at, "callback_url"),
+                what=f"nothing signs what merchant {name} is called back with",
+                fix=f'[portal.callback_secrets] "{name}" = "var/secrets/{name}"',
+            )
+
+
+def houses_are_no_endpoints(network: Network) -> Iterator[Problem]:
+    """A name says whether an issuer or a house moves the money of a transaction."""
+    for name in network.houses.keys() & network.endpoints.keys():
+        yield Problem(
+            location=("houses", name),
+            what=f"{name} is an endpoint and a house",
+            fix="give one of them another name: records name it",
+        )
+
+
+def clients_can_sign(network: Network) -> Iterator[Problem]:
+    """Each client of the API has one key, and acts for a merchant with codes."""
+    clients = network.portal.clients if network.portal else {}
+    for name, client in clients.items():
+        at = ("portal", "clients", name)
+        if (client.secret_file is None) == (client.public_key_file is None):
+            yield Problem(
+                location=at,
+                what=f"client {name} has not just one key to verify what it signs",
+                fix="name its secret_file or its public_key_file",
+            )
+        merchant = network.merchants.get(client.merchant or "")
+        if client.merchant is not None and (merchant is None or not merchant.payee):
+            yield Problem(
+                location=(*at, "merchant"),
+                what=f"client {name} is for a merchant without a payee",
+                fix=f'add [merchants."{client.merchant}".payee]',
+            )

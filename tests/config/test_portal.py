@@ -1,0 +1,135 @@
+"""Payees, houses and clients of the API in a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.config.load import load_network
+from isoswitch.config.portal import portal_settings
+from isoswitch.config.settings import switch_settings
+
+HOUSES = """
+[houses.instant]
+port = 9600
+member = "NORTDEFFXXX"
+profile = "sct-inst-like"
+"""
+PAYEE = """
+[merchants.KIOSK0000000001.payee]
+house = "instant"
+account = "DE02120300000000202051"
+bank = "SOUTDEFFXXX"
+city = "Berlin"
+country = "DE"
+callback_url = "https://shop.example/hook"
+"""
+CLIENTS = """
+[portal.clients.till]
+merchant = "KIOSK0000000001"
+secret_file = "till.secret"
+per_minute = 60
+
+[portal.clients.purse]
+public_key_file = "purse.pem"
+
+[portal.callback_secrets]
+KIOSK0000000001 = "till.secret"
+"""
+ALL = HOUSES + PAYEE + CLIENTS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a secret and a public key."""
+    secret = tmp_path / "till.secret"
+    secret.touch(mode=0o600)
+    secret.write_bytes(b"0123456789abcdef0123456789abcdef\n")
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "purse.pem").write_bytes(pem)
+    return tmp_path
+
+
+def write(folder: Path, added: str) -> Path:
+    """Write the packaged configuration with more in it."""
+    path = folder / "network.toml"
+    path.write_text(load_network(None).path.read_text() + added)
+    return path
+
+
+def test_what_is_configured_reaches_switch_and_portal(folder: Path) -> None:
+    loaded = load_network(write(folder, ALL))
+    portal = portal_settings(loaded)
+    assert portal is not None
+    till, purse = portal.clients["till"], portal.clients["purse"]
+    assert till.secret is not None
+    assert till.secret.reveal() == b"0123456789abcdef0123456789abcdef"
+    assert (till.merchant_id, till.per_minute) == ("KIOSK0000000001", 60)
+    assert (purse.merchant_id, purse.secret) == ("", None)
+    assert purse.public
+    assert set(portal.callback_secrets) == {"KIOSK0000000001"}
+    assert loaded.network.portal is not None
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        (PAYEE + CLIENTS, "which is no house"),
+        (HOUSES.replace("instant", "north"), "an endpoint and a house"),
+        (HOUSES + PAYEE, "nothing signs"),
+        (HOUSES + CLIENTS, "without a payee"),
+        (ALL.replace('secret_file = "till.secret"', ""), "not just one key"),
+    ],
+)
+def test_what_does_not_fit_is_told(folder: Path, added: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_network(write(folder, added))
+
+
+def test_a_secret_that_others_can_read_is_refused(folder: Path) -> None:
+    (folder / "till.secret").chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        portal_settings(load_network(write(folder, ALL)))
+
+
+def test_a_short_secret_is_refused_and_not_shown(folder: Path) -> None:
+    (folder / "till.secret").write_bytes(b"short")
+    with pytest.raises(ConfigError, match="shorter than 32 bytes") as caught:
+        portal_settings(load_network(write(folder, ALL)))
+    assert "short\n" not in str(caught.value)
+
+
+def test_another_curve_is_refused(folder: Path) -> None:
+    public = ec.generate_private_key(ec.SECP384R1()).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "purse.pem").write_bytes(pem)
+    with pytest.raises(ConfigError, match="neither"):
+        portal_settings(load_network(write(folder, ALL)))
+
+
+@pytest.mark.parametrize("name", ["till.secret", "purse.pem"])
+def test_a_file_that_is_missing_is_told(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ConfigError, match=name):
+        portal_settings(load_network(write(folder, ALL)))
+
+
+def test_the_settings_of_a_house_reach_the_switch(folder: Path) -> None:
+    loaded = load_network(write(folder, ALL))
+    network = loaded.network
+    # The terminals' certificates are not made here.
+    terminals = {
+        name: each for name, each in network.terminals.items() if each.tls is None
+    }
+    plain = network.model_copy(update={"terminals": terminals})
+    settings = switch_settings(replace(loaded, network=plain))
+    assert settings.houses["instant"].profile == "sct-inst-like"
+    payee = settings.merchants["KIOSK0000000001"].payee
+    assert payee is not None
+    assert payee.bank == "SOUTDEFFXXX"
