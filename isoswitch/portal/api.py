@@ -25,14 +25,8 @@ from isoswitch.portal.problems import ApiProblem
 from isoswitch.portal.settings import ClientSettings
 from isoswitch.store.port import OwnershipLost, StoredTransaction, UnitOfWork
 from isoswitch.store.rows import CodePayment, PaymentCode, RowMove, StoredAnswer
-from isoswitch.switch.codes import (
-    Codes,
-    CodeWish,
-    PayWish,
-    RefundWish,
-    Refusal,
-    Refused,
-)
+from isoswitch.switch.codes import Codes, CodeWish, PayWish, RefundWish
+from isoswitch.switch.refusals import Refusal, Refused
 from isoswitch.switch.results import describe_code, describe_payment, describe_refund
 from isoswitch.switch.server import Switch
 from isoswitch.switch.services import Services

@@ -72,7 +72,7 @@ class Payment(_Model):
 
     object: Literal["payment"]
     id: str
-    state: Literal["pending", "succeeded", "failed"]
+    state: Literal["pending", "succeeded", "failed", "returned"]
     reason: str
     amount_minor: int
     currency: str
@@ -95,7 +95,7 @@ class Refund(_Model):
 
     object: Literal["refund"]
     id: str
-    state: Literal["pending", "succeeded", "failed"]
+    state: Literal["pending", "succeeded", "failed", "returned"]
     reason: str
     amount_minor: int
     currency: str

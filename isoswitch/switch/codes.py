@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from enum import StrEnum
 
 import structlog
 import trio
@@ -26,7 +25,7 @@ from isoswitch.clearing.transfer import Transfer, TransferState
 from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import DecodeError, StoreUnavailable
 from isoswitch.codecs.canonical.money import CURRENCIES, Money
-from isoswitch.codecs.canonical.sealing import store_outcome
+from isoswitch.codecs.canonical.sealing import load_outcome, store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.iso20022.status_reasons import to_code
 from isoswitch.codecs.qr.mpm import decode_mpm
@@ -50,8 +49,25 @@ from isoswitch.store.rows import (
 )
 from isoswitch.switch.callbacks import owe_callback
 from isoswitch.switch.interbank.documents import Order
-from isoswitch.switch.interbank.transfers import Transfers
+from isoswitch.switch.interbank.transfers import NOTHING, Transfers
 from isoswitch.switch.ports import iso_time
+from isoswitch.switch.refusals import (
+    ALTERED,
+    AMOUNT_DIFFERS,
+    AMOUNT_REQUIRED,
+    EXPIRED,
+    IN_USE,
+    NOT_OFFERED,
+    NOT_REFUNDABLE,
+    PAID,
+    REFUND_EXCEEDS,
+    UNAVAILABLE,
+    UNKNOWN_CODE,
+    UNKNOWN_CURRENCY,
+    UNKNOWN_PAYMENT,
+    Refusal,
+    Refused,
+)
 from isoswitch.switch.results import describe_payment, describe_refund
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import MerchantSettings, PayeeSettings
@@ -74,32 +90,6 @@ PAID_STATES = frozenset({TransferState.SETTLED, TransferState.HELD})
 UNDECIDED = frozenset({TransferState.CREATED, TransferState.SENT})
 
 log = structlog.get_logger()
-
-
-class Refusal(StrEnum):
-    """Why a wish is refused before any money is asked for."""
-
-    UNREADABLE_CODE = "unreadable_code"
-    UNKNOWN_CODE = "unknown_code"
-    CODE_ALTERED = "code_altered"
-    CODE_EXPIRED = "code_expired"
-    CODE_PAID = "code_paid"
-    CODE_IN_USE = "code_in_use"
-    AMOUNT_REQUIRED = "amount_required"
-    AMOUNT_DIFFERS = "amount_differs"
-    NOT_OFFERED = "not_offered"
-    UNKNOWN_PAYMENT = "unknown_payment"
-    NOT_REFUNDABLE = "not_refundable"
-    REFUND_EXCEEDS = "refund_exceeds"
-    UNAVAILABLE = "unavailable"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """A wish that was not fulfilled; ``words`` tell the client what holds instead."""
-
-    reason: Refusal
-    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +155,7 @@ class Codes:
     def __init__(self, current: Callable[[], Services], transfers: Transfers) -> None:
         self._current = current
         self._transfers = transfers
+        transfers.on_given_back = self._given_back
         self._nursery: trio.Nursery | None = None
         self._running: set[str] = set()
         self._idle = trio.lowlevel.ParkingLot()
@@ -196,9 +187,9 @@ class Codes:
         services = self._current()
         merchant = services.settings.merchants.get(wish.merchant_id)
         if merchant is None or merchant.payee is None:
-            return _NOT_OFFERED
+            return NOT_OFFERED
         if wish.currency not in CURRENCIES:
-            return _UNKNOWN_CURRENCY
+            return UNKNOWN_CURRENCY
         now = services.clock.now()
         code_id = services.numbers.draw().transaction_id
         code = PaymentCode(
@@ -237,7 +228,7 @@ class Codes:
             return code
         merchant = services.settings.merchants.get(code.merchant_id)
         if merchant is None or merchant.payee is None:
-            return _NOT_OFFERED
+            return NOT_OFFERED
         amount = wish.amount or Money(code.amount_minor, code.currency)
         row = _open_row(services, Kind.PURCHASE, merchant, merchant.payee, amount)
         row = replace(row, dedup_key=f"code/{code.id}/{row.id}", original_id=code.id)
@@ -273,7 +264,7 @@ class Codes:
                 {"code": code.id, "wallet": wish.wallet, "entry_mode": EntryMode.QR},
                 (RowMove(expect=None, row=payment), *moves, *_claimed(claim, row.id)),
             ),
-            lost=_IN_USE,
+            lost=IN_USE,
         )
         return await self._own(start)
 
@@ -285,18 +276,18 @@ class Codes:
         original = await services.store.find_transaction(wish.payment_id)
         payment = await services.store.find_row(CodePayment, wish.payment_id)
         if original is None or payment is None:
-            return _UNKNOWN_PAYMENT
+            return UNKNOWN_PAYMENT
         merchant = services.settings.merchants.get(wish.merchant_id)
         if merchant is None or merchant.payee is None:
-            return _NOT_OFFERED
+            return NOT_OFFERED
         if original.merchant_id != merchant.id:
-            return _UNKNOWN_PAYMENT
+            return UNKNOWN_PAYMENT
         hold = await services.store.find_hold(original.id)
         if hold is None or not hold.captured_minor:
-            return _NOT_REFUNDABLE
+            return NOT_REFUNDABLE
         minor = wish.amount_minor or hold.returnable_minor
         if not 0 < minor <= hold.returnable_minor:
-            return _REFUND_EXCEEDS
+            return REFUND_EXCEEDS
         amount = Money(minor, original.currency)
         row = _open_row(services, Kind.REFUND, merchant, merchant.payee, amount)
         row = replace(row, dedup_key=f"refund/{row.id}", original_id=original.id)
@@ -317,7 +308,7 @@ class Codes:
             opening=_opening(
                 services, row, {"original": original.id}, _claimed(claim, row.id)
             ),
-            lost=_REFUND_EXCEEDS,
+            lost=REFUND_EXCEEDS,
         )
         return await self._own(start)
 
@@ -329,34 +320,34 @@ class Codes:
             return Refused(reason=Refusal.UNREADABLE_CODE, words=str(error))
         code = await services.store.find_row(PaymentCode, reference)
         if code is None:
-            return _UNKNOWN_CODE
+            return UNKNOWN_CODE
         if code.text != wish.text:
             reason = "a text was to be paid that names this code and is not it"
             body = {"reason": reason, "wallet": wish.wallet}
             await services.recorder.note(RecordKind.EXCEPTION, code.id, body)
-            return _ALTERED
+            return ALTERED
         if not services.health.trusts_clock():
-            return _UNAVAILABLE
+            return UNAVAILABLE
         if code.expires_at and services.clock.now().timestamp() >= code.expires_at:
-            return _EXPIRED
+            return EXPIRED
         if code.state is not CodeState.OPEN:
-            return _PAID if code.state is CodeState.PAID else _IN_USE
+            return PAID if code.state is CodeState.PAID else IN_USE
         if wish.amount is None:
-            return code if code.amount_minor else _AMOUNT_REQUIRED
+            return code if code.amount_minor else AMOUNT_REQUIRED
         asked = code.amount_minor or wish.amount.minor
         # Neither a part nor more: what the merchant asked for, or nothing.
         is_right = wish.amount == Money(asked, code.currency) and asked > 0
-        return code if is_right else _AMOUNT_DIFFERS
+        return code if is_right else AMOUNT_DIFFERS
 
     async def _own(self, start: _Start) -> StoredTransaction | Refused:
         """Have the switch carry out a transaction, whoever stops waiting for it."""
         if self._nursery is None:
-            return _UNAVAILABLE
+            return UNAVAILABLE
         run = _Run()
         self._running.add(start.row.id)
         self._nursery.start_soon(self._carry_out, start, run)
         await run.ended.wait()
-        return run.result or _UNAVAILABLE
+        return run.result or UNAVAILABLE
 
     async def _carry_out(self, start: _Start, run: _Run) -> None:
         row = start.row
@@ -431,6 +422,32 @@ class Codes:
             return found or row
         services.counts.transactions[Kind(row.kind), outcome.code] += 1
         return closed
+
+    async def _given_back(self, transfer: Transfer) -> UnitOfWork:
+        """Give what is stored of a payment that had succeeded and has come back."""
+        services = self._current()
+        row = await services.store.find_transaction(transfer.id)
+        if row is None or not row.outcome:
+            return NOTHING
+        outcome = load_outcome(row.outcome)
+        if row.reversed or not outcome.is_approved:
+            return NOTHING
+        left = Money(row.amount_minor - transfer.returned_minor, row.currency)
+        kept = replace(row, outcome=store_outcome(replace(outcome, amount=left)))
+        if not left.minor:
+            kept = replace(row, reversed=True)
+        move = Move(
+            id=row.id,
+            expect=TransactionState.CLOSED,
+            state=TransactionState.CLOSED,
+            outcome=kept.outcome,
+            mark_reversed=kept.reversed,
+        )
+        payment = await services.store.find_row(CodePayment, row.id)
+        told = describe_payment(kept, payment) if payment else describe_refund(kept)
+        # One that came back in parts is told once, when all of it has.
+        owed = owe_callback(services, kept, told) if kept.reversed else ()
+        return UnitOfWork(records=(), moves=(move,), rows=owed)
 
 
 def _code_text(
@@ -537,39 +554,3 @@ def _record(
 ) -> Record:
     at = iso_time(services.clock.now())
     return Record(kind=kind, transaction_id=transaction_id, at=at, body=dict(body))
-
-
-_NOT_OFFERED = Refused(
-    reason=Refusal.NOT_OFFERED, words="this merchant takes no payment codes"
-)
-_UNKNOWN_CURRENCY = Refused(
-    reason=Refusal.NOT_OFFERED, words="this switch does not know the currency"
-)
-_UNKNOWN_CODE = Refused(
-    reason=Refusal.UNKNOWN_CODE, words="this switch made no such code"
-)
-_ALTERED = Refused(
-    reason=Refusal.CODE_ALTERED, words="the code is not as it was made; scan it again"
-)
-_EXPIRED = Refused(reason=Refusal.CODE_EXPIRED, words="the code has expired")
-_PAID = Refused(reason=Refusal.CODE_PAID, words="the code is paid already")
-_IN_USE = Refused(reason=Refusal.CODE_IN_USE, words="somebody is paying this code now")
-_AMOUNT_REQUIRED = Refused(
-    reason=Refusal.AMOUNT_REQUIRED, words="the payer of this code names the amount"
-)
-_AMOUNT_DIFFERS = Refused(
-    reason=Refusal.AMOUNT_DIFFERS,
-    words="the amount is not the one that the merchant asked for",
-)
-_UNKNOWN_PAYMENT = Refused(
-    reason=Refusal.UNKNOWN_PAYMENT, words="this merchant has no such payment"
-)
-_NOT_REFUNDABLE = Refused(
-    reason=Refusal.NOT_REFUNDABLE, words="no money has moved that could be given back"
-)
-_REFUND_EXCEEDS = Refused(
-    reason=Refusal.REFUND_EXCEEDS, words="more than is left of the payment"
-)
-_UNAVAILABLE = Refused(
-    reason=Refusal.UNAVAILABLE, words="this switch takes no new money now; try again"
-)

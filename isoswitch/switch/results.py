@@ -62,6 +62,8 @@ def _story(row: StoredTransaction) -> dict[str, Any]:
     state = "pending"
     if outcome is not None:
         state = "succeeded" if outcome.is_approved else "failed"
+    if row.reversed:
+        state = "returned"
     return {
         "id": row.id,
         "state": state,

@@ -29,14 +29,8 @@ from isoswitch.simulators.world import (
 from isoswitch.store.port import StoredTransaction, TransactionState
 from isoswitch.store.rows import Callback, CodeState, PaymentCode
 from isoswitch.switch.callbacks import call_back_forever, replay_callback
-from isoswitch.switch.codes import (
-    Codes,
-    CodeWish,
-    PayWish,
-    RefundWish,
-    Refusal,
-    Refused,
-)
+from isoswitch.switch.codes import Codes, CodeWish, PayWish, RefundWish
+from isoswitch.switch.refusals import Refusal, Refused
 from isoswitch.switch.settings import HouseSettings, PayeeSettings, SwitchSettings
 
 PAYEE = PayeeSettings(
@@ -334,6 +328,25 @@ async def test_whoever_stops_waiting_stops_no_payment(world: World) -> None:
         await pay(world, code.text)
     await trio.sleep(5)
     assert state_of(world, code) is CodeState.PAID
+
+
+async def test_money_that_the_bank_gives_back_is_told_and_not_owed(
+    world: World,
+) -> None:
+    bank = world.houses[HOUSE].members[MERCHANT_BANK]
+    bank.posts_later, bank.credits_in_the_end = True, False
+    payment = await paid(world, (await create(world)).text)
+    await trio.sleep(30)
+    assert world.disk.transactions[payment].reversed
+    assert await ledger(world) == {}
+    callbacks = [
+        each for each in world.disk.rows.values() if isinstance(each, Callback)
+    ]
+    assert [each.id for each in callbacks] == [
+        f"{payment}.succeeded",
+        f"{payment}.returned",
+    ]
+    await assert_audited(world)
 
 
 async def refund(world: World, payment: str, minor: int = 0) -> object:

@@ -9,7 +9,7 @@ whoever reads the store goes on with it, so that a restart changes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +58,9 @@ TOLD = frozenset({Effect.TELL_PAID, Effect.TELL_FAILED})
 # States in which the house is asked again and again.
 FOLLOWED = frozenset({TransferState.IN_DOUBT, TransferState.RECALLING})
 
+# What else is stored when money of a transfer has come back.
+GivenBack = Callable[[Transfer], Awaitable[UnitOfWork]]
+
 log = structlog.get_logger()
 
 
@@ -76,6 +79,7 @@ class Transfers:
         self._services = services
         self._houses = houses
         self._waiters: dict[str, _Waiter] = {}
+        self.on_given_back: GivenBack | None = None
 
     async def pay(
         self,
@@ -204,11 +208,15 @@ class Transfers:
             await self._except(after, f"{news.event} while {before.state}")
         if after != before:
             kind = _RECORDS.get(news.event, RecordKind.ANSWERED)
+            opening = NOTHING
+            if Effect.GIVE_BACK in effects and self.on_given_back is not None:
+                opening = await self.on_given_back(after)
             await self._commit(
                 TransferMove(expect=before, transfer=after),
                 kind,
                 ledger=self._ledger(before, after, effects),
                 event=news.event,
+                opening=opening,
             )
         self._tell(after.uetr, effects)
 
