@@ -20,7 +20,7 @@ setup: .venv/.installed ## Install everything, make test keys; quick when done a
 up: setup ## Start the whole network and print how to use it (Ctrl-C stops it).
 	@.venv/bin/isoswitch up
 
-demo: setup ## Start the network, tour twelve things that can happen, audit it.
+demo: setup ## Start the network, tour fifteen things that can happen, audit it.
 	@.venv/bin/isoswitch demo
 
 test: setup ## Run all tests, and search their output for card numbers.

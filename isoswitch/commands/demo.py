@@ -24,6 +24,7 @@ from isoswitch.commands.console import FAILED, OK, print_json, stdout
 from isoswitch.commands.ends import (
     card_named,
     keyring_of,
+    make_house,
     make_issuer,
     make_terminal,
     simulators_of,
@@ -34,23 +35,30 @@ from isoswitch.commands.running import run_trio
 from isoswitch.commands.setup import ensure
 from isoswitch.commands.view import leg_json, leg_line
 from isoswitch.config.load import LoadedNetwork, load_network
+from isoswitch.config.portal import portal_settings
 from isoswitch.journal.records import ChainedRecord, RecordKind
+from isoswitch.simulators.api_client import ApiClient
 from isoswitch.simulators.auditor import Verdict, audit, read_store
 from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.cards import CARDS
+from isoswitch.simulators.clearing_house import ClearingHouse
 from isoswitch.simulators.devices import PROFILES
 from isoswitch.simulators.issuer import Issuer
 from isoswitch.simulators.leaks import Leak, card_secrets, find_clear, key_secrets
 from isoswitch.simulators.requests import Request
+from isoswitch.simulators.rules import Fixed, Reaction, Rule
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.token_service import TokenService
 from isoswitch.simulators.wallet import Wallet
 from isoswitch.store.reader import open_reader
+from isoswitch.switch.ports import SystemClock
 
 TERMINAL = "TERM0001"
 AMOUNT_MINOR = 12_50
 TAP_MINOR = 80_00
 THINKS_S = 1.5
+HOUSE = "house"
+HOUSE_LATE_S = 12.0
 AWAY_S = 2.0
 PATIENCE_S = 15.0
 POLL_S = 0.05
@@ -71,6 +79,8 @@ class Tour:
     processes: Processes
     terminal: Terminal
     issuers: Mapping[str, Issuer]
+    house: ClearingHouse
+    notes: list[str] = field(default_factory=list)
     seen_seq: int = 0
     failures: list[str] = field(default_factory=list)
     secrets: dict[str, str | bytes] = field(default_factory=dict)
@@ -88,6 +98,21 @@ class Tour:
             random = SystemRandom()
             issuer.tokens = TokenService(random.randbytes(16), random=random)
         return issuer.tokens
+
+    @property
+    def bank(self) -> str:
+        """The bank of the payers, for which the switch sends transfers."""
+        (house,) = self.loaded.network.houses.values()
+        return house.member
+
+    def client(self, name: str) -> ApiClient:
+        """Give a client of the API, with the secret that setup has drawn for it."""
+        settings = portal_settings(self.loaded)
+        assert settings is not None, "the packaged network has a portal"
+        secret = settings.clients[name].secret
+        assert secret is not None, "its clients sign with secrets"
+        url = f"http://{settings.host}:{settings.port}"
+        return ApiClient(name=name, secret=secret, base_url=url, clock=SystemClock())
 
     def show_code(self, *, confirms: bool) -> ScannedCode:
         """Let the shopper show a code, and remember to look for it in the output."""
@@ -191,11 +216,14 @@ async def _run(loaded: LoadedNetwork, *, as_json: bool) -> bool:
         processes=Processes(_parts(loaded, folder), folder=folder),
         terminal=make_terminal(loaded, TERMINAL, timeout_s=_patience_s(loaded)),
         issuers={name: make_issuer(loaded, name) for name in _issuer_names(loaded)},
+        house=make_house(loaded, HOUSE),
     )
+    house = loaded.network.houses[HOUSE]
     async with trio.open_nursery() as nursery:
         for name, issuer in tour.issuers.items():
             row = loaded.network.endpoints[name]
-            await nursery.start(_serve_issuer, issuer, row.host, row.port)
+            await nursery.start(_serve_end, issuer, row.host, row.port)
+        await nursery.start(_serve_end, tour.house, house.host, house.port)
         try:
             await tour.processes.start("hsmd")
             await tour.processes.start("switch")
@@ -233,14 +261,14 @@ def _issuer_names(loaded: LoadedNetwork) -> Iterator[str]:
     yield from simulators_of(loaded).issuers
 
 
-async def _serve_issuer(
-    issuer: Issuer,
+async def _serve_end(
+    end: Issuer | ClearingHouse,
     host: str,
     port: int,
     *,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    await issuer.run(host=host, port=port, task_status=task_status)
+    await end.run(host=host, port=port, task_status=task_status)
 
 
 async def _take(tour: Tour, title: str, step: Step, *, as_json: bool) -> None:
@@ -258,15 +286,19 @@ async def _take(tour: Tour, title: str, step: Step, *, as_json: bool) -> None:
         tour.seen_seq = records[-1].seq
     if said:
         tour.failures.append(f"{title}: {said}")
+    notes, tour.notes = tour.notes, []
     if as_json:
         legs = [leg_json(record) for record in records]
-        print_json({"step": title, "ok": not said, "said": said, "legs": legs})
+        told = {"step": title, "ok": not said, "said": said, "legs": legs}
+        print_json(told | ({"notes": notes} if notes else {}))
         return
     console = stdout()
     mark = ("✗ ", "bold red") if said else ("✓ ", "bold green")
     console.print(Text.assemble(mark, (title, "bold"), f"  {said}" if said else ""))
     for record in records:
         console.print(Text("  ").append_text(leg_line(record)))
+    for note in notes:
+        console.print(Text(f"  {note}"))
     console.print()
 
 
@@ -402,6 +434,46 @@ async def _confirmed(tour: Tour) -> None:
     expect(code_of(tour.terminal.beliefs[-1]), ResponseCode.APPROVED)
 
 
+async def _pay_code(tour: Tour, expected: str) -> str:
+    """Let the grocer make a code and a customer's bank pay it; gives the payment."""
+    network = tour.loaded.network
+    wish = {"amount_minor": AMOUNT_MINOR, "currency": network.switch.currency}
+    code = (await tour.client("grocer").post("/v1/codes", wish)).json()
+    (house,) = simulators_of(tour.loaded).houses.values()
+    payer = {
+        "name": "A. Payer",
+        "account": house.accounts[0],
+        "bank": tour.bank,
+    }
+    asked = {"code": code["text"], "payer": payer}
+    payment = (await tour.client("bankapp").post("/v1/wallet/pay", asked)).json()
+    expect(payment.get("state"), expected)
+    return str(payment["id"])
+
+
+async def _code_paid(tour: Tour) -> None:
+    await wait_until(lambda: bool(tour.house.wires), "link to the clearing house")
+    await _pay_code(tour, "succeeded")
+
+
+async def _code_paid_late(tour: Tour) -> None:
+    late = Reaction(delay=Fixed(delay_s=HOUSE_LATE_S))
+    tour.house.set_rules([Rule(name="late", then=late, times_max=1)])
+    await _pay_code(tour, "failed")
+    await wait_until(
+        lambda: any(each.returned for each in tour.house.payments.values()), "return"
+    )
+    await trio.sleep(NOTICE_S)
+
+
+async def _window_closed(tour: Tour) -> None:
+    tour.house.close_window()
+    positions = tour.house.closed[-1]
+    expect(sum(each.amount.minor for each in positions), 0)
+    expect({abs(each.amount.minor) for each in positions}, {AMOUNT_MINOR})
+    tour.notes += [f"{each.participant}  {each.amount}" for each in positions]
+
+
 async def _killed(tour: Tour) -> None:
     """Kill the switch when the issuer has approved and the terminal knows nothing."""
     south = tour.issuers["south"].bookings
@@ -422,6 +494,9 @@ STEPS: Mapping[str, Step] = {
     "a telephone is tapped: the switch knows its number, never the card's": _tapped,
     "a scanned payment code: one payment, once": _scanned,
     "a scanned payment code that the shopper confirms": _confirmed,
+    "a merchant's code is paid by instant transfer": _code_paid,
+    "a transfer is settled too late: recalled, and returned": _code_paid_late,
+    "a settlement window closes: what each bank owes or gets": _window_closed,
     "the issuer approves and stays silent: reversed": _silent,
     "the issuer approves too late: not forwarded, reversed": _late,
     "the terminal asks twice: one payment, the stored answer": _duplicate,

@@ -18,6 +18,7 @@ from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Simulators
 from isoswitch.config.settings import tls_files
 from isoswitch.simulators.cards import CARDS, TestCard, cards_of
+from isoswitch.simulators.clearing_house import ClearingHouse, Member
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.keyring import Keyring, read_keyring, update_keyring
 from isoswitch.simulators.requests import TerminalProfile
@@ -152,6 +153,27 @@ def make_issuer(
         ),
         log_path=log_path,
         on_new_key=partial(update_keyring, loaded.file(simulators_of(loaded).keyring)),
+    )
+
+
+def make_house(loaded: LoadedNetwork, name: str) -> ClearingHouse:
+    """Make a simulated clearing house with our bank and the banks of its payees."""
+    network = loaded.network
+    accounts: dict[str, set[str]] = {
+        network.houses[name].member: set(simulators_of(loaded).houses[name].accounts)
+    }
+    for merchant in network.merchants.values():
+        payee = merchant.payee
+        if payee is not None and payee.house == name:
+            accounts.setdefault(payee.bank, set()).add(payee.account)
+    return ClearingHouse(
+        members={
+            bic: Member(bic=bic, accounts=frozenset(kept))
+            for bic, kept in accounts.items()
+        },
+        clock=SystemClock(),
+        random=SystemRandom(),
+        currency=network.switch.currency,
     )
 
 

@@ -286,6 +286,9 @@ def _issuer_addresses(network: Network) -> Iterator[tuple[str, tuple[str, int]]]
         endpoint = network.endpoints[name]
         if endpoint.role == "client":
             yield f"endpoints.{name}", (endpoint.host, endpoint.port)
+    for name in network.simulators.houses if network.simulators else ():
+        house = network.houses[name]
+        yield f"houses.{name}", (house.host, house.port)
 
 
 async def _answers(address: Address) -> bool:

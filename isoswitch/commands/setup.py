@@ -8,6 +8,7 @@ the simulators, which is why production refuses them.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from isoswitch.hsm.provision import provision
 from isoswitch.simulators.keyring import Keyring, read_keyring, write_keyring
 from isoswitch.simulators.payshield_keys import wrap_test_key
 from isoswitch.switch.settings import SwitchSettings
+
+SECRET_BYTES = 32
 
 
 def setup(config: Path | None) -> None:
@@ -50,6 +53,7 @@ def ensure(loaded: LoadedNetwork) -> list[str]:
             fix="real keys are loaded with `isoswitch keys`",
         )
     made = [str(path) for path in _ensure_certificates(loaded)]
+    made += [str(path) for path in _ensure_secrets(loaded)]
     shared = list(_shared_plans(loaded))
     keyring_path = loaded.file(simulators.keyring)
     values = _read_values(keyring_path)
@@ -186,6 +190,19 @@ def _protection_plan(name: str, *, is_legacy: bool) -> KeyPlan:
         mode=Mode.BOTH,
         algorithm=Algorithm.TDES if is_legacy else Algorithm.AES,
     )
+
+
+def _ensure_secrets(loaded: LoadedNetwork) -> Iterator[Path]:
+    """Draw the secrets of the API's clients that have none yet."""
+    portal = loaded.network.portal
+    for client in portal.clients.values() if portal else ():
+        if client.secret_file is None or loaded.file(client.secret_file).exists():
+            continue
+        path = loaded.file(client.secret_file)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(SECRET_BYTES))
+        yield client.secret_file
 
 
 def _read_values(path: Path) -> dict[str, str]:

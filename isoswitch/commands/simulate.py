@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 
@@ -13,6 +14,7 @@ import trio
 from isoswitch.commands.console import UNREACHABLE, Failure
 from isoswitch.commands.ends import (
     card_named,
+    make_house,
     make_issuer,
     make_terminal,
     simulators_of,
@@ -77,6 +79,10 @@ async def run_issuers(loaded: LoadedNetwork) -> None:
         async with trio.open_nursery() as nursery:
             for name in simulators_of(loaded).issuers:
                 nursery.start_soon(_serve_issuer, loaded, name)
+            for name in simulators_of(loaded).houses:
+                row = loaded.network.houses[name]
+                house = make_house(loaded, name)
+                nursery.start_soon(partial(house.run, host=row.host, port=row.port))
             async for _ in signals:
                 nursery.cancel_scope.cancel()
 

@@ -335,6 +335,9 @@ def _simulators_fit_the_network(network: Network) -> Iterator[Problem]:
     for name, issuer in simulators.issuers.items():
         yield from _known(name, network.endpoints, "endpoint", at, name)
         yield from _rules_hold(issuer.rules, (*at, name, "rules"))
+    for name in simulators.houses:
+        at = ("simulators", "houses")
+        yield from _known(name, network.houses, "clearing house", at, name)
     trickle = simulators.trickle
     if trickle is None:
         return

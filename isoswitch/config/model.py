@@ -529,6 +529,15 @@ class Issuer(Table):
     rules: list[dict[str, Any]] = []
 
 
+class SimulatedHouse(Table):
+    """A simulated clearing house at the address of the house of its name.
+
+    Its members are our bank, with these ``accounts``, and the banks of the payees.
+    """
+
+    accounts: list[AccountNumber] = []
+
+
 class Trickle(Table):
     """The simulated terminals that pay all the time, so that there is life."""
 
@@ -546,6 +555,7 @@ class Simulators(Table):
 
     keyring: FileName
     issuers: Annotated[dict[Name, Issuer], Field(min_length=1)]
+    houses: dict[Name, SimulatedHouse] = {}
     trickle: Trickle | None = None
     payment_hsm: bool = False
 

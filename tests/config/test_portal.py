@@ -46,10 +46,12 @@ ALL = HOUSES + PAYEE + CLIENTS
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a secret and a public key."""
-    secret = tmp_path / "till.secret"
-    secret.touch(mode=0o600)
-    secret.write_bytes(b"0123456789abcdef0123456789abcdef\n")
+    """A folder with secrets, those of the packaged clients too, and a public key."""
+    (tmp_path / "var" / "api").mkdir(parents=True)
+    for name in ("till.secret", "var/api/grocer.secret", "var/api/bankapp.secret"):
+        secret = tmp_path / name
+        secret.touch(mode=0o600)
+        secret.write_bytes(b"0123456789abcdef0123456789abcdef\n")
     public = ec.generate_private_key(ec.SECP256R1()).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "purse.pem").write_bytes(pem)

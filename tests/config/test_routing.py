@@ -95,7 +95,7 @@ def test_a_bin_file_joins_the_configuration_which_wins(tmp_path: Path) -> None:
 
 
 def test_a_bin_file_alone_will_do(tmp_path: Path) -> None:
-    start, end = PACKAGED.index("[bins]"), PACKAGED.index("# Who accepts cards")
+    start, end = PACKAGED.index("[bins]"), PACKAGED.index("# Where money moves at once")
     text = PACKAGED[:start] + PACKAGED[end:]
     with pytest.raises(ConfigProblems, match="no BIN leads anywhere"):
         load(text, tmp_path)

@@ -58,7 +58,7 @@ def test_setup_makes_everything_once(folder: Path) -> None:
     first = isoswitch("setup", folder=folder)
     again = isoswitch("setup", folder=folder)
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
-    assert first.stdout.count("made ") == 4
+    assert first.stdout.count("made ") == 6
     assert again.stdout == ""
     for private in ("token.pin", "keys.json", "test-keys.json", "tls/switch.key"):
         assert (folder / "var" / private).stat().st_mode & 0o077 == 0, private
@@ -145,12 +145,12 @@ def test_nothing_outlives_a_parent_that_is_killed(folder: Path) -> None:
         assert wait_gone(mark) == []
 
 
-def test_the_tour_shows_twelve_things_and_the_auditor_agrees(folder: Path) -> None:
+def test_the_tour_shows_fifteen_things_and_the_auditor_agrees(folder: Path) -> None:
     mark = str(folder)
     done = isoswitch("demo", "--json", folder=folder, mark=mark)
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert [step for step in told[:-1] if not step["ok"]] == []
-    assert len(told) == 13
+    assert len(told) == 16
     assert told[-1] == {
         "ok": True,
         "compared": told[-1]["compared"],
