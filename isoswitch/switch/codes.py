@@ -383,8 +383,10 @@ class Codes:
     async def _sweep(self) -> None:
         """Close the transactions whose transfers were decided without their owner."""
         services = self._current()
-        for row in await services.store.open_transactions():
-            if row.endpoint in services.settings.houses and row.id not in self._running:
+        houses = services.settings.houses
+        rows = await services.store.open_transactions() if houses else ()
+        for row in rows:
+            if row.endpoint in houses and row.id not in self._running:
                 await self._settle(row)
 
     async def _settle(self, row: StoredTransaction) -> StoredTransaction:
