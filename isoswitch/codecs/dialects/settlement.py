@@ -104,7 +104,7 @@ def totals_fields(dialect: Dialect, totals: Totals, currency: str = "") -> Field
 
 @lru_cache(maxsize=64)
 def day_fields(dialect: Dialect, date: str) -> Mapping[int, FieldValue]:
-    """Give the field that names a business day, none where the layout has none.
+    """Give the field that names a business day.
 
     Examples
     --------
@@ -112,10 +112,8 @@ def day_fields(dialect: Dialect, date: str) -> Mapping[int, FieldValue]:
     >>> day_fields(get_dialect("iso87-ascii"), "2026-01-31")
     {15: '0131'}
     """
-    spec = dialect.codec.spec.fields.get(DAY_FIELD)
-    if spec is None:
-        return {}
-    return {DAY_FIELD: date.replace("-", "")[-spec.max :]}
+    width = dialect.codec.spec.fields[DAY_FIELD].max
+    return {DAY_FIELD: date.replace("-", "")[-width:]}
 
 
 def read_day(message: Message, *, reference: datetime) -> str:

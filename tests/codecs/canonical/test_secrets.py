@@ -81,3 +81,8 @@ def test_of_a_number_too_short_for_a_card_nothing_stays(digits: str) -> None:
 def test_the_leading_digits_are_at_most_a_bin() -> None:
     pan = Pan("4761739001010010")
     assert (pan.leading(6), pan.leading(16)) == ("476173", "47617390")
+
+
+def test_the_digits_of_a_lookup_are_eleven_at_most() -> None:
+    assert Pan("4761739001010010").lookup_digits == "47617390010"
+    assert Pan("47617390").lookup_digits == "47617390"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from isoswitch.codecs.canonical.codes import EntryMode, Function, Kind
-from isoswitch.codecs.canonical.errors import EncodeError
+from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan, ScannedCode
 from isoswitch.codecs.canonical.transaction import Transaction
@@ -48,6 +48,15 @@ def test_a_code_arrives_and_is_shown_nowhere(dialect: str) -> None:
     assert decode(dialect, message).code == CODE
     assert CODE.reveal() not in str(message.masked())
     assert CODE.reveal() not in repr(decode(dialect, message))
+
+
+def test_bytes_that_are_no_text_are_no_code() -> None:
+    message = encode("cup-pos", SCANNED)
+    raw = message.raw.replace(CODE.reveal().encode(), b"\xff" * 18)
+    assert raw != message.raw
+    with pytest.raises(DecodeError, match="not a scanned code") as refused:
+        decode("cup-pos", get_dialect("cup-pos").codec.decode(raw))
+    assert refused.value.field == "62"
 
 
 @pytest.mark.parametrize("dialect", CODE_FIELDS)

@@ -15,7 +15,7 @@ from isoswitch.codecs.canonical.totals import Totals
 from isoswitch.codecs.canonical.transaction import Transaction
 from isoswitch.codecs.dialects.dialect import LegNumbers
 from isoswitch.codecs.dialects.edition import FieldValue
-from isoswitch.codecs.dialects.registry import get_dialect
+from isoswitch.codecs.dialects.registry import EDITIONS, get_dialect
 from isoswitch.codecs.dialects.settlement import (
     Settlement,
     day_fields,
@@ -151,6 +151,14 @@ def test_a_business_day_comes_back(name: str, date: str) -> None:
     dialect = get_dialect(name)
     message = settlement(name, dict(day_fields(dialect, date)))
     assert read_day(message, reference=NOW) == date
+
+
+@pytest.mark.parametrize("name", EDITIONS)
+def test_every_dialect_can_name_a_day(name: str) -> None:
+    [(field, text)] = day_fields(get_dialect(name), "2026-12-31").items()
+    assert field == 15
+    assert "20261231".endswith(str(text))
+    assert str(text).endswith("1231")
 
 
 def test_a_message_without_a_day_names_none() -> None:

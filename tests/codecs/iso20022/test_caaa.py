@@ -119,6 +119,47 @@ def test_a_cancellation_survives() -> None:
     assert unnamed.stan == PURCHASE.stan
 
 
+def test_an_original_without_a_reference_number_is_named_by_its_trace_number() -> None:
+    original = replace(ORIGINAL, rrn="")
+    void = replace(PURCHASE, kind=Kind.VOID, original=original)
+    assert back(void) == void
+
+
+def test_a_request_may_name_no_card_no_expiry_and_no_amount() -> None:
+    for txn in (
+        replace(PURCHASE, expiry="", track2=None),
+        replace(PURCHASE, pan=None, expiry="", track2=None, card_sequence=""),
+        replace(PURCHASE, kind=Kind.BALANCE_INQUIRY, amount=None),
+    ):
+        assert back(txn) == txn
+
+
+def test_an_answer_names_no_currency_that_nobody_asked_in() -> None:
+    asked = replace(PURCHASE, kind=Kind.BALANCE_INQUIRY, amount=None)
+    balance = Money(5000, "978")
+    outcome = Outcome(code=ResponseCode.APPROVED, balance=balance)
+    answer = CAAA.to_response(CAAA.to_request(asked, LEG), outcome, created_at=NOW)
+    assert "AuthstnRspn/Tx/TxDtls/Ccy" not in answer.leaves
+    assert CAAA.to_outcome(over_the_wire(answer), asked).balance == balance
+
+
+@pytest.mark.parametrize(
+    ("amount", "reason"),
+    [
+        (None, "Tx/TxDtls/AuthrsdAmt: missing"),
+        (Money(10**9, "978"), "Tx/TxDtls/AuthrsdAmt: no part of the requested"),
+    ],
+)
+def test_a_partial_approval_without_its_part_is_refused(
+    amount: Money | None, reason: str
+) -> None:
+    outcome = Outcome(code=ResponseCode.PARTIALLY_APPROVED, amount=amount)
+    request = CAAA.to_request(PURCHASE, LEG)
+    response = CAAA.to_response(request, outcome, created_at=NOW)
+    with pytest.raises(DocumentError, match=reason):
+        CAAA.to_outcome(response, PURCHASE)
+
+
 def test_an_approval_code_goes_with_an_advice() -> None:
     advice = replace(PURCHASE, function=Function.ADVICE, approval_code="A1B2C3")
     assert back(advice) == advice

@@ -251,6 +251,37 @@ def test_a_void_of_a_preauthorisation_is_an_authorisation() -> None:
     assert CAIN.to_transaction(over_the_wire(request)) == void
 
 
+@pytest.mark.parametrize("acted", [Kind.PURCHASE, Kind.REFUND])
+def test_a_void_of_anything_else_is_a_void(acted: Kind) -> None:
+    original = OriginalData(kind=acted, mti="0200", stan="000016")
+    void = replace(PURCHASE, kind=Kind.VOID, original=original)
+    request = CAIN.to_request(void, leg_of(void))
+    read = CAIN.to_transaction(over_the_wire(request))
+    assert read.kind is Kind.VOID
+    assert read.original is not None
+    assert read.original.stan == "000016"
+
+
+def test_an_original_of_a_kind_that_cain_has_not_has_no_type() -> None:
+    original = OriginalData(kind=Kind.FILE_UPDATE, mti="0300", stan="000016")
+    request = CAIN.to_request(
+        replace(PURCHASE, kind=Kind.COMPLETION, original=original), LEG
+    )
+    assert "OrgnlDataElmts/TxTp" not in request.leaves
+    read = CAIN.to_transaction(over_the_wire(request)).original
+    assert read is not None
+    assert read.stan == "000016"
+
+
+def test_a_request_may_name_no_card_and_no_amount() -> None:
+    for txn in (
+        replace(PURCHASE, pan=None, expiry="", track2=None, card_sequence=""),
+        replace(PURCHASE, kind=Kind.BALANCE_INQUIRY, amount=None),
+    ):
+        request = over_the_wire(CAIN.to_request(txn, leg_of(txn)))
+        assert CAIN.to_transaction(request) == txn
+
+
 def test_cash_in_another_currency_has_a_place() -> None:
     txn = replace(
         PURCHASE, kind=Kind.PURCHASE_WITH_CASHBACK, cashback=Money(100, "840")

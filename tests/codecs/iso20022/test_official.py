@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.iso20022.document import Part, read_document
 from isoswitch.codecs.iso20022.official import (
+    ARCHIVE_BYTES_MAX,
     SCHEMA_BYTES_MAX,
     read_download,
     read_schema,
@@ -118,6 +119,11 @@ def test_what_could_do_harm_is_refused(name: str) -> None:
     data, reason = REFUSED[name]
     with pytest.raises(DecodeError, match=reason):
         read_download(data)
+
+
+def test_a_download_beyond_the_limit_is_not_even_opened() -> None:
+    with pytest.raises(DecodeError, match="longer than 64 MiB"):
+        read_download(bytes(ARCHIVE_BYTES_MAX + 1))
 
 
 def test_schemas_are_taken_and_words_left_out() -> None:

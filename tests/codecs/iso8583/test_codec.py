@@ -181,6 +181,8 @@ def test_a_value_that_does_not_fit_is_refused(
         ("b..4", "raw", b"12", b"12345"),
         ("b..4", "raw", b"12", "12"),
         ("b 2", "raw", b"12", b"1"),
+        ("ans 4", "cp037", "12ab", "12a"),
+        ("ans 4", "cp037", "12ab", "12a\n"),
     ],
 )
 def test_a_learnt_encoding_refuses_like_the_field(
