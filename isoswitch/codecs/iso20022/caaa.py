@@ -156,6 +156,9 @@ class CaaaDialect:
             approval_code=get("Tx/AuthstnRslt/AuthstnCd", "").rstrip(),
             original=_read_original(body, stan, undoes=undoes),
             reversal_reason=reason if undoes else ReversalReason.UNSPECIFIED,
+            is_declined=exchange == ADVICE
+            and not undoes
+            and get("Tx/TxSucss") in {"false", "0"},
         )
 
     def to_request(
