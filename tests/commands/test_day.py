@@ -11,7 +11,7 @@ import trio
 from typer.testing import CliRunner
 
 from isoswitch.cli import app
-from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.codecs.canonical.errors import ConfigError, SwitchUnavailable
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.config.load import packaged_network
 from isoswitch.journal.records import RecordKind
@@ -90,5 +90,5 @@ def test_a_day_that_never_was_is_not_shown(network: Path) -> None:
 
 
 def test_a_day_is_closed_by_the_running_switch_only(network: Path) -> None:
-    with pytest.raises(ConfigError, match="isoswitch serve"):
+    with pytest.raises(SwitchUnavailable, match="no switch takes orders"):
         run(network, "close")
