@@ -122,6 +122,12 @@ def get_framing(name: str) -> Framing:
     ------
     LookupError
         There is no such framing; the message lists those that exist.
+
+    Examples
+    --------
+    >>> decoder = get_framing("bin2").decoder()
+    >>> decoder.feed(bytes.fromhex("000430383030 0001")), decoder.feed(b"x")
+    ([b'0800'], [b'x'])
     """
     framing = _FRAMINGS.get(name)
     if framing is None:

@@ -59,7 +59,13 @@ def format_expiry(expiry: str) -> str:
 
 
 def expiry_of(month: str) -> str:
-    """Read a month as ``YYMM``; a zone after it is left out."""
+    """Read a month as ``YYMM``; a zone after it is left out.
+
+    Examples
+    --------
+    >>> expiry_of("2031-12"), expiry_of("2031-12+08:00"), expiry_of("")
+    ('3112', '3112', '')
+    """
     return month[2:4] + month[5:7]
 
 

@@ -95,6 +95,13 @@ def read_document(data: bytes, *, bytes_max: int = BYTES_MAX) -> Document:
     DocumentError
         Anything but one well-formed UTF-8 document within the limits, which holds at
         most one header and one message of ISO 20022 and at least one of both.
+
+    Examples
+    --------
+    >>> space = "urn:iso:std:iso:20022:tech:xsd:pacs.008.001.08"
+    >>> document = read_document(f'<Document xmlns="{space}"/>'.encode())
+    >>> document.body.message_id, document.header
+    ('pacs.008.001.08', None)
     """
     check_bytes(data, bytes_max)
     root = _parse(data.removeprefix(_BOM))

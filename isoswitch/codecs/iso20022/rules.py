@@ -116,7 +116,13 @@ def is_lei(text: str) -> bool:
 
 
 def is_uetr(text: str) -> bool:
-    """Whether this is a random UUID in small letters, as a UETR is (RFC 4122)."""
+    """Whether this is a random UUID in small letters, as a UETR is (RFC 4122).
+
+    Examples
+    --------
+    >>> is_uetr("00000000-0000-4000-8000-000000000000"), is_uetr("4711")
+    (True, False)
+    """
     return _UETR.fullmatch(text) is not None
 
 

@@ -154,7 +154,13 @@ def format_instant(instant: datetime) -> str:
 
 
 def parse_day(words: str) -> date:
-    """Read a date; a zone after it is left out."""
+    """Read a date; a zone after it is left out.
+
+    Examples
+    --------
+    >>> parse_day("2026-03-01+08:00")
+    datetime.date(2026, 3, 1)
+    """
     try:
         return date.fromisoformat(words[:10])
     except ValueError:

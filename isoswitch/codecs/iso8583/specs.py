@@ -44,7 +44,13 @@ def get_spec(name: str) -> Spec:
 
 
 def get_codec(name: str) -> Codec:
-    """Give the compiled codec of the layout of that name; compiled once."""
+    """Give the compiled codec of the layout of that name; compiled once.
+
+    Examples
+    --------
+    >>> get_codec("iso87-ascii").build("0800", {11: "000001"}).raw
+    b'08000020000000000000000001'
+    """
     return _codec(ALIASES.get(name, name))
 
 
