@@ -37,9 +37,9 @@ from isoswitch.switch import (
     recorder,
     recovery,
     saf,
+    scanned,
     server,
 )
-from isoswitch.switch.flows import authorisation
 from isoswitch.switch.mux import Waiting
 
 SEEDS = range(1, 31)
@@ -180,7 +180,7 @@ def believe_any_mac(patch: pytest.MonkeyPatch) -> None:
     async def trusting(_: Any, job: Any, link: Any, answer: Any) -> Any:
         return link.dialect.to_outcome(answer, job.txn)
 
-    patch.setattr(authorisation, "read_answer", trusting)
+    patch.setattr(scanned, "read_answer", trusting)
 
 
 def drop_what_is_owed(patch: pytest.MonkeyPatch) -> None:
