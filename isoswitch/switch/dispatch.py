@@ -321,8 +321,10 @@ async def _join(services: Services, job: Job, running: Job) -> Outcome | None:
         return None
     if running.fingerprint not in ("", job.fingerprint):
         return await _other_content(services, job, running.id)
+    outcome = await running.wait_outcome()
+    # A repeat itself learns the number of what it repeats only with the outcome.
     job.rrn = running.rrn
-    return await running.wait_outcome()
+    return outcome
 
 
 async def _repeat(

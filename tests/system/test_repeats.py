@@ -58,6 +58,26 @@ async def test_a_repeat_while_pending_waits_for_the_same_answer(world: World) ->
     assert len(world.issuers["north"].bookings.entries) == 1
 
 
+async def test_repeats_that_come_together_carry_the_number_of_their_original(
+    world: World,
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    request = a_purchase(terminal)
+    belief = await terminal.pay(request)
+    twins = [await second_connection(world, terminal) for _ in range(3)]
+    rrns: list[object] = []
+
+    async def ask_again(twin: Terminal) -> None:
+        answer = await twin.exchange(terminal.as_repeat(request))
+        assert answer is not None
+        rrns.append(answer.message[37])
+
+    async with trio.open_nursery() as nursery:
+        for twin in twins:
+            nursery.start_soon(ask_again, twin)
+    assert rrns == [belief.rrn] * 3
+
+
 async def second_connection(world: World, terminal: Terminal) -> Terminal:
     """Give the same terminal on another connection."""
     twin = Terminal(

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import IsoswitchError, StoreUnavailable
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.hsm.port import HashData
@@ -222,15 +221,6 @@ def lose_transactions_at_restart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recovery, "recover", blind)
 
 
-def sweep_never(patch: pytest.MonkeyPatch) -> None:
-    """What loses its owner at run time waits for the next restart."""
-
-    async def asleep(_: Any) -> None:
-        await trio.sleep_forever()
-
-    patch.setattr(server, "sweep_forever", asleep)
-
-
 def abandon_without_reversing(patch: pytest.MonkeyPatch) -> None:
     """What may have been sent before a death is closed, and nobody is told."""
     abandon = recovery._abandon
@@ -265,12 +255,6 @@ def send_a_card_out_of_order(patch: pytest.MonkeyPatch) -> None:
         put(self, saf.Item(alone, item.is_repeat))
 
     patch.setattr(saf.Lane, "put", hasty)
-
-
-def take_a_refusal_for_delivery(patch: pytest.MonkeyPatch) -> None:
-    """Whatever an endpoint answers to a reversal, it is done with."""
-    anything = dict.fromkeys(saf.DELIVERED_CODES, frozenset(ResponseCode))
-    patch.setattr(saf, "DELIVERED_CODES", anything)
 
 
 def forget_what_is_owed_at_restart(patch: pytest.MonkeyPatch) -> None:
@@ -478,12 +462,10 @@ BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     acknowledge_without_undoing,
     forget_an_early_reversal,
     lose_transactions_at_restart,
-    sweep_never,
     abandon_without_reversing,
     owe_a_reversal_twice,
     never_mark_a_repeat,
     send_a_card_out_of_order,
-    take_a_refusal_for_delivery,
     forget_what_is_owed_at_restart,
     send_before_the_intent,
     match_by_trace_number_alone,
@@ -511,7 +493,6 @@ FIRST_SEED: Mapping[Any, int] = {
     forget_keys_at_restart: 14,
     forget_the_tombstone: 9,
     lose_transactions_at_restart: 10,
-    sweep_never: 36,
     think_the_dead_alive: 10,
     # Only every so manieth story is searched for secrets in clear.
     write_down_card_numbers: LEAK_SEARCH_EVERY,
