@@ -57,7 +57,13 @@ READY_S = 30.0
 REST_S = 120.0
 LOOK_S = 0.02
 KEYRING = "test-keys.json"
-TIMERS = {"terminal_s": 3.0, "switch_s": 2.0, "issuer_s": 1.0, "margin_s": 0.5}
+TIMERS = {
+    "terminal_s": 3.0,
+    "switch_s": 2.0,
+    "issuer_s": 1.0,
+    "margin_s": 0.5,
+    "confirm_s": 2.0,
+}
 FAST_LINK = """
 saf_retry_s = 0.2
 saf_retry_max_s = 0.5

@@ -11,7 +11,7 @@ import pytest
 
 from isoswitch.codecs.canonical.errors import LinkDown, NoAnswer
 from isoswitch.simulators.swarm import Report, simulate
-from isoswitch.store import memory
+from isoswitch.store import disk
 from isoswitch.store.port import SafMessage
 from isoswitch.store.standins import StandIn
 from isoswitch.switch import links, recorder, standin
@@ -38,7 +38,7 @@ SEEDS_TO_FIND_MAX = 25
 def given(monkeypatch: pytest.MonkeyPatch) -> list[StandIn]:
     """Watch the disk: every approval that became durable in place of an issuer."""
     seen: list[StandIn] = []
-    apply = memory.MemoryDisk.apply
+    apply = disk.MemoryDisk.apply
 
     def watched(self: Any, unit: Any, encoded: Any) -> Any:
         committed = apply(self, unit, encoded)
@@ -46,7 +46,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[StandIn]:
             seen.append(unit.stand_in)
         return committed
 
-    monkeypatch.setattr(memory.MemoryDisk, "apply", watched)
+    monkeypatch.setattr(disk.MemoryDisk, "apply", watched)
     return seen
 
 
@@ -100,7 +100,7 @@ def ask_another_after_silence(patch: pytest.MonkeyPatch) -> None:
 
 def forget_the_limits(patch: pytest.MonkeyPatch) -> None:
     """Whatever is wanted is approved."""
-    patch.setattr(memory, "check_stand_in", lambda *_: None)
+    patch.setattr(disk, "check_stand_in", lambda *_: None)
 
 
 def undo_instead_of_telling(patch: pytest.MonkeyPatch) -> None:
