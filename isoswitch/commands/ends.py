@@ -222,8 +222,11 @@ def _connector(loaded: LoadedNetwork, terminal_id: str) -> Connect:
         secure = trio.SSLStream(stream, make_context(), server_hostname=listener.host)
         try:
             await secure.do_handshake()
-        except trio.BrokenResourceError as broken:
-            raise ConnectionError(str(broken.__cause__ or broken)) from None
+        except BaseException as fault:
+            await trio.aclose_forcefully(stream)
+            if isinstance(fault, trio.BrokenResourceError):
+                raise ConnectionError(str(fault.__cause__ or fault)) from None
+            raise
         return secure
 
     return connect
