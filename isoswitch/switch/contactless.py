@@ -47,9 +47,12 @@ class Verification(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """What a device says of itself: the account, and who verified its holder."""
+    """What a device says of itself: the account, and who verified its holder.
 
-    account: str
+    ``account`` is its PAR, or the number it pays with.
+    """
+
+    account: Pan | str
     verification: Verification
 
 
@@ -68,7 +71,7 @@ def read_device(txn: Transaction) -> Device:
             verification = Verification.PIN
         elif txn.entry_mode in TAPS:
             verification = Verification.NONE
-        return Device(account=txn.pan.reveal(), verification=verification)
+        return Device(account=txn.pan, verification=verification)
     data = decode_tlv(txn.emv.reveal())
     token = find_token(data, path="55")
     account = account_key(token.par if token else "", txn.pan)
@@ -79,10 +82,7 @@ def read_device(txn: Transaction) -> Device:
         verification = Verification.DEVICE
     else:
         verification = Verification.NONE
-    return Device(
-        account=account.reveal() if isinstance(account, Pan) else account,
-        verification=verification,
-    )
+    return Device(account=account, verification=verification)
 
 
 def check_tap(

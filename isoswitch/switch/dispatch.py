@@ -23,6 +23,7 @@ from isoswitch.codecs.canonical.errors import (
     StoreUnavailable,
 )
 from isoswitch.codecs.canonical.sealing import load_outcome
+from isoswitch.codecs.canonical.secrets import Pan
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.iso8583.message import Message
@@ -237,22 +238,20 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
     """Verify the request's MAC and take the card's look-up hash, in one round trip."""
     assert job.terminal is not None, "checked before"
     commands: list[AnyCommand] = []
+    malformed = None
     try:
         if job.terminal.tak:
             commands.append(verify_command(job.dialect, job.request, job.terminal.tak))
-        if job.txn.pan is not None:
-            device = read_device(job.txn)
-            job.verification = device.verification
-            account = device.account.encode()
-            commands.append(HashData(key=services.settings.pan_hash_key, data=account))
-        hashing = hash_command(job.txn, key=services.settings.pan_hash_key)
-        if hashing is not None:
-            commands.append(hashing)
-        results = await services.hsm.run(*commands) if commands else []
+        try:
+            look_ups = look_up_commands(services, job)
+        except DecodeError as error:
+            # Said only when it is known who speaks.
+            look_ups = []
+            malformed = Outcome.declined(ResponseCode.FORMAT_ERROR, str(error))
+        asked = (*commands, *look_ups)
+        results = await services.hsm.run(*asked) if asked else []
         if job.terminal.tak and results[0]:
             await confirm_keys(services, job.terminal)
-    except DecodeError as error:
-        return Outcome.declined(ResponseCode.FORMAT_ERROR, str(error))
     except MacMismatch:
         job.mac_verdict = "failed"
         log.warning("wrong_mac", terminal=job.terminal.id, transaction=job.id)
@@ -262,11 +261,32 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
         services.health.notice("crypto_failed", error, transaction=job.id)
         return NO_CRYPTO
     job.mac_verdict = "verified" if job.terminal.tak else "none"
-    if hashing is not None:
-        job.code_hash = job.pan_hash = results.pop().hex()
-    if job.txn.pan is not None:
-        job.pan_hash = results[-1].hex()
-    return None
+    hashes = [each.hex() for each in results[len(commands) :]]
+    if hashes and job.txn.code is not None:
+        job.code_hash = hashes[-1]
+    if hashes:
+        job.pan_hash = hashes[0]
+    return malformed
+
+
+def look_up_commands(services: Services, job: Job) -> list[AnyCommand]:
+    """Give the hashes by which a job's account, and then its code, are looked up.
+
+    Raises
+    ------
+    DecodeError
+        The chip data that name the account make no sense.
+    """
+    commands: list[AnyCommand] = []
+    key, txn = services.settings.pan_hash_key, job.txn
+    if txn.pan is not None:
+        device = read_device(txn)
+        job.verification = device.verification
+        account = device.account
+        text = account.reveal() if isinstance(account, Pan) else account
+        commands.append(HashData(key=key, data=text.encode()))
+    hashing = hash_command(txn, key=key)
+    return commands if hashing is None else [*commands, hashing]
 
 
 async def _own(services: Services, job: Job, decline: Outcome | None) -> Outcome:

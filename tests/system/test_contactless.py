@@ -16,6 +16,7 @@ from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.devices import PROFILES, Device
 from isoswitch.simulators.token_service import TokenService
 from isoswitch.simulators.world import World
+from isoswitch.switch.contactless import read_device
 
 MASTER = bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")
 CARD = get_card("visa-ok")
@@ -186,3 +187,36 @@ async def test_chip_data_that_make_no_sense_are_declined(
     spoilt = terminal.build_from(replace(request.transaction, emv=emv))
     belief = await terminal.pay(spoilt)
     assert not code(belief).is_approval
+
+
+async def test_a_broken_tap_without_a_good_mac_cannot_contradict_an_approval(
+    world: World, phone: Device
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    terminal.profile = replace(terminal.profile, timeout_s=5.0, repeats_max=0)
+    request = terminal.build_tap(phone, 100, random=Random(1))
+    assert code(await terminal.pay(request)) is ResponseCode.APPROVED
+    broken = replace(request.transaction, emv=Secret(bytes.fromhex("9F2608AA")))
+    forged = terminal.with_wrong_mac(terminal.build_from(broken))
+    assert await terminal.exchange(forged) is None
+
+
+async def test_a_broken_tap_that_comes_again_gets_its_first_answer(
+    world: World, phone: Device
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    request = terminal.build_tap(phone, 100, random=Random(1))
+    emv = Secret(bytes.fromhex("9F2608AA"))
+    broken = terminal.build_from(replace(request.transaction, emv=emv))
+    first = await terminal.exchange(broken)
+    again = await terminal.exchange(terminal.as_repeat(broken))
+    assert first is not None
+    assert again is not None
+    assert first.outcome.code is again.outcome.code is ResponseCode.FORMAT_ERROR
+
+
+async def test_the_number_of_a_device_is_not_in_what_is_printed_of_it(
+    world: World, plastic: Device
+) -> None:
+    request = world.terminals["TERM0001"].build_tap(plastic, 100, random=Random(1))
+    assert CARD.pan.reveal() not in repr(read_device(request.transaction))
