@@ -162,7 +162,7 @@ CHANGES: Mapping[tuple[TransferState, Event], Change] = {
     (_S.RECALLING, _E.RECALL_REFUSED): (_S.RECALL_REFUSED, (_F.ALARM,)),
     (_S.RECALLING, _E.RETURNED): _GIVEN_BACK,
     (_S.RECALL_REFUSED, _E.RETURNED): _GIVEN_BACK,
-    (_S.RETURNED, _E.RETURNED): (_S.RETURNED, ()),
+    (_S.RETURNED, _E.RETURNED): _GIVEN_BACK,
     (_S.RETURNED, _E.SETTLED): (_S.RETURNED, ()),
     (_S.RETURNED, _E.HELD): (_S.RETURNED, ()),
     (_S.RETURNED, _E.PROGRESS): (_S.RETURNED, ()),
@@ -177,7 +177,8 @@ class Transfer:
 
     ``id`` is the transaction that caused it; ``uetr`` names it everywhere.
     ``expires_at`` and ``next_at`` (the next question) are UTC epoch seconds. ``asked``
-    counts the status requests. Agents are BICs or member ids.
+    counts the status requests; ``return_ids`` names the returns that were taken. Agents
+    are BICs or member ids.
     """
 
     id: str
@@ -195,6 +196,7 @@ class Transfer:
     asked: int = 0
     next_at: float = 0.0
     returned_minor: int = 0
+    return_ids: str = ""
     reason: str = ""
 
     @property
@@ -240,19 +242,28 @@ def advance(
 
 
 def take_return(
-    transfer: Transfer, amount: Money, *, reason: str = ""
+    transfer: Transfer, amount: Money, *, return_id: str, reason: str = ""
 ) -> tuple[Transfer, tuple[Effect, ...]]:
     """Give a transfer after money came back, whole or in part (pacs.004).
+
+    The same return again changes nothing.
 
     Raises
     ------
     EventRefused
         Another currency, or more than is still out.
     """
+    taken = transfer.return_ids.split()
+    if return_id in taken:
+        return transfer, ()
     out = transfer.amount.minor - transfer.returned_minor
     if amount.currency != transfer.amount.currency or not 0 < amount.minor <= out:
         msg = f"transfer {transfer.id} has less out than what comes back"
         raise EventRefused(msg)
     after, effects = advance(transfer, Event.RETURNED, reason=reason)
-    returned = transfer.returned_minor + amount.minor
-    return replace(after, returned_minor=returned), effects
+    returned = replace(
+        after,
+        returned_minor=transfer.returned_minor + amount.minor,
+        return_ids=" ".join([*taken, return_id]),
+    )
+    return returned, effects

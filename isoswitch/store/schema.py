@@ -270,6 +270,9 @@ MIGRATIONS: tuple[str, ...] = (
         transaction_id TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE transfers ADD COLUMN return_ids TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

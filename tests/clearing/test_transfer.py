@@ -41,7 +41,7 @@ def tell(*events: Event) -> tuple[Transfer, list[Effect]]:
     transfer, effects = NEW, list[Effect]()
     for event in events:
         if event is Event.RETURNED:
-            transfer, more = take_return(transfer, transfer.amount)
+            transfer, more = take_return(transfer, transfer.amount, return_id="R1")
         else:
             transfer, more = advance(transfer, event)
         effects += more
@@ -158,16 +158,23 @@ def test_a_transfer_in_doubt_is_asked_for_again_and_never_sent_again() -> None:
 def test_no_more_comes_back_than_is_out(amount: Money) -> None:
     settled, _ = tell(Event.SENDING, Event.SETTLED)
     with pytest.raises(EventRefused):
-        take_return(settled, amount)
+        take_return(settled, amount, return_id="R1")
 
 
 def test_a_part_may_come_back_and_then_the_rest() -> None:
     settled, _ = tell(Event.SENDING, Event.SETTLED)
-    partly, _ = take_return(settled, Money(400, "978"))
-    wholly, _ = take_return(partly, Money(600, "978"))
+    partly, first = take_return(settled, Money(400, "978"), return_id="R1")
+    wholly, second = take_return(partly, Money(600, "978"), return_id="R2")
     assert (partly.returned_minor, wholly.returned_minor) == (400, 1000)
+    assert first == second == (Effect.GIVE_BACK,)
     with pytest.raises(EventRefused):
-        take_return(wholly, Money(1, "978"))
+        take_return(wholly, Money(1, "978"), return_id="R3")
+
+
+def test_the_same_return_again_gives_nothing_more_back() -> None:
+    settled, _ = tell(Event.SENDING, Event.SETTLED)
+    partly, _ = take_return(settled, Money(400, "978"), return_id="R1")
+    assert take_return(partly, Money(400, "978"), return_id="R1") == (partly, ())
 
 
 def test_an_unknown_status_decides_nothing() -> None:
@@ -196,7 +203,9 @@ def test_money_moves_once_in_any_order_of_events(events: list[Event]) -> None:
         try:
             if event is Event.RETURNED:
                 transfer, more = take_return(
-                    transfer, Money(transfer.amount.minor, "978")
+                    transfer,
+                    Money(transfer.amount.minor, "978"),
+                    return_id=f"R{len(effects)}",
                 )
             else:
                 transfer, more = advance(transfer, event)

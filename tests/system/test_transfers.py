@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,13 @@ from isoswitch.clearing.transfer import Transfer, TransferState
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.iso20022.document import read_document
-from isoswitch.codecs.iso20022.messages import read_message
+from isoswitch.codecs.iso20022.messages import build_message, read_message
 from isoswitch.codecs.iso20022.schemas import Mode, Schemas
-from isoswitch.codecs.iso20022.transfers import SettlementRequest
+from isoswitch.codecs.iso20022.transfers import (
+    PaymentReturn,
+    ReturnedTransfer,
+    SettlementRequest,
+)
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.entries import balances
 from isoswitch.ledger.holds import HoldState
@@ -264,6 +269,52 @@ async def test_a_house_that_misbehaves_books_no_payment_twice(
     assert is_paid == (transfer.state is TransferState.SETTLED)
     assert await ledger(world) == (PAID if is_paid else {})
     assert len(house_of(world).payments) == 1
+
+
+def returning(minor: int, return_id: str, uetr: str) -> bytes:
+    """Build the pacs.004 of a part of a transfer."""
+    amount = Money(minor, "978")
+    part = ReturnedTransfer(returned_amount=amount, return_id=return_id, uetr=uetr)
+    message = PaymentReturn(
+        message_id=f"M{return_id}",
+        created_at=datetime(2026, 6, 1, 12, tzinfo=UTC),
+        count=1,
+        returns=(part,),
+    )
+    return build_message(message, None)
+
+
+async def test_returns_in_parts_and_told_twice_are_given_back_once(
+    world: World,
+) -> None:
+    assert await pay(world)
+    (house,) = world.switch.houses.values() if world.switch else ()
+    uetr = (await find(world)).uetr
+    for part in ((400, "R1"), (400, "R1"), (850, "R2"), (850, "R2"), (400, "R1")):
+        await transfers_of(world).receive(house, returning(*part, uetr))
+    assert (await find(world)).returned_minor == 1250
+    assert await ledger(world) == {}
+    assert world.store is not None
+    told = [each.record.kind for each in await world.store.records("1-1")]
+    assert RecordKind.EXCEPTION not in told
+
+
+async def test_what_settles_after_another_node_closed_the_day_is_booked_on_the_next(
+    world: World,
+) -> None:
+    assert world.switch is not None
+    assert world.switch.services is not None
+    days = world.switch.services.days
+    react(world, delay=Fixed(delay_s=6.0))
+    async with trio.open_nursery() as payers:
+        payers.start_soon(pay, world)
+        await days.cut(reason="test")
+        await trio.sleep(3)
+        # As if this node had not heard of it.
+        days.date = "2026-06-01"
+    assert (await find(world)).state is TransferState.SETTLED
+    assert world.store is not None
+    assert len(await world.store.entries("2026-06-02")) == 1
 
 
 async def test_a_restart_goes_on_with_what_was_open(world: World) -> None:

@@ -64,8 +64,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What a message says of one transfer; ``returned`` is money that came back.
+    """What a message says of one transfer.
 
+    ``returned`` is money that came back, by the return of the name ``return_id``.
     It is named by ``uetr``, or where that is missing by ``original_message_id``.
     """
 
@@ -74,6 +75,7 @@ class News:
     event: Event
     reason: str = ""
     returned: Money | None = None
+    return_id: str = ""
 
 
 def make_uetr(seed: bytes) -> str:
@@ -212,6 +214,8 @@ def _read_return(message: PaymentReturn) -> Iterator[News]:
             event=Event.RETURNED,
             reason=_reason(each.reasons),
             returned=each.returned_amount,
+            # Kept in a list by blanks; a sender may leave its own name out.
+            return_id="".join((each.return_id or message.message_id).split()),
         )
 
 

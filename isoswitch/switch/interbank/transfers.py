@@ -37,6 +37,7 @@ from isoswitch.codecs.iso20022.document import read_document
 from isoswitch.codecs.iso20022.messages import build_message, read_message
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.ledger.holds import Capture, Change, Place, Redirect, Release, Return
+from isoswitch.store.days import DayClosed
 from isoswitch.store.port import OwnershipLost, TransferMove, UnitOfWork
 from isoswitch.switch.interbank.documents import (
     News,
@@ -173,7 +174,10 @@ class Transfers:
                     after, effects = advance(transfer, news.event, reason=news.reason)
                 else:
                     after, effects = take_return(
-                        transfer, news.returned, reason=news.reason
+                        transfer,
+                        news.returned,
+                        return_id=news.return_id,
+                        reason=news.reason,
                     )
             except EventRefused as refusal:
                 await self._except(transfer, str(refusal))
@@ -181,6 +185,10 @@ class Transfers:
             try:
                 await self._apply(transfer, after, effects, news)
             except OwnershipLost:
+                continue
+            except DayClosed as closed:
+                # Another node has ended the day on which it was to be booked.
+                self._services.days.learn(closed.open_date)
                 continue
             return
 
