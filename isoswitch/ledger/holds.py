@@ -137,26 +137,17 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """Give captured money back without a hold for it; ``minor`` None means all."""
+    """Give captured money back without a hold for it."""
 
     id: str
     by: str
     business_date: str
-    minor: int | None = None
+    minor: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undo:
-    """Undo a transaction wholly: release what is held, give back what was captured."""
-
-    id: str
-    by: str
-    business_date: str
-
-
-Change = Place | Redirect | Resize | Capture | Release | Return | Undo
+Change = Place | Redirect | Resize | Capture | Release | Return
 # Those that make an entry, which belongs to a business day.
-DATED = (Capture, Return, Undo)
+DATED = (Capture, Return)
 
 
 class Book(Protocol):
@@ -203,8 +194,6 @@ def apply(change: Change, book: Book) -> Effect:
             return _release(change, book)
         case Return():
             return _return(change, book)
-        case Undo():
-            return _undo(change, book)
         case _:
             assert_never(change)
 
@@ -306,48 +295,19 @@ def _release(change: Release, book: Book) -> Effect:
 
 def _return(change: Return, book: Book) -> Effect:
     hold = _get(book, change.id)
-    minor = hold.returnable_minor if change.minor is None else change.minor
-    existing = book.find_entry(f"{change.by}/return")
-    if change.minor is None and existing is not None:
-        return NOTHING
     entry = transfer(
         f"{change.by}/return",
         debit=hold.credit,
         credit=hold.debit,
-        amount=Money(minor, hold.currency),
+        amount=Money(change.minor, hold.currency),
         transaction_id=change.by,
         business_date=change.business_date,
     )
     if _is_repeat(entry, book):
         return NOTHING
-    _check_returnable(hold, minor)
-    after = replace(hold, returned_minor=hold.returned_minor + minor)
+    _check_returnable(hold, change.minor)
+    after = replace(hold, returned_minor=hold.returned_minor + change.minor)
     return Effect(holds=(after, *_settle_original(book, after, hold)), entry=entry)
-
-
-def _undo(change: Undo, book: Book) -> Effect:
-    hold = _get(book, change.id)
-    was_open = hold.state is HoldState.OPEN
-    if not was_open and not hold.returnable_minor:
-        if book.find_entry(f"{change.by}/return") is not None:
-            return NOTHING
-        msg = f"hold {change.id} has nothing left to undo"
-        raise HoldResolved(msg)
-    released = _released(hold, is_expired=False) if was_open else hold
-    minor = released.returnable_minor
-    after = replace(released, returned_minor=released.returned_minor + minor)
-    holds = (after, *_settle_original(book, after, hold))
-    if not minor:
-        return Effect(holds=holds)
-    entry = transfer(
-        f"{change.by}/return",
-        debit=hold.credit,
-        credit=hold.debit,
-        amount=Money(minor, hold.currency),
-        transaction_id=change.by,
-        business_date=change.business_date,
-    )
-    return Effect(holds=holds, entry=entry)
 
 
 def _released(hold: Hold, *, is_expired: bool) -> Hold:

@@ -13,8 +13,6 @@ from typing import Any
 from isoswitch.codecs.canonical.codes import EntryMode, Kind
 from isoswitch.routing.bins import EVERYTHING, Span
 
-MINUTES = 24 * 60
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:

@@ -24,7 +24,7 @@ from isoswitch.ledger.holds import (
     HoldUnknown,
     Place,
     Release,
-    Undo,
+    Return,
 )
 from isoswitch.store.days import DayClosed, DayMove, DayRefused, DayState
 from isoswitch.store.disk import MemoryDisk
@@ -160,9 +160,9 @@ async def test_a_cut_day_takes_no_transactions_but_ends_its_own(store: Store) ->
         await store.commit(day_move("2026-01-31", DayState.CLOSED))
     await store.commit(replace(closing("1"), ledger=(CAPTURED,)))
     await store.commit(day_move("2026-01-31", DayState.CLOSED))
-    undo = Undo(id="1", by="9", business_date="2026-01-31")
+    back = Return(id="1", by="9", business_date="2026-01-31", minor=1250)
     with pytest.raises(DayClosed):
-        await store.commit(UnitOfWork(records=(), ledger=(undo,)))
+        await store.commit(UnitOfWork(records=(), ledger=(back,)))
     days = [(day.date, day.state) for day in await store.days()]
     assert days == [("2026-01-31", DayState.CLOSED), ("2026-02-01", DayState.OPEN)]
 
@@ -186,8 +186,8 @@ async def test_the_totals_of_a_day_tell_what_was_taken_and_given_back(
     await store.commit(
         replace(closing("2"), ledger=(replace(CAPTURED, id="2", by="2"),))
     )
-    undo = Undo(id="2", by="3", business_date="2026-01-31")
-    await store.commit(replace(opening("3"), ledger=(undo,)))
+    back = Return(id="2", by="3", business_date="2026-01-31", minor=1250)
+    await store.commit(replace(opening("3"), ledger=(back,)))
     (line,) = await store.day_totals("2026-01-31")
     assert line == TotalsLine(
         endpoint="alpha",

@@ -26,8 +26,6 @@ from isoswitch.codecs.dialects.dates import (
     parse_transmission,
 )
 
-_MTI_AND_STAN = 10
-
 
 def read_1987(text: str, *, kind: Kind, rrn: str, reference: datetime) -> OriginalData:
     """Read DE 90; ``kind`` and ``rrn`` come from the reversal's own fields."""
