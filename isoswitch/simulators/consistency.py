@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.sealing import load_outcome
-from isoswitch.journal.chain import decode_record, walk_chain
+from isoswitch.journal.chain import walk_chain
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.simulators.auditor import Finding
-from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.disk import MemoryDisk, read_record
 from isoswitch.store.port import SafEntry, StoredTransaction, TransactionState
 from isoswitch.switch.units import REVERSED_MEANWHILE
 
@@ -39,7 +39,7 @@ def check_journal(disk: MemoryDisk) -> Iterator[Finding]:
     stories: dict[str, _Story] = defaultdict(_Story)
     lanes = _Lanes(disk)
     for link in disk.links:
-        record = decode_record(link.encoded)
+        record = read_record(link.encoded)
         story = stories[record.transaction_id]
         story.counts[record.kind] += 1
         if record.kind is RecordKind.CLOSED:

@@ -19,7 +19,7 @@ from isoswitch.simulators.auditor import Verdict
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.consistency import check_journal
-from isoswitch.simulators.determinism import VirtualClock, deterministic
+from isoswitch.simulators.determinism import deterministic
 from isoswitch.simulators.node import Node
 from isoswitch.simulators.swarm import SETTLE_S, settle
 from isoswitch.simulators.terminal import Terminal
@@ -81,8 +81,8 @@ def tell_with(death: Death | None) -> Ending:
     witness = Witness(knows_repeats=True)
     restore = listen(witness, level=logging.ERROR)
     try:
-        with deterministic(1):
-            return trio.run(_tell, death, witness, clock=VirtualClock())
+        with deterministic(1) as clock:
+            return trio.run(_tell, death, witness, clock=clock)
     finally:
         restore()
 

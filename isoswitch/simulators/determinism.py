@@ -7,6 +7,8 @@ touches a run that is not inside ``deterministic``.
 
 `VirtualClock` gives such a run its time. Nothing outside it can wake anybody, so the
 clock jumps in the moment in which everybody waits, without looking at the world first.
+It also lets tasks sleep at a fifth of the price: trio makes a cancel scope for each
+sleep and raises `Cancelled` to end it, and a story sleeps thousands of times.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import trio
 import trio._core._run
 
 # These are private parts, used on purpose; a test runs one seed twice and compares.
@@ -29,6 +32,9 @@ class VirtualClock(trio.abc.Clock):
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._order = itertools.count()
+        # A sleeper that is cancelled leaves an empty place.
+        self._sleepers: list[tuple[float, int, list[trio.lowlevel.Task]]] = []
 
     def start_clock(self) -> None:
         """Do nothing: time begins at zero."""
@@ -39,19 +45,49 @@ class VirtualClock(trio.abc.Clock):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Jump to the next deadline; the scheduler asks when nobody can run."""
+        sleepers = self._sleepers
+        while sleepers and not sleepers[0][2]:
+            heapq.heappop(sleepers)
+        deadline = min(deadline, sleepers[0][0] if sleepers else math.inf)
         if deadline == math.inf:
             # Only the scheduler's own end comes here; its wake-up is a real event.
             return math.inf
         self._now = max(self._now, deadline)
+        while sleepers and sleepers[0][0] <= self._now:
+            for task in heapq.heappop(sleepers)[2]:
+                trio.lowlevel.reschedule(task)
         return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep as `trio.sleep` does."""
+        if seconds < 0:
+            msg = "nobody can sleep for less than no time"
+            raise ValueError(msg)
+        await self.sleep_until(self._now + seconds)
+
+    async def sleep_until(self, deadline: float) -> None:
+        """Sleep as `trio.sleep_until` does."""
+        if deadline <= self._now:
+            await trio.lowlevel.checkpoint()
+            return
+        place = [trio.lowlevel.current_task()]
+        heapq.heappush(self._sleepers, (deadline, next(self._order), place))
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            place.clear()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
 
 
 @contextmanager
-def deterministic(seed: int) -> Iterator[None]:
-    """Make the trio runs inside the block repeat themselves exactly."""
+def deterministic(seed: int) -> Iterator[VirtualClock]:
+    """Make the trio run inside the block, on the clock it gives, repeat itself."""
+    clock = VirtualClock()
     flag = _scheduler._ALLOW_DETERMINISTIC_SCHEDULING
     chance = _scheduler._r.getstate()
     add = _scheduler.Deadlines.add
+    sleep, sleep_until = trio.sleep, trio.sleep_until
     order = itertools.count()
 
     def add_in_order(deadlines: Any, deadline: float, scope: trio.CancelScope) -> None:
@@ -61,9 +97,11 @@ def deterministic(seed: int) -> Iterator[None]:
     _scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
     _scheduler._r.seed(seed)
     _scheduler.Deadlines.add = add_in_order
+    trio.sleep, trio.sleep_until = clock.sleep, clock.sleep_until
     try:
-        yield
+        yield clock
     finally:
         _scheduler._ALLOW_DETERMINISTIC_SCHEDULING = flag
         _scheduler._r.setstate(chance)
         _scheduler.Deadlines.add = add
+        trio.sleep, trio.sleep_until = sleep, sleep_until

@@ -153,6 +153,9 @@ class _Pipe:
             if not self._pieces and self.is_ended and not self._is_mute:
                 return b""
             deadline = self._pieces[0][0] if self._pieces else self._broken_at
+            if deadline == math.inf:
+                await self._changed.park()
+                continue
             with trio.CancelScope(deadline=deadline):
                 await self._changed.park()
 

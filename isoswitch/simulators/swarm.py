@@ -18,7 +18,6 @@ from datetime import datetime, timedelta
 import trio
 
 from isoswitch.hsm.port import Hsm
-from isoswitch.journal.chain import decode_record
 from isoswitch.simulators.accounts import DEBITS
 from isoswitch.simulators.auditor import (
     Finding,
@@ -30,13 +29,14 @@ from isoswitch.simulators.beliefs import UNFINISHED
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.consistency import check_journal
 from isoswitch.simulators.customers import Visit, come, draw_card
-from isoswitch.simulators.determinism import VirtualClock, deterministic
+from isoswitch.simulators.determinism import deterministic
 from isoswitch.simulators.leaks import Leak, card_secrets, find_clear, key_secrets
 from isoswitch.simulators.ledger_audit import standing_minor
 from isoswitch.simulators.plan import Plan, draw_plan
 from isoswitch.simulators.storm import LATE_S, STORM_S, STRIKES, MoodyHsm, Storm
 from isoswitch.simulators.witness import Witness, listen
 from isoswitch.simulators.world import EPOCH, World
+from isoswitch.store.disk import read_record
 from isoswitch.store.memory import MemoryStore
 from isoswitch.store.port import SafState
 from isoswitch.switch.settings import SwitchSettings
@@ -106,8 +106,8 @@ def tell(
     level = logging.DEBUG if witness.takes_notes else logging.ERROR
     restore = listen(witness, level=level)
     try:
-        with deterministic(plan.seed):
-            return trio.run(_tell, plan, witness, change, clock=VirtualClock())
+        with deterministic(plan.seed) as clock:
+            return trio.run(_tell, plan, witness, change, clock=clock)
     except BaseExceptionGroup as faults:
         witness.violations.append(f"the story broke: {_innermost(faults)!r}")
         return Report(
@@ -226,7 +226,7 @@ def _report(storm: Storm, verdict: Verdict, witness: Witness) -> Report:
         for booking in issuer.bookings.entries:
             digest.update(repr(booking).encode())
     for link in world.disk.links:
-        counts[f"record {decode_record(link.encoded).kind}"] += 1
+        counts[f"record {read_record(link.encoded).kind}"] += 1
     found = (*check_journal(world.disk), *_forged(world), *_search(storm, witness))
     for finding in found:
         witness.accuse(str(finding))

@@ -15,11 +15,11 @@ import structlog
 import trio
 
 from isoswitch.codecs.canonical.transaction import Transaction
-from isoswitch.journal.chain import decode_record
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.bookings import Booking
 from isoswitch.simulators.world import World
+from isoswitch.store.disk import read_record
 from isoswitch.store.port import StoredTransaction
 from isoswitch.switch.numbers import find_transaction_id
 
@@ -105,7 +105,7 @@ class Witness:
     def _is_advice(self, rrn: str) -> bool:
         """Whether an approval in the issuer's place is told under this number."""
         assert self._world is not None, "only a watched world is asked"
-        records = (decode_record(link.encoded) for link in self._world.disk.links)
+        records = (read_record(link.encoded) for link in self._world.disk.links)
         return any(
             record.kind is RecordKind.STOOD_IN and record.body["rrn"] == rrn
             for record in records

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from isoswitch.clearing.transfer import Transfer
@@ -12,6 +13,7 @@ from isoswitch.journal.chain import (
     GENESIS,
     Link,
     chain_hash,
+    decode_record,
 )
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Change, Hold, apply
@@ -46,6 +48,9 @@ from isoswitch.store.standins import (
     check_stand_in,
     count_usage,
 )
+
+# Who reads a simulated journal reads it again and again.
+read_record = lru_cache(maxsize=8192)(decode_record)
 
 
 @dataclass(slots=True)

@@ -21,7 +21,6 @@ from isoswitch.clearing.transfer import Transfer
 from isoswitch.codecs.canonical.errors import IsoswitchError, StoreUnavailable
 from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.chain import (
-    decode_record,
     encode_record,
 )
 from isoswitch.journal.records import ChainedRecord
@@ -30,7 +29,7 @@ from isoswitch.ledger.holds import Hold, HoldState
 from isoswitch.store.days import (
     BusinessDay,
 )
-from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.disk import MemoryDisk, read_record
 from isoswitch.store.port import (
     WAITING_MAX,
     Committed,
@@ -358,16 +357,14 @@ class MemoryStore:
     ) -> Sequence[ChainedRecord]:
         """Give journal records in order, of one transaction or of all."""
         await trio.lowlevel.checkpoint()
-        chained = (
-            ChainedRecord(
-                seq=link.seq, record=decode_record(link.encoded), hash=link.hash
-            )
+        pairs = (
+            (link, read_record(link.encoded))
             for link in islice(self._disk.links, after_seq, None)
         )
         asked = (
-            record
-            for record in chained
-            if transaction_id in (None, record.record.transaction_id)
+            ChainedRecord(seq=link.seq, record=record, hash=link.hash)
+            for link, record in pairs
+            if transaction_id in (None, record.transaction_id)
         )
         return list(islice(asked, limit))
 
