@@ -1,95 +1,34 @@
-"""What is durable in a simulated world: the tables of a store, as plain values."""
+"""What is durable in a simulated world: the journal and the tables of a store."""
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
-from isoswitch.clearing.transfer import Transfer
 from isoswitch.journal.chain import (
     GENESIS,
     Link,
     chain_hash,
     decode_record,
 )
-from isoswitch.ledger.entries import Entry
-from isoswitch.ledger.holds import Change, Hold, apply
-from isoswitch.store.days import (
-    BusinessDay,
-    DayMove,
-    check_books,
-    check_enters,
-    move_day,
-)
-from isoswitch.store.port import (
-    BatchClose,
-    Committed,
-    DuplicateTransaction,
-    Lease,
-    LeaseChange,
-    Move,
-    OwnershipLost,
-    Reconciliation,
-    SafEntry,
-    SafMessage,
-    SafState,
-    SafUpdate,
-    StoredTransaction,
-    TransactionState,
-    TransferMove,
-    UnitOfWork,
-)
-from isoswitch.store.rows import TABLES, Row, RowMove
-from isoswitch.store.standins import (
-    StandIn,
-    check_stand_in,
-    count_usage,
-)
+from isoswitch.store.port import Committed, SafMessage, SafState, UnitOfWork
+from isoswitch.store.standins import StandIn, Usage, count_usage
+from isoswitch.store.tables import Tables
 
 # Who reads a simulated journal reads it again and again.
 read_record = lru_cache(maxsize=8192)(decode_record)
 
 
 @dataclass(slots=True)
-class MemoryDisk:
+class MemoryDisk(Tables):
     """What is durable: the journal and the tables that follow from it."""
 
     links: list[Link] = field(default_factory=list)
-    transactions: dict[str, StoredTransaction] = field(default_factory=dict)
-    by_dedup_key: dict[str, str] = field(default_factory=dict)
-    saf: dict[int, SafEntry] = field(default_factory=dict)
-    holds: dict[str, Hold] = field(default_factory=dict)
-    ledger: dict[str, Entry] = field(default_factory=dict)
-    days: dict[str, BusinessDay] = field(default_factory=dict)
-    batches: dict[str, int] = field(default_factory=dict)
-    transfers: dict[str, Transfer] = field(default_factory=dict)
-    reconciliations: dict[tuple[str, str, str], Reconciliation] = field(
-        default_factory=dict
-    )
-    leases: dict[str, Lease] = field(default_factory=dict)
-    stand_ins: dict[str, StandIn] = field(default_factory=dict)
-    rows: dict[tuple[type[Any], str], Row] = field(default_factory=dict)
 
     def apply(self, unit: UnitOfWork, encoded: Sequence[bytes]) -> Committed:
         """Make a unit durable, or raise and change nothing."""
-        staged = _Staged(self)
-        stand_ins = self._stood_in(unit)
-        entries = staged.change(unit)
-        self.transactions |= staged.transactions.maps[0]
-        self.by_dedup_key |= staged.by_dedup_key.maps[0]
-        self.saf |= staged.saf.maps[0]
-        self.holds |= staged.holds.maps[0]
-        self.ledger |= staged.ledger.maps[0]
-        self.transfers |= staged.transfers.maps[0]
-        self.reconciliations |= staged.reconciliations.maps[0]
-        self.rows |= staged.rows.maps[0]
-        self.days = staged.days
-        self.batches = staged.batches
-        self.leases = staged.leases
-        self.stand_ins |= stand_ins
+        entries = self.change(unit)
         for record in encoded:
             seq = len(self.links) + 1
             previous = self.links[-1].hash if self.links else GENESIS
@@ -107,172 +46,23 @@ class MemoryDisk:
         }
         return [each for each in self._unreversed() if each.transaction_id in owed]
 
+    def usage(self, stand_in: StandIn) -> Usage:
+        """Give what is used of the limits of an approval in an issuer's place."""
+        return count_usage(
+            stand_in,
+            given=self.stand_ins.values(),
+            unreversed=self._unreversed(),
+            untold=self.untold(),
+        )
+
+    def open_elsewhere(self, business_date: str) -> Iterable[str]:
+        """Give no transactions: these tables know them all."""
+        del business_date
+        return ()
+
     def _unreversed(self) -> list[StandIn]:
         return [
             each
             for name, each in self.stand_ins.items()
             if not self.transactions[name].reversed
         ]
-
-    def _stood_in(self, unit: UnitOfWork) -> dict[str, StandIn]:
-        """Give the approval of a unit, within its limits."""
-        stand_in = unit.stand_in
-        if stand_in is None:
-            return {}
-        used = count_usage(
-            stand_in,
-            given=self.stand_ins.values(),
-            unreversed=self._unreversed(),
-            untold=self.untold(),
-        )
-        check_stand_in(stand_in, used)
-        return {stand_in.transaction_id: stand_in}
-
-
-class _Staged:
-    """The changes of one unit, laid over a disk and not yet part of it."""
-
-    def __init__(self, disk: MemoryDisk) -> None:
-        self.transactions = ChainMap({}, disk.transactions)
-        self.by_dedup_key = ChainMap({}, disk.by_dedup_key)
-        self.saf = ChainMap({}, disk.saf)
-        self.holds = ChainMap({}, disk.holds)
-        self.ledger = ChainMap({}, disk.ledger)
-        self.days = disk.days
-        self.batches = disk.batches
-        self.transfers = ChainMap({}, disk.transfers)
-        self.reconciliations = ChainMap({}, disk.reconciliations)
-        self.rows = ChainMap({}, disk.rows)
-        self.leases = dict(disk.leases)
-        self._saf_id = len(disk.saf)
-
-    def change(self, unit: UnitOfWork) -> tuple[SafEntry, ...]:
-        """Make all the changes of a unit, or raise."""
-        steps: tuple[tuple[Callable[[Any], None], Iterable[Any]], ...] = (
-            (self.open, unit.opens),
-            (self.move, unit.moves),
-            (self.update_saf, unit.saf_updates),
-            (self.change_ledger, unit.ledger),
-            (self.move_day, () if unit.day is None else (unit.day,)),
-            (self.move_transfer, unit.transfers),
-            (self.move_row, unit.rows),
-            (self.put_reconciliation, unit.reconciliations),
-            (self.change_lease, unit.leases),
-            (self.close_batch, () if unit.batch is None else (unit.batch,)),
-        )
-        for step, wanted in steps:
-            for each in wanted:
-                step(each)
-        return tuple(self.put_saf(entry) for entry in unit.saf_puts)
-
-    def find_hold(self, hold_id: str) -> Hold | None:
-        """Find a hold, for the rules of the ledger."""
-        return self.holds.get(hold_id)
-
-    def find_entry(self, entry_id: str) -> Entry | None:
-        """Find an entry, for the rules of the ledger."""
-        return self.ledger.get(entry_id)
-
-    def change_ledger(self, change: Change) -> None:
-        effect = apply(change, self)
-        for hold in effect.holds:
-            self.holds[hold.id] = hold
-        if effect.entry is not None:
-            check_books(self.days, effect.entry.business_date)
-            self.ledger[effect.entry.id] = effect.entry
-
-    def move_transfer(self, move: TransferMove) -> None:
-        if self.transfers.get(move.transfer.id) != move.expect:
-            msg = f"transfer {move.transfer.id} is no longer as it was"
-            raise OwnershipLost(msg)
-        self.transfers[move.transfer.id] = move.transfer
-
-    def move_row(self, move: RowMove) -> None:
-        key = type(move.row), move.row.id
-        if self.rows.get(key) != move.expect:
-            msg = f"{TABLES[key[0]]} {move.row.id} is no longer as it was"
-            raise OwnershipLost(msg)
-        self.rows[key] = move.row
-
-    def close_batch(self, close: BatchClose) -> None:
-        if self.batches.get(close.terminal_id, 1) != close.number:
-            msg = f"batch {close.number} of {close.terminal_id} is closed already"
-            raise OwnershipLost(msg)
-        self.batches = {**self.batches, close.terminal_id: close.number + 1}
-
-    def move_day(self, move: DayMove) -> None:
-        self.days = move_day(self.days, move, has_open=self._has_open)
-
-    def _has_open(self, business_date: str) -> bool:
-        return any(
-            transaction.state is not TransactionState.CLOSED
-            and transaction.business_date == business_date
-            for transaction in self.transactions.values()
-        )
-
-    def open(self, transaction: StoredTransaction) -> None:
-        check_enters(self.days, transaction.business_date)
-        holder = self.by_dedup_key.get(transaction.dedup_key)
-        if holder is not None:
-            raise DuplicateTransaction(self.transactions[holder])
-        if transaction.id in self.transactions:
-            msg = f"transaction id {transaction.id} is taken"
-            raise ValueError(msg)
-        batch = self.batches.get(transaction.terminal_id, 1)
-        self.transactions[transaction.id] = replace(transaction, batch=batch)
-        self.by_dedup_key[transaction.dedup_key] = transaction.id
-
-    def move(self, move: Move) -> None:
-        before = self.transactions.get(move.id)
-        if (
-            before is None
-            or before.state is not move.expect
-            or (before.reversed and move.mark_reversed)
-            or move.expect_endpoint not in (None, before.endpoint)
-        ):
-            msg = f"transaction {move.id} is no longer {move.expect}, or is reversed"
-            raise OwnershipLost(msg)
-        sealed = before.sealed if move.sealed is None else move.sealed
-        self.transactions[move.id] = replace(
-            before,
-            state=move.state,
-            outcome=before.outcome if move.outcome is None else move.outcome,
-            endpoint=before.endpoint if move.endpoint is None else move.endpoint,
-            sealed=b"" if move.wipe else sealed,
-            reversed=before.reversed or move.mark_reversed,
-        )
-
-    def put_saf(self, entry: SafEntry) -> SafEntry:
-        self._saf_id += 1
-        self.saf[self._saf_id] = stored = replace(entry, id=self._saf_id)
-        return stored
-
-    def update_saf(self, update: SafUpdate) -> None:
-        before = self.saf.get(update.id)
-        if before is None or before.state is SafState.DELIVERED:
-            msg = f"store-and-forward entry {update.id} is gone or delivered"
-            raise OwnershipLost(msg)
-        self.saf[update.id] = replace(
-            before,
-            attempts=update.attempts,
-            next_at=update.next_at,
-            state=update.state,
-            reason=update.reason,
-            sealed=b"" if update.state is SafState.DELIVERED else before.sealed,
-        )
-
-    def put_reconciliation(self, each: Reconciliation) -> None:
-        key = each.business_date, each.endpoint, each.currency
-        self.reconciliations[key] = each
-
-    def change_lease(self, change: LeaseChange) -> None:
-        before = self.leases.get(change.name)
-        if before != change.expect:
-            msg = f"lease {change.name} is no longer as it was"
-            raise OwnershipLost(msg)
-        self.leases.pop(change.name, None)
-        if change.holder:
-            beat = before.beat + 1 if before else 1
-            self.leases[change.name] = Lease(
-                name=change.name, holder=change.holder, beat=beat
-            )

@@ -47,7 +47,7 @@ RULES: tuple[Rule, ...] = (
         sentence="a record lies under the transaction it names",
         breaches="""
             SELECT 'record ' || seq FROM journal
-            WHERE transaction_id IS NOT record ->> 'transaction_id'
+            WHERE transaction_id IS DISTINCT FROM record ->> 'transaction_id'
         """,
     ),
     Rule(
@@ -63,16 +63,19 @@ RULES: tuple[Rule, ...] = (
         breaches="""
             WITH told AS (
                 SELECT transaction_id AS id,
-                    max(record ->> 'kind' IN ('closed', 'reversal_owed')) AS closed,
-                    max(record ->> 'kind' = 'sending') AS sending,
-                    max(record ->> 'kind' = 'opened') AS opened
+                    max(CASE WHEN record ->> 'kind' IN ('closed', 'reversal_owed')
+                        THEN 1 ELSE 0 END) AS closed,
+                    max(CASE WHEN record ->> 'kind' = 'sending'
+                        THEN 1 ELSE 0 END) AS sending,
+                    max(CASE WHEN record ->> 'kind' = 'opened'
+                        THEN 1 ELSE 0 END) AS opened
                 FROM journal GROUP BY transaction_id
             )
             SELECT 'transaction ' || id FROM transactions LEFT JOIN told USING (id)
-            WHERE fingerprint <> '' AND state IS NOT CASE
-                WHEN closed THEN 'closed'
-                WHEN sending THEN 'sending'
-                WHEN opened THEN 'opened'
+            WHERE fingerprint <> '' AND state IS DISTINCT FROM CASE
+                WHEN closed = 1 THEN 'closed'
+                WHEN sending = 1 THEN 'sending'
+                WHEN opened = 1 THEN 'opened'
             END
         """,
     ),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import apsw
 
@@ -70,9 +70,38 @@ SELECT_POSTINGS = (
     "SELECT entry_id, account, currency, minor, transaction_id, business_date "
     "FROM postings"
 )
-UNREVERSED = "coalesce(sum(iif(reversed, 0, stand_ins.amount_minor)), 0)"
+UNREVERSED = (
+    "coalesce(sum(CASE WHEN reversed THEN 0 ELSE stand_ins.amount_minor END), 0)"
+)
 SELECT_JOURNAL = "SELECT seq, record, hash FROM journal"
 SELECT_HEAD = f"{SELECT_JOURNAL} ORDER BY seq DESC LIMIT 1"
+# All of them; SQLite and PostgreSQL have no word for it in common.
+LIMIT_MAX = 2**62
+LINKS_PER_PAGE = 10_000
+
+
+class Answers(Protocol):
+    """The rows that a statement gives, each a tuple."""
+
+    @property
+    def get(self) -> Any:
+        """The first row, without its tuple when it has one column, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """Give all rows."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give row by row."""
+        ...
+
+
+class Connection(Protocol):
+    """What a reader asks: a connection of SQLite, or of PostgreSQL made like one."""
+
+    def execute(self, sql: str, values: Any = ..., /) -> Answers:
+        """Run a statement with a value for every question mark."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +117,7 @@ class Totals:
 class StoreReader:
     """Questions to a store over one connection; not for two threads at a time."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def find_transaction(self, transaction_id: str) -> StoredTransaction | None:
@@ -101,7 +130,7 @@ class StoreReader:
 
     def find_originals(self, terminal_id: str, stan: str) -> list[StoredTransaction]:
         """Give the transactions of a terminal with this STAN, newest first."""
-        return self.transactions(terminal_id=terminal_id, stan=stan, limit=-1)
+        return self.transactions(terminal_id=terminal_id, stan=stan, limit=LIMIT_MAX)
 
     def transactions(
         self,
@@ -135,7 +164,7 @@ class StoreReader:
 
     def find_by_rrn(self, rrn: str) -> list[StoredTransaction]:
         """Give the transactions with this RRN, newest first."""
-        return self.transactions(rrn=rrn, limit=-1)
+        return self.transactions(rrn=rrn, limit=LIMIT_MAX)
 
     def find_hold(self, hold_id: str) -> Hold | None:
         """Find a hold."""
@@ -434,20 +463,29 @@ class StoreReader:
 
     def links(self, *, after_seq: int = 0) -> Iterator[Link]:
         """Walk the journal as it is stored, from after ``after_seq`` to its end."""
-        for seq, record, digest in self._connection.execute(
-            f"{SELECT_JOURNAL} WHERE seq > ? ORDER BY seq", (after_seq,)
-        ):
-            yield Link(seq=seq, encoded=record.encode(), hash=digest)
+        while page := self._connection.execute(
+            f"{SELECT_JOURNAL} WHERE seq > ? ORDER BY seq LIMIT ?",
+            (after_seq, LINKS_PER_PAGE),
+        ).fetchall():
+            for seq, record, digest in page:
+                yield Link(seq=seq, encoded=record.encode(), hash=digest)
+            after_seq = page[-1][0]
 
     def checkpoints(self) -> list[ChainedRecord]:
         """Give the checkpoint records in order."""
-        return [
-            ChainedRecord(seq=seq, record=decode_record(record), hash=digest)
-            for seq, record, digest in self._connection.execute(
-                f"{SELECT_JOURNAL} WHERE iif(json_valid(record), "
-                "record ->> 'kind' = 'checkpoint', FALSE) ORDER BY seq"
-            )
-        ]
+        found = []
+        for seq, text, digest in self._connection.execute(
+            f"{SELECT_JOURNAL} WHERE CAST(record AS TEXT) "
+            """LIKE '%"kind":"checkpoint"%' ORDER BY seq"""
+        ):
+            try:
+                record = decode_record(text)
+            except ValueError:
+                # No record that was ever written; the walk along the chain says so.
+                continue
+            if record.kind is RecordKind.CHECKPOINT:
+                found.append(ChainedRecord(seq=seq, record=record, hash=digest))
+        return found
 
     def head(self) -> tuple[int, bytes]:
         """Give the last sequence of the journal and its hash."""

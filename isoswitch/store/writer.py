@@ -1,8 +1,5 @@
 """The one writer of a SQLite store: a thread that commits units of work in groups.
 
-A batch is whatever was handed over while the last one was committed, so the group
-grows with the load and an idle store commits at once; there is no timer:
-
     take all that waits (at most BATCH_MAX) -> BEGIN IMMEDIATE
     each unit: opens, moves, store and forward     a refused unit leaves nothing behind
     the journal records of all units, chained       one executemany
@@ -17,19 +14,17 @@ anything, because nobody knows what is on the disk, and ``on_fatal`` ends the pr
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import apsw
-import trio
 
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.journal.chain import chain_hash
 from isoswitch.ledger.entries import LedgerRefused
 from isoswitch.ledger.holds import Change, apply
+from isoswitch.store.batching import BatchWriter, Waiter
 from isoswitch.store.days import (
     DayClosed,
     DayMove,
@@ -74,7 +69,6 @@ from isoswitch.store.schema import (
 )
 from isoswitch.store.standins import StandIn, StandInRefused, check_stand_in
 
-BATCH_MAX = 400
 CHECKPOINT_PAGES = 4000
 
 INSERT_RECORD = (
@@ -155,32 +149,13 @@ _REFUSALS = (
 _PASSING = (apsw.FullError, apsw.BusyError, apsw.LockedError)
 
 
-class Waiter:
-    """A task that sleeps until its unit of work is durable or refused."""
-
-    __slots__ = ("encoded", "result", "task", "unit")
-
-    def __init__(
-        self, task: trio.lowlevel.Task, unit: UnitOfWork, encoded: list[bytes]
-    ) -> None:
-        self.task = task
-        self.unit = unit
-        self.encoded = encoded
-        self.result: Committed | Exception | None = None
-
-
-class GroupCommitWriter:
+class GroupCommitWriter(BatchWriter):
     """Owns the writing connection and the head of the chain.
 
     Parameters
     ----------
     connection
         From `connect_writer`; used by the writer's thread only once it runs.
-    deliver
-        Called in the writer's thread with a batch whose results are all set.
-    on_fatal
-        Called in the writer's thread when the store can no longer be trusted. The
-        writer stops when it returns.
     checkpoint_pages
         How long the write-ahead log may grow before it is folded into the file.
     """
@@ -193,11 +168,9 @@ class GroupCommitWriter:
         on_fatal: Callable[[BaseException], None],
         checkpoint_pages: int = CHECKPOINT_PAGES,
     ) -> None:
+        super().__init__(deliver=deliver, on_fatal=on_fatal)
         self._connection = connection
         self._checkpoint_pages = checkpoint_pages
-        self._deliver = deliver
-        self._on_fatal = on_fatal
-        self._queue: SimpleQueue[Waiter | None] = SimpleQueue()
         self._book = StoreReader(connection)
         self._seq, self._head = self._book.head()
         self._days = {day.date: day for day in self._book.days()}
@@ -207,46 +180,12 @@ class GroupCommitWriter:
         # Checkpoints are taken between batches, not inside somebody's commit.
         connection.wal_autocheckpoint(0)
         connection.set_wal_hook(self._note_wal_pages)
-        self.thread = threading.Thread(target=self._run, name="store", daemon=True)
 
-    def put(self, waiter: Waiter) -> None:
-        """Hand over a unit of work."""
-        self._queue.put(waiter)
+    def close(self) -> None:
+        """Fold the write-ahead log away and close the file."""
+        self._connection.close()
 
-    def stop(self) -> None:
-        """Let the thread end after what was handed over so far."""
-        self._queue.put(None)
-
-    def _run(self) -> None:
-        try:
-            while batch := self._take():
-                self._commit(batch)
-                self._deliver(batch)
-                self._checkpoint()
-            self._connection.close()
-        except trio.RunFinishedError:
-            # Nobody is left to be told; what was committed is found at the next start.
-            return
-        except BaseException as exc:  # noqa: BLE001 (whatever it is, it ends here)
-            self._on_fatal(exc)
-
-    def _take(self) -> list[Waiter]:
-        """Wait for work and take all of it, up to the limit; nothing means stop."""
-        waiter = self._queue.get()
-        batch: list[Waiter] = []
-        while waiter is not None:
-            batch.append(waiter)
-            if len(batch) == BATCH_MAX:
-                return batch
-            try:
-                waiter = self._queue.get_nowait()
-            except Empty:
-                return batch
-        if batch:
-            self.stop()
-        return batch
-
-    def _commit(self, batch: list[Waiter]) -> None:
+    def commit(self, batch: list[Waiter]) -> None:
         """Make a batch durable and set the result of every waiter."""
         seq, head, days = self._seq, self._head, self._days
         batches = self._batches
@@ -462,7 +401,7 @@ class GroupCommitWriter:
         self._wal_pages = pages
         return apsw.SQLITE_OK
 
-    def _checkpoint(self) -> None:
+    def after_delivery(self) -> None:
         """Move a long write-ahead log into the database file."""
         if self._wal_pages < self._checkpoint_pages:
             return

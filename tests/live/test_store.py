@@ -11,9 +11,9 @@ from random import Random
 
 import pytest
 
+from isoswitch.store.grouped import EXIT_STORE_FAILED
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.reader import open_reader
-from isoswitch.store.sqlite import EXIT_STORE_FAILED
 
 pytestmark = pytest.mark.live
 

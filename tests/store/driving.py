@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 import apsw
 
 from isoswitch.journal.chain import encode_record
+from isoswitch.store.batching import Waiter
 from isoswitch.store.port import UnitOfWork
-from isoswitch.store.writer import GroupCommitWriter, Waiter
+from isoswitch.store.writer import GroupCommitWriter
 
 
 def write(

@@ -11,11 +11,11 @@ from pathlib import Path
 from random import Random
 
 from isoswitch.journal.chain import walk_chain
+from isoswitch.store.batching import Waiter
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.port import Committed
 from isoswitch.store.reader import StoreReader
 from isoswitch.store.schema import connect_writer
-from isoswitch.store.writer import Waiter
 from tests.store.disks import Disk, Event, after_power_cut, mounted
 from tests.store.driving import write
 from tests.store.units import closing, opening

@@ -12,12 +12,12 @@ import trio
 
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.journal.chain import walk_chain
+from isoswitch.store.batching import BATCH_MAX, Waiter
 from isoswitch.store.lock import StoreInUse
 from isoswitch.store.port import Committed, UnitOfWork
 from isoswitch.store.reader import open_reader
 from isoswitch.store.schema import SYNCHRONOUS_FULL, connect_reader, connect_writer
 from isoswitch.store.sqlite import open_sqlite_store
-from isoswitch.store.writer import BATCH_MAX, Waiter
 from tests.store.disks import Disk, mounted
 from tests.store.driving import write
 from tests.store.units import closing, opening
