@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from isoswitch.commands.console import UNREACHABLE, USAGE, Failure
+from isoswitch.commands.housekeys import signer_of
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Simulators
 from isoswitch.config.settings import tls_files
@@ -174,6 +175,7 @@ def make_house(loaded: LoadedNetwork, name: str) -> ClearingHouse:
         clock=SystemClock(),
         random=SystemRandom(),
         currency=network.switch.currency,
+        signer=signer_of(loaded, name),
     )
 
 

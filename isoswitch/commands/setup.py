@@ -15,6 +15,11 @@ from pathlib import Path
 from isoswitch.codecs.canonical.errors import HsmError
 from isoswitch.commands.certificates import TestAuthority
 from isoswitch.commands.console import Failure, stdout
+from isoswitch.commands.housekeys import (
+    ensure_house_keys,
+    ensure_our_public_keys,
+    signature_plans,
+)
 from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.config.settings import hsmd_settings, switch_settings, tls_files
 from isoswitch.hsm.engine import Algorithm
@@ -54,6 +59,7 @@ def ensure(loaded: LoadedNetwork) -> list[str]:
         )
     made = [str(path) for path in _ensure_certificates(loaded)]
     made += [str(path) for path in _ensure_secrets(loaded)]
+    made += [str(path) for path in ensure_house_keys(loaded)]
     shared = list(_shared_plans(loaded))
     keyring_path = loaded.file(simulators.keyring)
     values = _read_values(keyring_path)
@@ -73,6 +79,7 @@ def ensure(loaded: LoadedNetwork) -> list[str]:
     if new_keys:
         keys_file = loaded.network.hsm.keys_file
         made.append(f"{keys_file}: {len(new_keys)} keys, under the token's own")
+    made += [str(path) for path in ensure_our_public_keys(loaded)]
     return made
 
 
@@ -80,7 +87,7 @@ def _ensure_keys(
     loaded: LoadedNetwork, shared: Sequence[KeyPlan], keyring: Keyring
 ) -> list[str]:
     """Make the token and the keys that are missing; give the names of these."""
-    plans = list(_own_plans(switch_settings(loaded)))
+    plans = [*_own_plans(switch_settings(loaded)), *signature_plans(loaded)]
     units, made = loaded.network.hsm.payshield, []
     if units is None:
         plans += shared

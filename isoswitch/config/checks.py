@@ -24,6 +24,7 @@ from isoswitch.config.portalchecks import (
     clients_can_sign,
     houses_are_no_endpoints,
     payees_can_be_paid,
+    signed_links_have_their_keys,
 )
 from isoswitch.config.source import Location, Problem
 from isoswitch.routing.bins import BinsRefused, BinTable
@@ -426,5 +427,6 @@ CHECKS: tuple[Check, ...] = (
     _payment_hsms_do_what_the_network_needs,
     payees_can_be_paid,
     houses_are_no_endpoints,
+    signed_links_have_their_keys,
     clients_can_sign,
 )

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from isoswitch.config.checks import check_network
-from isoswitch.config.model import PATTERNS, Network
+from isoswitch.config.model import Network
 from isoswitch.config.source import (
     ConfigProblems,
     Location,
@@ -21,6 +21,7 @@ from isoswitch.config.source import (
     Source,
     read_source,
 )
+from isoswitch.config.types import PATTERNS
 
 LOCAL_NAME = "network.toml"
 

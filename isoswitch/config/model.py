@@ -6,94 +6,39 @@ endpoint that exists, timers that nest) stands in ``isoswitch.config.checks``.
 
 from __future__ import annotations
 
-from ipaddress import ip_network
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
-
-PATTERNS = {
-    r"^[a-z][a-z0-9-]{0,31}$": "a lower-case name: letters, digits, hyphens",
-    r"^[a-z0-9][a-z0-9/_.-]{0,63}$": "a key name of a-z, 0-9 and /_.-",
-    r"^([01]\d|2[0-3]):[0-5]\d$": "a time of day from 00:00 to 23:59, in quotes",
-    r"^\d{3}$": "three digits, in quotes",
-    r"^\d{4}$": "four digits, in quotes",
-    r"^\d{1,11}$": "up to 11 digits, in quotes",
-    r"^\d{6,11}(\.\.\d{6,11})?$": "a BIN of 6 to 11 digits, or a range in quotes",
-    r"^\d{2}(\.\.\d{2})?$": "the two digits codes begin with, or a range in quotes",
-    r"^\d{4}(-\d{4})?$": "four digits, or a range such as 3000-3299, in quotes",
-    r"^\d{1,12}(\.\d{1,4})?$": "an amount in major units, such as 12.50, in quotes",
-    r"^[A-Z]{1,2}$": "one or two capital letters",
-    r"^\d(\.\d{1,8})?$": "a share such as 0.0125, in quotes",
-    r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": "hours such as 22:00-06:00",
-    r"^[ -~]{1,8}$": "a terminal id of 1 to 8 characters (DE 41)",
-    r"^([0-9A-Fa-f]{2})+$": "pairs of hexadecimal digits",
-    r"^[A-Za-z0-9.-]{1,253}:\d{1,5}$": "an address as host:port",
-    r"^[0-9A-F]{6,16}$": "6 to 16 upper-case hexadecimal digits",
-    r"^[0-9A-F]{3}$": "three upper-case hexadecimal digits, in quotes",
-    r"^\d{2}$": "two digits, in quotes",
-    r"^[ -~]{1,15}$": "a merchant id of 1 to 15 characters (DE 42)",
-    r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$": "a BIC of 8 or 11 characters",
-    r"^[A-Z0-9]{5,34}$": "an IBAN or account number without spaces",
-    r"^[A-Z]{2}$": "a country of two capital letters, such as DE",
-    r"^https?://[^\s@]{1,500}$": "an address such as https://shop.example/hook",
-}
-"""What each pattern of the types below means, for people."""
-
-
-def _check_peer_network(text: str) -> str:
-    """Give an address or network as it was written, if it is one."""
-    try:
-        ip_network(text)
-    except ValueError:
-        msg = 'not an address or network, such as "192.0.2.7" or "192.0.2.0/24"'
-        raise ValueError(msg) from None
-    return text
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9/_.-]{0,63}$")]
-NumericCode = Annotated[str, StringConstraints(pattern=r"^\d{3}$")]
-CategoryCode = Annotated[str, StringConstraints(pattern=r"^\d{4}$")]
-InstitutionId = Annotated[str, StringConstraints(pattern=r"^\d{1,11}$")]
-BinDigits = Annotated[str, StringConstraints(pattern=r"^\d{6,11}(\.\.\d{6,11})?$")]
-CodeDigits = Annotated[str, StringConstraints(pattern=r"^\d{2}(\.\.\d{2})?$")]
-CategoryRange = Annotated[str, StringConstraints(pattern=r"^\d{4}(-\d{4})?$")]
-MajorUnits = Annotated[str, StringConstraints(pattern=r"^\d{1,12}(\.\d{1,4})?$")]
-ApprovalPrefix = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}$")]
-Rate = Annotated[str, StringConstraints(pattern=r"^\d(\.\d{1,8})?$")]
-Hours = Annotated[
-    str,
-    StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"),
-]
-TerminalId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,8}$")]
-MerchantId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,15}$")]
-HexDigits = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2})+$")]
-PeerNetwork = Annotated[str, AfterValidator(_check_peer_network)]
-UnitAddress = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}:\d{1,5}$")
-]
-Bic = Annotated[
-    str, StringConstraints(pattern=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$")
-]
-AccountNumber = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{5,34}$")]
-CountryLetters = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-CallbackUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]{1,500}$")]
-Port = Annotated[int, Field(ge=1, le=65_535)]
-FrameBytes = Annotated[int, Field(ge=64, le=65_535)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Percent = Annotated[int, Field(ge=0, le=100)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-FieldNumbers = list[Annotated[int, Field(ge=2, le=128)]]
-FileName = Annotated[Path, Field(strict=False)]
-
-
-class Table(BaseModel):
-    """A table of the file; a key that it does not name is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from isoswitch.config.houses import House, Payee, SimulatedHouse
+from isoswitch.config.types import (
+    ApprovalPrefix,
+    BinDigits,
+    CategoryCode,
+    CategoryRange,
+    CodeDigits,
+    Count,
+    FieldNumbers,
+    FileName,
+    FrameBytes,
+    HexDigits,
+    Hours,
+    InstitutionId,
+    KeyName,
+    MajorUnits,
+    MerchantId,
+    Name,
+    NumericCode,
+    PeerNetwork,
+    Percent,
+    Port,
+    Rate,
+    Seconds,
+    Table,
+    TerminalId,
+    UnitAddress,
+)
 
 
 class Switch(Table):
@@ -357,34 +302,6 @@ class Endpoint(Table):
     key_exchange: KeyExchange | None = None
 
 
-class House(Table):
-    """A clearing house for instant transfers: its address, and who we are there.
-
-    ``profile`` chooses the deadlines.
-    """
-
-    host: str = "127.0.0.1"
-    port: Port
-    member: Bic
-    profile: Literal["default", "fednow-like", "sct-inst-like", "cnaps-like"] = (
-        "default"
-    )
-
-
-class Payee(Table):
-    """Where a merchant is paid by instant transfer; with it, it has payment codes.
-
-    ``city`` and ``country`` stand in its codes.
-    """
-
-    house: Name
-    account: AccountNumber
-    bank: Bic
-    city: Annotated[str, StringConstraints(min_length=1, max_length=15)]
-    country: CountryLetters
-    callback_url: CallbackUrl | None = None
-
-
 class Merchant(Table):
     """A card acceptor (DE 42); without a ``country`` it is in the switch's.
 
@@ -527,15 +444,6 @@ class Issuer(Table):
     mac: Literal["x9.19", "aes-cmac"] = "x9.19"
     shoppers: list[Name] = []
     rules: list[dict[str, Any]] = []
-
-
-class SimulatedHouse(Table):
-    """A simulated clearing house at the address of the house of its name.
-
-    Its members are our bank, with these ``accounts``, and the banks of the payees.
-    """
-
-    accounts: list[AccountNumber] = []
 
 
 class Trickle(Table):

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_public_key,
-)
-
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.canonical.secrets import Secret
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Client
+from isoswitch.config.publickey import read_public
 from isoswitch.portal.settings import ClientSettings, PortalSettings
 
 SECRET_BYTES_MIN = 32
-RSA_BITS_MIN = 2048
 READABLE_BY_OTHERS = 0o077
 
 
@@ -78,7 +71,7 @@ def _client(loaded: LoadedNetwork, name: str, client: Client) -> ClientSettings:
     if client.secret_file is not None:
         secret = read_secret(loaded.file(client.secret_file))
     if client.public_key_file is not None:
-        public = _read_public(loaded.file(client.public_key_file))
+        public = read_public(loaded.file(client.public_key_file))
     return ClientSettings(
         name=name,
         merchant_id=client.merchant or "",
@@ -86,17 +79,3 @@ def _client(loaded: LoadedNetwork, name: str, client: Client) -> ClientSettings:
         public=public or b"",
         **({} if client.per_minute is None else {"per_minute": client.per_minute}),
     )
-
-
-def _read_public(path: Path) -> bytes:
-    try:
-        key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError):
-        msg = f"{path} is no public key in PEM"
-        raise ConfigError(msg) from None
-    is_ec = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"
-    is_rsa = isinstance(key, rsa.RSAPublicKey) and key.key_size >= RSA_BITS_MIN
-    if not (is_ec or is_rsa):
-        msg = f"{path} is neither a key on P-256 nor of RSA with {RSA_BITS_MIN} bits"
-        raise ConfigError(msg)
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

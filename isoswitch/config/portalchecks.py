@@ -40,6 +40,21 @@ def houses_are_no_endpoints(network: Network) -> Iterator[Problem]:
         )
 
 
+def signed_links_have_their_keys(network: Network) -> Iterator[Problem]:
+    """A simulated house on a signed link has both its keys."""
+    simulated = network.simulators.houses if network.simulators else {}
+    for name, house in network.houses.items():
+        if house.signature is None:
+            continue
+        end = simulated.get(name)
+        if end is not None and (end.key_file is None or end.our_file is None):
+            yield Problem(
+                location=("simulators", "houses", name),
+                what=f"the simulated {name} cannot sign, and its link is signed",
+                fix='add key_file = "var/houses/house.key", our_file = "..."',
+            )
+
+
 def clients_can_sign(network: Network) -> Iterator[Problem]:
     """Each client of the API has one key, and acts for a merchant with codes."""
     clients = network.portal.clients if network.portal else {}

@@ -10,18 +10,19 @@ from typing import Any
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.canonical.money import parse_money
+from isoswitch.config.houses import House, HouseSignature, Payee
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import (
     Endpoint,
     Kinds,
     Listener,
     Network,
-    Payee,
     StandIn,
     Terminal,
     Tls,
     Token,
 )
+from isoswitch.config.publickey import read_public
 from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
 from isoswitch.routing.health import HealthPolicy
@@ -37,6 +38,7 @@ from isoswitch.switch.settings import (
     MerchantSettings,
     PayeeSettings,
     Role,
+    SigningSettings,
     SignOn,
     StandInSettings,
     SwitchSettings,
@@ -92,8 +94,7 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
             for name, merchant in network.merchants.items()
         },
         houses={
-            name: HouseSettings(name=name, **house.model_dump())
-            for name, house in network.houses.items()
+            name: _house(loaded, name, house) for name, house in network.houses.items()
         },
         transaction_timeout_s=network.timers.switch_s,
         cutover_at=time.fromisoformat(network.day.cutover),
@@ -252,6 +253,25 @@ def _terminal(loaded: LoadedNetwork, name: str, terminal: Terminal) -> TerminalS
         partial_approvals=terminal.partial_approvals,
         currency=terminal.currency or loaded.network.switch.currency,
         certificate_pin=pin,
+    )
+
+
+def _house(loaded: LoadedNetwork, name: str, house: House) -> HouseSettings:
+    return HouseSettings(
+        name=name,
+        signing=_signing(loaded, house.signature),
+        **house.model_dump(exclude={"signature"}),
+    )
+
+
+def _signing(
+    loaded: LoadedNetwork, signature: HouseSignature | None
+) -> SigningSettings | None:
+    if signature is None:
+        return None
+    return SigningSettings(
+        their_public=read_public(loaded.file(signature.their_file)),
+        **signature.model_dump(exclude={"their_file"}),
     )
 
 

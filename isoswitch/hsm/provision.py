@@ -97,6 +97,25 @@ def provision(
     return [record.plan.name for record in made]
 
 
+def read_public_key(settings: HsmdSettings, name: str) -> bytes:
+    """Read the public key to a stored signature key (SubjectPublicKeyInfo, DER).
+
+    Raises
+    ------
+    ConfigError
+        There is no key of this name, or the key file is not what it was.
+    HsmError
+        The token does not open.
+    """
+    label = read_storage_key(settings.keys_file)
+    vault = open_vault(open_engine(settings.tokens[0]), label)
+    for record in read_key_file(settings.keys_file, vault).records:
+        if record.plan.name == name and record.public:
+            return bytes.fromhex(record.public)
+    msg = f"{settings.keys_file} has no signature key {name}"
+    raise ConfigError(msg)
+
+
 def make_token(token: TokenSettings) -> None:
     """Initialise a SoftHSM token with a random PIN unless its PIN file is there.
 

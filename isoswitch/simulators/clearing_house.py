@@ -18,7 +18,7 @@ import trio
 
 from isoswitch.clearing.netting import CapExceeded, NetPosition, Window
 from isoswitch.codecs.canonical.codes import Function, Kind
-from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.canonical.errors import DecodeError, SignatureRefused
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import Transaction
 from isoswitch.codecs.framing import get_framing
@@ -47,6 +47,7 @@ from isoswitch.codecs.iso20022.transfers import (
 )
 from isoswitch.codecs.iso20022.values import OriginalMessage, Reason
 from isoswitch.simulators.rules import NORMAL, Fault, Reaction, Rule, RuleBook
+from isoswitch.simulators.signer import Signer
 from isoswitch.simulators.wire import Wire
 from isoswitch.switch.ports import Clock
 
@@ -89,7 +90,8 @@ class ClearingHouse:
     """The house: its members, its books, and who is connected.
 
     ``payments`` is what an auditor reads; ``closed`` the nets of earlier windows;
-    ``documents`` everything that was sent and received.
+    ``documents`` everything that was sent and received. With a ``signer`` nothing
+    passes unsigned.
     """
 
     members: Mapping[str, Member]
@@ -98,6 +100,7 @@ class ClearingHouse:
     currency: str = "978"
     rules: Iterable[Rule] = ()
     framing: str = "bin4"
+    signer: Signer | None = None
     payments: dict[str, Payment] = field(default_factory=dict)
     closed: list[tuple[NetPosition, ...]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -137,6 +140,11 @@ class ClearingHouse:
         finally:
             self.wires.remove(wire)
 
+    def send_nowait(self, document: bytes) -> None:
+        """Send a document to everybody who is connected."""
+        for wire in self.wires:
+            self._put(wire, document)
+
     def close_window(self) -> bytes | None:
         """End the window: give its pacs.029, tell everybody, and open the next.
 
@@ -148,8 +156,7 @@ class ClearingHouse:
         settled = self.window.name
         event = SystemEvent(code="960", parameters=(settled,))
         self.window = self._open_window()
-        for wire in self.wires:
-            wire.send_nowait(self._build(event))
+        self.send_nowait(self._build(event))
         return self._settlement(settled, moved) if moved else None
 
     def _settlement(self, window: str, moved: tuple[NetPosition, ...]) -> bytes:
@@ -185,7 +192,12 @@ class ClearingHouse:
         name = f"{self.clock.now().date()}/{len(self.closed) + 1:03d}"
         return Window(name, self.currency, caps)
 
-    def _receive(self, wire: Wire, data: bytes) -> None:
+    def _receive(self, wire: Wire, payload: bytes) -> None:
+        try:
+            data = self.signer.open(payload) if self.signer else payload
+        except (SignatureRefused, DecodeError):
+            self.counts["unsigned"] += 1
+            return
         self.documents.append(data)
         try:
             document = read_document(data)
@@ -212,10 +224,10 @@ class ClearingHouse:
         if known is not None:
             self.counts["duplicate"] += 1
             if known.message_id == message_id:
-                wire.send_nowait(known.answer)
+                self._put(wire, known.answer)
             else:
                 refused = Payment(transfer, message_id, "RJCT", "DU03")
-                wire.send_nowait(self._report(refused))
+                self._put(wire, self._report(refused))
             return
         reaction = self._book.react(_as_transaction(transfer))
         if not reaction.books:
@@ -262,17 +274,17 @@ class ClearingHouse:
         at = trio.current_time() + member.posting_s
         if member.credits_in_the_end:
             payment.status = "ACCC"
-            wire.send_later_nowait(self._report(payment), at=at)
+            self._put(wire, self._report(payment), at=at)
         else:
             payment.status, payment.reason = "BLCK", UNTOLD
-            wire.send_later_nowait(self._report(payment), at=at)
-            wire.send_later_nowait(self._give_back(payment, UNTOLD), at=at)
+            self._put(wire, self._report(payment), at=at)
+            self._put(wire, self._give_back(payment, UNTOLD), at=at)
 
     def _tell(self, wire: Wire, question: StatusQuestion) -> None:
         """Answer a status request; what was never received is told as such."""
         payment = self.payments.get(question.uetr)
         if payment is not None:
-            wire.send_nowait(self._report(payment))
+            self._put(wire, self._report(payment))
             return
         original = question.original
         status = TransferStatus(
@@ -283,7 +295,7 @@ class ClearingHouse:
             uetr=question.uetr,
             reasons=(Reason(code="AG09"),),
         )
-        wire.send_nowait(self._status_report(status))
+        self._put(wire, self._status_report(status))
 
     def _recall(self, wire: Wire, request: CancellationRequest, recall: Recall) -> None:
         """Ask the receiving bank; what it gives back moves as a return."""
@@ -312,9 +324,9 @@ class ClearingHouse:
                 ),
             ),
         )
-        wire.send_nowait(self._build(answer))
+        self._put(wire, self._build(answer))
         if agrees and payment is not None:
-            wire.send_nowait(self._give_back(payment, "FOCR"))
+            self._put(wire, self._give_back(payment, "FOCR"))
 
     def _give_back(self, payment: Payment, reason: str) -> bytes:
         """Move a payment back and build the pacs.004 that tells of it."""
@@ -381,7 +393,15 @@ class ClearingHouse:
                 return
         delay_s = reaction.delay.sample_s(self.random) if reaction.delay else 0.0
         for _ in range(2 if reaction.fault is Fault.DUPLICATE else 1):
-            wire.send_later_nowait(answer, at=trio.current_time() + delay_s)
+            self._put(wire, answer, at=trio.current_time() + delay_s)
+
+    def _put(self, wire: Wire, document: bytes, *, at: float | None = None) -> None:
+        """Sign a document and send it, now or later."""
+        payload = self.signer.seal(document) if self.signer else document
+        if at is None:
+            wire.send_nowait(payload)
+        else:
+            wire.send_later_nowait(payload, at=at)
 
     def _build(self, message: Any) -> bytes:
         document = build_message(message, None)

@@ -17,9 +17,16 @@ from pathlib import Path
 from random import Random
 
 import trio
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.functions.signature import public_of
 from isoswitch.hsm.keyfile import KeyFile, write_key_file
 from isoswitch.hsm.keyplane import KeyPlane
 from isoswitch.hsm.keys import KeyPlan, Mode, Usage
@@ -40,6 +47,7 @@ from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.network import MemoryStream, Weather, connect_in_memory
 from isoswitch.simulators.node import Node, Surroundings
 from isoswitch.simulators.requests import TerminalProfile
+from isoswitch.simulators.signer import Signer
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.simulators.wallet import Wallet, draw_shopper
@@ -50,9 +58,11 @@ from isoswitch.switch.settings import (
     Address,
     AdmissionSettings,
     EndpointSettings,
+    HouseSettings,
     KindSettings,
     ListenerSettings,
     MerchantSettings,
+    SigningSettings,
     SwitchSettings,
     TerminalSettings,
 )
@@ -78,7 +88,7 @@ ISSUERS: Mapping[str, tuple[str, Algorithm]] = {
     SOUTH: ("iso93-bcd", Algorithm.AES),
 }
 # A clearing house with the payer's bank, and the merchant's.
-HOUSE = "house"
+HOUSE, HOUSE_KEY = "house", "house/signature"
 PAYER_BANK, MERCHANT_BANK = "NORTDEFFXXX", "SOUTDEFFXXX"
 PAYER_ACCOUNT, MERCHANT_ACCOUNT = "DE89370400440532013000", "DE02120300000000202051"
 # A wallet that honours payment codes.
@@ -127,7 +137,7 @@ class World:
         folder = Path(tempfile.mkdtemp(prefix="isoswitch-world-"))
         weakref.finalize(self, shutil.rmtree, folder)
         self.keys_file = folder / "keys.json"
-        self.hsm = wrap_hsm(LocalHsm(self._make_crypto()))
+        self.hsm = wrap_hsm(LocalHsm(self._make_crypto(seed)))
         self._cut: set[str] = set()
         self._unreachable_until: dict[str, float] = {}
         self.nursery: trio.Nursery | None = None
@@ -152,7 +162,7 @@ class World:
         self.wallet = self._make_wallet(seed)
         if with_wallet:
             self.issuers[WALLET] = self.wallet
-        self.houses = {HOUSE: self._make_house()}
+        self.houses = {HOUSE: self._make_house(seed)}
         self.terminals = {
             name: self._make_terminal(name, listener)
             for name, listener in TERMINALS.items()
@@ -241,7 +251,7 @@ class World:
         """Wait as long as nothing passes between the nodes and a party."""
         await trio.sleep_until(self._unreachable_until.get(party, 0.0))
 
-    def _make_crypto(self) -> CryptoService:
+    def _make_crypto(self, seed: int) -> CryptoService:
         engine = SoftwareEngine()
         self.vault = vault = Vault.of_value(engine, KeyValue(self.random.randbytes(32)))
         values = {
@@ -250,6 +260,7 @@ class World:
         }
         values[_STORE_PLANS[0]] = KeyValue(self.random.randbytes(32))
         values[_STORE_PLANS[1]] = KeyValue(self.random.randbytes(32))
+        values[_HOUSE_PLAN] = _house_keys(seed)["switch"]
         records = [
             form_record(vault, plan, value, created=EPOCH.isoformat())
             for plan, value in values.items()
@@ -289,9 +300,20 @@ class World:
             rules=standing_rules(late_s=late_s),
         )
 
-    def _make_house(self) -> ClearingHouse:
-        members = {bank.bic: bank for bank in banks()}
-        return ClearingHouse(members=members, clock=self, random=self.random)
+    def _make_house(self, seed: int) -> ClearingHouse:
+        keys, signing = _house_keys(seed), house_settings(seed=seed).signing
+        assert signing is not None, "documents of this house are signed"
+        return ClearingHouse(
+            members={bank.bic: bank for bank in banks()},
+            clock=self,
+            random=self.random,
+            signer=Signer(
+                name=signing.their_name,
+                private=keys["house"],
+                their_name=signing.name,
+                their_public=public_of(keys["switch"]),
+            ),
+        )
 
     def _make_wallet(self, seed: int) -> Wallet:
         random = Random(f"wallet {seed}")  # noqa: S311
@@ -330,6 +352,36 @@ class World:
             connect=connect,
             clock=self,
         )
+
+
+def house_settings(*, seed: int = 1, profile: str = "default") -> HouseSettings:
+    """Give how a node reaches the clearing house of the world of a seed, signed."""
+    keys = _house_keys(seed)
+    return HouseSettings(
+        name=HOUSE,
+        host="",
+        port=0,
+        member=PAYER_BANK,
+        profile=profile,
+        signing=SigningSettings(
+            key=HOUSE_KEY,
+            name="switch-1",
+            their_name="house-1",
+            their_public=public_of(keys["house"]),
+        ),
+    )
+
+
+def _house_keys(seed: int) -> dict[str, KeyValue]:
+    """Draw the two private keys that sign between the switch and the house."""
+    random = Random(f"house keys {seed}")  # noqa: S311
+    drawn = {}
+    for side in ("switch", "house"):
+        key = ec.derive_private_key(random.getrandbits(255), ec.SECP256R1())
+        drawn[side] = KeyValue(
+            key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        )
+    return drawn
 
 
 def banks() -> tuple[Member, ...]:
@@ -471,4 +523,11 @@ _STORE_PLANS = (
         algorithm=Algorithm.HMAC,
         length=32,
     ),
+)
+_HOUSE_PLAN = KeyPlan(
+    name=HOUSE_KEY,
+    usage=Usage.SIGNATURE,
+    mode=Mode.SIGN,
+    algorithm=Algorithm.EC,
+    length=32,
 )

@@ -26,6 +26,7 @@ from isoswitch.switch.expiry import expire_forever
 from isoswitch.switch.health import Health
 from isoswitch.switch.incoming import NetworkRequest
 from isoswitch.switch.interbank.house import House
+from isoswitch.switch.interbank.inbox import Inbox
 from isoswitch.switch.interbank.transfers import Transfers
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.keyexchange import KeyExchange
@@ -106,11 +107,12 @@ class Switch:
             for name, endpoint in settings.endpoints.items()
         }
         self.houses: Mapping[str, House] = {
-            name: House(house, connect=connect, random=random)
+            name: House(house, connect=connect, random=random, hsm=self._hsm)
             for name, house in settings.houses.items()
         }
         self.transfers: Transfers | None = None
         self.codes: Codes | None = None
+        self.inbox: Inbox | None = None
         self.keys = KeyExchange(self.links, random=random)
         self.listeners: Mapping[str, Listener] = {
             listener.name: self.make_listener(listener)
@@ -168,11 +170,13 @@ class Switch:
             nursery.start_soon(services.days.run)
             await self._start_work()
             transfers = self.transfers = Transfers(services, self.houses)
-            nursery.start_soon(transfers.run)
             codes = self.codes = Codes(self._current, transfers)
             nursery.start_soon(codes.run)
+            inbox = self.inbox = Inbox(services, transfers)
+            if self.houses:
+                nursery.start_soon(transfers.run)
             for house in self.houses.values():
-                nursery.start_soon(house.run, transfers.receive)
+                nursery.start_soon(house.run, inbox.receive)
             for link in self.links.values():
                 await self.start_link(link)
             await wait_attempted(self.links.values())

@@ -308,11 +308,25 @@ class KindSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SigningSettings:
+    """Who signs the documents of a link, and with which keys.
+
+    We sign with ``key`` of the crypto service and call it ``name``; the other side
+    signs as ``their_name``, which ``their_public`` verifies (SubjectPublicKeyInfo).
+    """
+
+    key: str
+    name: str
+    their_name: str
+    their_public: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HouseSettings:
     """A clearing house: its address, its timers' profile, and who we are there.
 
     ``member`` is the BIC under which we send; ``profile`` a name in
-    ``clearing/profiles.py``.
+    ``clearing/profiles.py``. With ``signing`` no document passes unsigned, either way.
     """
 
     name: str
@@ -320,8 +334,10 @@ class HouseSettings:
     port: int
     member: str
     profile: str = "default"
+    signing: SigningSettings | None = None
     framing: str = "bin4"
-    frame_bytes_max: int = 262_144
+    # A document and the signature before it.
+    frame_bytes_max: int = 264_192
     frame_timeout_s: float = 10.0
     idle_timeout_s: float = 600.0
     connect_timeout_s: float = 5.0

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import load_network
@@ -19,6 +23,12 @@ HOUSES = """
 port = 9600
 member = "NORTDEFFXXX"
 profile = "sct-inst-like"
+
+[houses.instant.signature]
+key = "instant/signature"
+name = "isoswitch-1"
+their_name = "instant-1"
+their_file = "purse.pem"
 """
 PAYEE = """
 [merchants.KIOSK0000000001.payee]
@@ -54,7 +64,9 @@ def folder(tmp_path: Path) -> Path:
         secret.write_bytes(b"0123456789abcdef0123456789abcdef\n")
     public = ec.generate_private_key(ec.SECP256R1()).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    (tmp_path / "purse.pem").write_bytes(pem)
+    (tmp_path / "var" / "houses").mkdir()
+    for name in ("purse.pem", "var/houses/house.pem"):
+        (tmp_path / name).write_bytes(pem)
     return tmp_path
 
 
@@ -87,6 +99,7 @@ def test_what_is_configured_reaches_switch_and_portal(folder: Path) -> None:
         (HOUSES + PAYEE, "nothing signs"),
         (HOUSES + CLIENTS, "without a payee"),
         (ALL.replace('secret_file = "till.secret"', ""), "not just one key"),
+        (ALL + "[simulators.houses.instant]", "its link is signed"),
     ],
 )
 def test_what_does_not_fit_is_told(folder: Path, added: str, said: str) -> None:
@@ -131,7 +144,18 @@ def test_the_settings_of_a_house_reach_the_switch(folder: Path) -> None:
     }
     plain = network.model_copy(update={"terminals": terminals})
     settings = switch_settings(replace(loaded, network=plain))
-    assert settings.houses["instant"].profile == "sct-inst-like"
+    instant = settings.houses["instant"]
+    assert instant.profile == "sct-inst-like"
+    assert instant.signing is not None
+    assert (instant.signing.key, instant.signing.their_name) == (
+        "instant/signature",
+        "instant-1",
+    )
+    pem = (folder / "purse.pem").read_bytes()
+    public = load_pem_public_key(pem).public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    assert instant.signing.their_public == public
     payee = settings.merchants["KIOSK0000000001"].payee
     assert payee is not None
     assert payee.bank == "SOUTDEFFXXX"

@@ -9,7 +9,7 @@ import pytest
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork, packaged_network, validate
-from isoswitch.config.model import Endpoint, Listener, Table
+from isoswitch.config.model import Endpoint, Listener
 from isoswitch.config.routing import load_routing
 from isoswitch.config.settings import (
     hsmd_settings,
@@ -18,6 +18,7 @@ from isoswitch.config.settings import (
     switch_settings,
 )
 from isoswitch.config.source import parse_source
+from isoswitch.config.types import Table
 from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.routing.bins import Span
 from isoswitch.routing.facts import Facts
@@ -30,8 +31,12 @@ from isoswitch.switch.settings import (
 )
 
 PACKAGED = packaged_network().read_text(encoding="utf-8")
+# Without what `isoswitch setup` makes: a certificate, and the key of the house.
+_BEFORE, _, _AFTER = PACKAGED.partition("[houses.house.signature]")
 WITHOUT_CERTIFICATE = "\n".join(
-    line for line in PACKAGED.splitlines() if "TERM0003.pem" not in line
+    line
+    for line in (_BEFORE + _AFTER[_AFTER.index("\n# Who accepts") :]).splitlines()
+    if "TERM0003.pem" not in line
 ).replace('listener = "tls"', 'listener = "ascii"')
 
 # Made by OpenSSL 3.0; the pin is that of

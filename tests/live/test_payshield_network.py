@@ -45,7 +45,7 @@ def test_a_purchase_is_decided_with_keys_that_no_token_holds(
     done = isoswitch("setup", folder=folder)
     assert done.returncode == 0, done.stderr
     stored = {row["name"] for row in keys(folder)}
-    assert stored == {"store/pan-hash", "store/seal"}
+    assert stored == {"store/pan-hash", "store/seal", "house/signature"}
     held = {key.plan.name for key in read_unit_keys(folder / "var/unit-keys.json")}
     assert {"north/zpk", "south/zak", f"terminal/{terminal.lower()}/tpk"} <= held
     with running(folder, "up", "--no-trickle", mark="payshield") as up:

@@ -25,13 +25,14 @@ from isoswitch.simulators.world import (
     PAYER_ACCOUNT,
     PAYER_BANK,
     World,
+    house_settings,
 )
 from isoswitch.store.port import StoredTransaction, TransactionState
 from isoswitch.store.rows import Callback, CodeState, PaymentCode
 from isoswitch.switch.callbacks import call_back_forever, replay_callback
 from isoswitch.switch.codes import Codes, CodeWish, PayWish, RefundWish
 from isoswitch.switch.refusals import Refusal, Refused
-from isoswitch.switch.settings import HouseSettings, PayeeSettings, SwitchSettings
+from isoswitch.switch.settings import PayeeSettings, SwitchSettings
 
 PAYEE = PayeeSettings(
     house=HOUSE,
@@ -53,7 +54,7 @@ CLEARING, OWED = ("clearing/house", "978"), (f"merchant/{MERCHANT.id}", "978")
 
 def with_codes(settings: SwitchSettings) -> SwitchSettings:
     """Give the settings of a switch whose merchant is paid over the house."""
-    house = HouseSettings(name=HOUSE, host="", port=0, member=PAYER_BANK)
+    house = house_settings()
     return replace(
         settings,
         houses={HOUSE: house},

@@ -34,10 +34,11 @@ from isoswitch.simulators.world import (
     PAYER_ACCOUNT,
     PAYER_BANK,
     World,
+    house_settings,
 )
 from isoswitch.switch.interbank.documents import Order
 from isoswitch.switch.interbank.transfers import Transfers
-from isoswitch.switch.settings import HouseSettings, SwitchSettings
+from isoswitch.switch.settings import SwitchSettings
 from tests.iso20022 import published_into
 
 ORDER = Order(
@@ -55,9 +56,7 @@ ORDER = Order(
 def with_house(
     profile: str = "default",
 ) -> Callable[[SwitchSettings], SwitchSettings]:
-    house = HouseSettings(
-        name=HOUSE, host="", port=0, member=PAYER_BANK, profile=profile
-    )
+    house = house_settings(profile=profile)
     return lambda settings: replace(settings, houses={HOUSE: house})
 
 
@@ -288,10 +287,10 @@ async def test_returns_in_parts_and_told_twice_are_given_back_once(
     world: World,
 ) -> None:
     assert await pay(world)
-    (house,) = world.switch.houses.values() if world.switch else ()
     uetr = (await find(world)).uetr
     for part in ((400, "R1"), (400, "R1"), (850, "R2"), (850, "R2"), (400, "R1")):
-        await transfers_of(world).receive(house, returning(*part, uetr))
+        house_of(world).send_nowait(returning(*part, uetr))
+        await trio.sleep(0.1)
     assert (await find(world)).returned_minor == 1250
     assert await ledger(world) == {}
     assert world.store is not None
@@ -315,6 +314,24 @@ async def test_what_settles_after_another_node_closed_the_day_is_booked_on_the_n
     assert (await find(world)).state is TransferState.SETTLED
     assert world.store is not None
     assert len(await world.store.entries("2026-06-02")) == 1
+
+
+async def test_without_a_house_nobody_goes_on_with_transfers(
+    nursery: trio.Nursery,
+) -> None:
+    world = World(change=with_house())
+    await nursery.start(world.run)
+    await trio.sleep(1)
+    react(world, fault=Fault.SILENCE)
+    async with trio.open_nursery() as payers:
+        payers.start_soon(pay, world)
+        await trio.sleep(2)
+        payers.cancel_scope.cancel()
+    world.crash_switch()
+    world.nodes[0].settings = replace(world.settings, houses={})
+    await world.start_switch()
+    await trio.sleep(30)
+    assert (await find(world)).state is TransferState.SENT
 
 
 async def test_a_restart_goes_on_with_what_was_open(world: World) -> None:

@@ -104,6 +104,10 @@ class MacMismatch(VerificationFailed):
     """A message authentication code that does not match its message."""
 
 
+class SignatureRefused(VerificationFailed):
+    """A document that is not signed, or not by whom it must be."""
+
+
 class PinBlockInvalid(VerificationFailed):
     """A PIN block that does not decrypt to a well-formed block for this card."""
 

@@ -1,7 +1,8 @@
-"""The connection to a clearing house: documents in frames, kept up, never waited for.
+"""The connection to a clearing house: signed documents, kept up, never waited for.
 
 Nothing is asked and answered on it as on a link of ISO 8583: a document goes out, and
-what comes back comes when it comes. What was not written raises ``LinkDown``.
+what comes back comes when it comes. What was not written raises ``LinkDown``. Of what
+comes in nothing is parsed before its signature is verified.
 """
 
 from __future__ import annotations
@@ -11,9 +12,22 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
-from isoswitch.codecs.canonical.errors import LinkDown
+from isoswitch.codecs.canonical.errors import (
+    HsmError,
+    LinkDown,
+    SignatureRefused,
+    VerificationFailed,
+)
 from isoswitch.codecs.framing import get_framing
+from isoswitch.codecs.iso20022.signature import (
+    Signature,
+    join_payload,
+    signing_input,
+    split_payload,
+)
+from isoswitch.hsm.port import Hsm, Sign, VerifySignature
 from isoswitch.switch.connection import Connection
+from isoswitch.switch.incoming import NUISANCES_MAX, Allowance
 from isoswitch.switch.ports import Random
 from isoswitch.switch.settings import HouseSettings
 from isoswitch.switch.upkeep import Connect
@@ -25,9 +39,11 @@ class House:
     """One clearing house and the connection to it; ``run`` keeps it up."""
 
     def __init__(
-        self, settings: HouseSettings, *, connect: Connect, random: Random
+        self, settings: HouseSettings, *, connect: Connect, random: Random, hsm: Hsm
     ) -> None:
         self.settings = settings
+        self._hsm = hsm
+        self._allowance = Allowance()
         self._connect = connect
         self._random = random
         self._connection: Connection | None = None
@@ -39,18 +55,64 @@ class House:
         """Whether documents can be sent."""
         return self._connection is not None and self._connection.is_open
 
-    def send_nowait(self, document: bytes) -> None:
-        """Queue one document.
+    async def send(self, document: bytes) -> None:
+        """Sign and queue one document.
 
         Raises
         ------
         LinkDown
             Nothing was written and nothing will be.
         """
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             msg = f"{self.settings.name} is not connected"
             raise LinkDown(msg)
-        self._connection.send_nowait(document)
+        try:
+            payload = await self._seal(document)
+        except HsmError as error:
+            msg = f"nothing can be signed: {error}"
+            raise LinkDown(msg) from error
+        connection.send_nowait(payload)
+
+    async def open(self, payload: bytes) -> bytes:
+        """Give the document of a payload whose signature was verified.
+
+        Raises
+        ------
+        SignatureRefused
+            It is not signed, or not by the house's key.
+        DecodeError
+            What begins like a signature is none.
+        HsmError
+            Nothing can be verified now.
+        """
+        signing = self.settings.signing
+        if signing is None:
+            return payload
+        document, signature = split_payload(payload)
+        if signature is None:
+            raise SignatureRefused("not signed")
+        if signature.key_name != signing.their_name:
+            raise SignatureRefused("signed under another name than the house's")
+        command = VerifySignature(
+            public=signing.their_public,
+            data=signing_input(document),
+            signature=signature.value,
+        )
+        try:
+            await self._hsm.run(command)
+        except VerificationFailed:
+            raise SignatureRefused("the signature is not of this document") from None
+        return document
+
+    def tolerate(self) -> bool:
+        """Count a document that was refused; whether it is worth writing down.
+
+        The connection ends where too many come.
+        """
+        if not self._allowance.spend(NUISANCES_MAX) and self._connection is not None:
+            self._connection.close("a flood of documents that are refused")
+        return self._allowance.is_told
 
     async def run(self, receive: Callable[[House, bytes], Awaitable[None]]) -> None:
         """Stay connected and hand over documents until cancelled."""
@@ -90,3 +152,11 @@ class House:
         finally:
             self._connection.close("the house's task stopped")
             self._connection = None
+
+    async def _seal(self, document: bytes) -> bytes:
+        signing = self.settings.signing
+        if signing is None:
+            return document
+        command = Sign(key=signing.key, data=signing_input(document))
+        (value,) = await self._hsm.run(command)
+        return join_payload(document, Signature(key_name=signing.name, value=value))

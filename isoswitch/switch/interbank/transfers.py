@@ -27,14 +27,10 @@ from isoswitch.clearing.transfer import (
     take_return,
 )
 from isoswitch.codecs.canonical.errors import (
-    DecodeError,
     LinkDown,
     StoreUnavailable,
 )
 from isoswitch.codecs.canonical.money import Money
-from isoswitch.codecs.iso20022.administration import EventAcknowledgement, SystemEvent
-from isoswitch.codecs.iso20022.document import read_document
-from isoswitch.codecs.iso20022.messages import build_message, read_message
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.ledger.holds import Capture, Change, Place, Redirect, Release, Return
 from isoswitch.store.days import DayClosed
@@ -46,7 +42,6 @@ from isoswitch.switch.interbank.documents import (
     build_question,
     build_recall,
     make_uetr,
-    read_news,
 )
 from isoswitch.switch.interbank.house import House
 from isoswitch.switch.ports import iso_time
@@ -142,25 +137,13 @@ class Transfers:
                 log.error("transfers_postponed", reason=str(error))
             await trio.sleep(TICK_S)
 
-    async def receive(self, house: House, data: bytes) -> None:
-        """Take one document of a clearing house; bad ones are counted, not believed."""
+    async def hear(self, news: News) -> None:
+        """Take what a clearing house says of a transfer."""
         try:
-            document = read_document(data)
-            message = read_message(document.body) if document.body else None
-            news = list(read_news(message))
-        except DecodeError as error:
-            log.warning(
-                "undecodable_document", endpoint=house.settings.name, reason=str(error)
-            )
-            return
-        if isinstance(message, SystemEvent):
-            self._acknowledge(house, message)
-        for each in news:
-            try:
-                await self._hear(each)
-            except StoreUnavailable as error:
-                # It will be asked for again: nothing is lost but time.
-                log.error("news_not_recorded", uetr=each.uetr, reason=str(error))
+            await self._hear(news)
+        except StoreUnavailable as error:
+            # It will be asked for again: nothing is lost but time.
+            log.error("news_not_recorded", uetr=news.uetr, reason=str(error))
 
     async def _hear(self, news: News) -> None:
         """Apply what is heard of a transfer; a lost race is run again."""
@@ -306,7 +289,7 @@ class Transfers:
         else:
             document = build_question(after, now=now)
         try:
-            house.send_nowait(document)
+            await house.send(document)
         except LinkDown as error:
             log.info("question_not_sent", uetr=transfer.uetr, reason=str(error))
         if after.asked == profile.asks_max + 1:
@@ -319,7 +302,7 @@ class Transfers:
             transfer, order, profile, now=self._services.clock.now()
         )
         try:
-            house.send_nowait(document)
+            await house.send(document)
         except LinkDown as error:
             await self._hear(
                 News(
@@ -359,15 +342,6 @@ class Transfers:
         if waiter is not None and TOLD.intersection(effects):
             waiter.is_paid = Effect.TELL_PAID in effects
             waiter.told.set()
-
-    def _acknowledge(self, house: House, event: SystemEvent) -> None:
-        reply = EventAcknowledgement(
-            message_id=f"A{self._services.numbers.draw().rrn}", code=event.code
-        )
-        try:
-            house.send_nowait(build_message(reply, None))
-        except LinkDown as error:
-            log.info("event_not_acknowledged", reason=str(error))
 
     async def _commit(
         self,

@@ -1,0 +1,130 @@
+"""Documents between the switch and a clearing house are signed, both ways."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import trio
+
+from isoswitch.clearing.transfer import TransferState
+from isoswitch.codecs.canonical.errors import SignatureRefused
+from isoswitch.codecs.iso20022.signature import split_payload
+from isoswitch.journal.records import RecordKind
+from isoswitch.simulators.clearing_house import ClearingHouse
+from isoswitch.simulators.signer import Signer
+from isoswitch.simulators.world import HOUSE, World
+from isoswitch.switch.settings import SwitchSettings
+from tests.system.test_transfers import find, house_of, pay, with_house
+
+
+def signer_of(house: ClearingHouse) -> Signer:
+    assert house.signer is not None
+    return house.signer
+
+
+@pytest.fixture
+async def world(nursery: trio.Nursery) -> World:
+    """A network with a clearing house."""
+    network = World(change=with_house())
+    await nursery.start(network.run)
+    await trio.sleep(1)
+    return network
+
+
+async def refusals(world: World) -> list[str]:
+    assert world.store is not None
+    records = await world.store.records()
+    return [
+        str(each.record.body["reason"])
+        for each in records
+        if each.record.kind is RecordKind.EXCEPTION
+        and each.record.body["endpoint"] == HOUSE
+    ]
+
+
+async def test_what_is_signed_both_ways_is_believed(world: World) -> None:
+    assert await pay(world)
+    assert house_of(world).counts["unsigned"] == 0
+    assert await refusals(world) == []
+
+
+async def test_an_answer_that_is_not_signed_is_not_believed(world: World) -> None:
+    house = house_of(world)
+    assert await pay(world)
+    (answer,) = [each for each in house.documents if b"TxInfAndSts" in each]
+    (wire,) = house.wires
+    wire.send_nowait(answer)
+    await trio.sleep(0.1)
+    assert await refusals(world) == ["a document was refused: not signed"]
+
+
+@pytest.mark.parametrize("change", ["name", "private"])
+async def test_an_answer_with_a_wrong_signature_is_not_believed(
+    world: World, change: str
+) -> None:
+    house = house_of(world)
+    right = signer_of(house)
+    stranger = World(seed=2).houses[HOUSE]
+    wrong = {"name": "house-2", "private": signer_of(stranger).private}[change]
+    house.signer = replace(right, **{change: wrong})
+    assert not await pay(world)
+    assert (await find(world)).state is TransferState.IN_DOUBT
+    (reason,) = set(await refusals(world))
+    assert "signed under" in reason or "signature is not" in reason
+    house.signer = right
+    await trio.sleep(20)
+    assert (await find(world)).state is TransferState.RETURNED
+
+
+async def test_a_house_takes_no_payment_that_a_stranger_signed(
+    nursery: trio.Nursery,
+) -> None:
+    world = World(change=with_house())
+    house = house_of(world)
+    stranger = signer_of(World(seed=2).houses[HOUSE])
+    house.signer = replace(signer_of(house), their_public=stranger.their_public)
+    await nursery.start(world.run)
+    await trio.sleep(1)
+    assert not await pay(world)
+    assert house.counts["unsigned"] > 0
+    assert house.payments == {}
+
+
+async def test_a_signature_is_of_the_exact_bytes() -> None:
+    signer = signer_of(World().houses[HOUSE])
+    itself = replace(signer, their_name=signer.name)
+    payload = itself.seal(b"<a/>")
+    assert split_payload(payload)[0] == b"<a/>"
+    with pytest.raises(SignatureRefused):
+        itself.open(payload.replace(b"<a/>", b"<a />"))
+
+
+async def test_a_flood_of_unsigned_documents_ends_the_connection(world: World) -> None:
+    house = house_of(world)
+    (wire,) = house.wires
+    for _ in range(600):
+        wire.send_nowait(b"<a/>")
+    await trio.sleep(0.5)
+    assert not wire.is_open or wire not in house.wires
+    # The first of them are written down, the rest are only counted.
+    assert len(await refusals(world)) == 10
+    await trio.sleep(5)
+    assert await pay(world)
+
+
+async def test_a_payment_that_cannot_be_signed_is_not_sent(
+    nursery: trio.Nursery,
+) -> None:
+    def other_key(settings: SwitchSettings) -> SwitchSettings:
+        house = with_house()(settings).houses[HOUSE]
+        assert house.signing is not None
+        signing = replace(house.signing, key="house/nobody")
+        return replace(settings, houses={HOUSE: replace(house, signing=signing)})
+
+    world = World(change=other_key)
+    await nursery.start(world.run)
+    await trio.sleep(1)
+    assert not await pay(world)
+    assert (await find(world)).state is TransferState.REJECTED
+    assert house_of(world).payments == {}
