@@ -24,6 +24,7 @@ from isoswitch.config.portalchecks import (
     clients_can_sign,
     houses_are_no_endpoints,
     payees_can_be_paid,
+    servers_are_terminals,
     signed_links_have_their_keys,
 )
 from isoswitch.config.source import Location, Problem
@@ -429,4 +430,5 @@ CHECKS: tuple[Check, ...] = (
     houses_are_no_endpoints,
     signed_links_have_their_keys,
     clients_can_sign,
+    servers_are_terminals,
 )

@@ -193,11 +193,14 @@ class PortalTls(Table):
 class Client(Table):
     """Whoever may use the API: for a ``merchant``, else as a wallet.
 
+    With ``terminal`` it takes payments by payers' codes, under this number (DE 41).
+
     It signs with the secret in ``secret_file`` (HMAC-SHA-256, at least 32 bytes) or
     with the private key to ``public_key_file`` (PEM; ECDSA P-256 or RSA).
     """
 
     merchant: MerchantId | None = None
+    terminal: TerminalId | None = None
     secret_file: FileName | None = None
     public_key_file: FileName | None = None
     per_minute: Count | None = None

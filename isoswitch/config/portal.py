@@ -75,6 +75,7 @@ def _client(loaded: LoadedNetwork, name: str, client: Client) -> ClientSettings:
     return ClientSettings(
         name=name,
         merchant_id=client.merchant or "",
+        terminal_id=client.terminal or "",
         secret=secret,
         public=public or b"",
         **({} if client.per_minute is None else {"per_minute": client.per_minute}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from isoswitch.config.model import Network
 from isoswitch.config.source import Problem
@@ -72,4 +73,29 @@ def clients_can_sign(network: Network) -> Iterator[Problem]:
                 location=(*at, "merchant"),
                 what=f"client {name} is for a merchant without a payee",
                 fix=f'add [merchants."{client.merchant}".payee]',
+            )
+
+
+def servers_are_terminals(network: Network) -> Iterator[Problem]:
+    """The terminal of a client is its merchant's, and nothing else is that terminal."""
+    clients = network.portal.clients if network.portal else {}
+    owners: dict[str, str | None] = {}
+    for name, client in clients.items():
+        if client.terminal is None:
+            continue
+        problem = partial(Problem, location=("portal", "clients", name, "terminal"))
+        if client.merchant is None:
+            yield problem(
+                what=f"client {name} has a terminal and is for no merchant",
+                fix="name its merchant, or leave the terminal out",
+            )
+        if client.terminal in network.terminals:
+            yield problem(
+                what=f"client {name} would be {client.terminal}, which is a terminal",
+                fix="give it a number that is not in [terminals]",
+            )
+        if owners.setdefault(client.terminal, client.merchant) != client.merchant:
+            yield problem(
+                what=f"terminal {client.terminal} would be of several merchants",
+                fix="give the clients of each merchant a number of their own",
             )

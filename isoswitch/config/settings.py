@@ -45,6 +45,7 @@ from isoswitch.switch.settings import (
     TerminalSettings,
     TlsFiles,
     VoidStyle,
+    server_terminal,
 )
 from isoswitch.switch.terminals import certificate_pin
 
@@ -80,7 +81,8 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
         terminals={
             name: _terminal(loaded, name, terminal)
             for name, terminal in network.terminals.items()
-        },
+        }
+        | _servers(network),
         merchants={
             name: MerchantSettings(
                 id=name,
@@ -273,6 +275,18 @@ def _signing(
         their_public=read_public(loaded.file(signature.their_file)),
         **signature.model_dump(exclude={"their_file"}),
     )
+
+
+def _servers(network: Network) -> dict[str, TerminalSettings]:
+    """Give the terminals that the servers of merchants are."""
+    clients = network.portal.clients.values() if network.portal else ()
+    return {
+        client.terminal: server_terminal(
+            client.terminal, client.merchant, network.switch.currency
+        )
+        for client in clients
+        if client.terminal is not None and client.merchant is not None
+    }
 
 
 def _payee(payee: Payee | None) -> PayeeSettings | None:

@@ -1,8 +1,9 @@
 """The merchants' and wallets' API: codes, payments and refunds under ``/v1``.
 
-HTTP ends here: what is wanted becomes a wish of ``switch/codes.py``. A POST needs an
-idempotency key; the same key again gets the stored answer, whatever was restarted in
-between, and with another request it is refused.
+HTTP ends here: what is wanted becomes a wish of ``switch/codes.py``, or of
+``switch/wishes.py`` where a payer shows the code. A POST needs an idempotency key; the
+same key again gets the stored answer, whatever was restarted in between, and with
+another request it is refused.
 """
 
 from __future__ import annotations
@@ -20,16 +21,29 @@ from pydantic import StringConstraints
 
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.secrets import ScannedCode
 from isoswitch.portal import models
 from isoswitch.portal.problems import ApiProblem
 from isoswitch.portal.settings import ClientSettings
 from isoswitch.store.port import OwnershipLost, StoredTransaction, UnitOfWork
-from isoswitch.store.rows import CodePayment, PaymentCode, RowMove, StoredAnswer
+from isoswitch.store.rows import (
+    CodePayment,
+    PaymentCode,
+    RowMove,
+    StoredAnswer,
+    StoredWish,
+)
 from isoswitch.switch.codes import Codes, CodeWish, PayWish, RefundWish
-from isoswitch.switch.refusals import Refusal, Refused
-from isoswitch.switch.results import describe_code, describe_payment, describe_refund
+from isoswitch.switch.refusals import UNKNOWN_PAYMENT, Refusal, Refused
+from isoswitch.switch.results import (
+    describe_code,
+    describe_payment,
+    describe_refund,
+    describe_wish,
+)
 from isoswitch.switch.server import Switch
 from isoswitch.switch.services import Services
+from isoswitch.switch.wishes import ScanWish, Telling, Wishes
 
 VALID_S = 300
 STATUSES: Mapping[Refusal, HTTPStatus] = {
@@ -38,6 +52,7 @@ STATUSES: Mapping[Refusal, HTTPStatus] = {
     Refusal.UNKNOWN_PAYMENT: HTTPStatus.NOT_FOUND,
     Refusal.NOT_OFFERED: HTTPStatus.FORBIDDEN,
     Refusal.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    Refusal.NO_PAYERS_CODE: HTTPStatus.NOT_FOUND,
 }
 """The status of a refusal; every other one is a conflict with what the store holds."""
 
@@ -58,15 +73,17 @@ class _Asked:
     client: ClientSettings
     services: Services
     codes: Codes
+    wishes: Wishes
 
 
 async def _find_asked(request: Request) -> _Asked:
     """Give what a request that came through the door asks with."""
     switch: Switch = request.app.state.switch
-    if switch.services is None or switch.codes is None:
+    services, codes, wishes = switch.services, switch.codes, switch.wishes
+    if services is None or codes is None or wishes is None:
         raise _refusal(_STARTING)
     client: ClientSettings = request.state.client
-    return _Asked(client=client, services=switch.services, codes=switch.codes)
+    return _Asked(client=client, services=services, codes=codes, wishes=wishes)
 
 
 From = Annotated[_Asked, Depends(_find_asked)]
@@ -107,6 +124,52 @@ async def read_code(asked: From, code_id: Id) -> Response:
     return JSONResponse(_code(asked, code))
 
 
+@router.post("/payments", status_code=HTTPStatus.CREATED, response_model=models.Payment)
+async def create_payment(
+    request: Request,
+    asked: From,
+    wanted: models.NewScan,
+    idempotency_key: IdempotencyKey,
+) -> Response:
+    """Take a payment by the code that a payer shows.
+
+    The answer is pending while the payer confirms; the result comes as a callback, and
+    can be asked for.
+    """
+    _merchant(asked)
+    wish = ScanWish(
+        client=asked.client.name,
+        terminal_id=asked.client.terminal_id,
+        code=ScannedCode(wanted.payer_code),
+        amount=Money(wanted.amount_minor, wanted.currency),
+        reference=wanted.reference or "",
+    )
+
+    async def act(claim: StoredAnswer) -> Told | Refused:
+        return _told(await asked.wishes.pay(wish, claim=claim))
+
+    return await _once(asked, request, idempotency_key, act)
+
+
+@router.post(
+    "/payments/{payment_id}/cancel",
+    status_code=HTTPStatus.CREATED,
+    response_model=models.Payment,
+)
+async def cancel_payment(
+    request: Request, asked: From, payment_id: Id, idempotency_key: IdempotencyKey
+) -> Response:
+    """Undo a payment by a payer's code, whole, whether it is decided or not."""
+
+    async def act(claim: StoredAnswer) -> Told | Refused:
+        paid = await asked.wishes.find(payment_id, merchant_id=_merchant(asked))
+        if paid is None or paid.wish.original_id:
+            return UNKNOWN_PAYMENT
+        return _told(await asked.wishes.cancel(paid.wish, claim=claim))
+
+    return await _once(asked, request, idempotency_key, act)
+
+
 @router.get("/payments/{payment_id}", response_model=models.Payment)
 async def read_payment(asked: From, payment_id: Id) -> Response:
     """Tell how a payment stands, to its merchant or to its wallet."""
@@ -128,6 +191,16 @@ async def create_refund(
     )
 
     async def act(claim: StoredAnswer) -> Told | Refused:
+        paid = await asked.wishes.find(wish.payment_id, merchant_id=wish.merchant_id)
+        if paid is not None and not paid.wish.original_id:
+            return _told(
+                await asked.wishes.refund(
+                    paid.wish,
+                    client=asked.client.name,
+                    amount_minor=wish.amount_minor,
+                    claim=claim,
+                )
+            )
         row = await asked.codes.refund(wish, claim=claim)
         return row if isinstance(row, Refused) else describe_refund(row)
 
@@ -247,12 +320,35 @@ async def _resource(asked: _Asked, resource: str) -> Told:
     code = await asked.services.store.find_row(PaymentCode, resource)
     if code is not None:
         return _code(asked, code)
-    if await asked.services.store.find_row(CodePayment, resource) is not None:
+    wish = await asked.services.store.find_row(StoredWish, resource)
+    is_payment = wish is not None and not wish.original_id
+    payment = await asked.services.store.find_row(CodePayment, resource)
+    if is_payment or payment is not None:
         return await _payment(asked, resource)
     return await _refund(asked, resource)
 
 
+async def _wished(asked: _Asked, wish_id: str, *, is_refund: bool) -> Told | None:
+    """Give what is told of a wish of this merchant's server."""
+    client = asked.client
+    found = await asked.wishes.find(wish_id, merchant_id=client.merchant_id)
+    if found is None or bool(found.wish.original_id) is not is_refund:
+        return None
+    return _describe(found)
+
+
+def _told(found: Telling | Refused) -> Told | Refused:
+    return found if isinstance(found, Refused) else _describe(found)
+
+
+def _describe(found: Telling) -> Told:
+    return describe_wish(found.wish, found.row, returned_minor=found.returned_minor)
+
+
 async def _payment(asked: _Asked, payment_id: str) -> Told:
+    wished = await _wished(asked, payment_id, is_refund=False)
+    if wished is not None:
+        return wished
     store = asked.services.store
     payment = await store.find_row(CodePayment, payment_id)
     row = await store.find_transaction(payment_id)
@@ -270,6 +366,9 @@ async def _payment(asked: _Asked, payment_id: str) -> Told:
 
 
 async def _refund(asked: _Asked, refund_id: str) -> Told:
+    wished = await _wished(asked, refund_id, is_refund=True)
+    if wished is not None:
+        return wished
     row: StoredTransaction | None = await asked.services.store.find_transaction(
         refund_id
     )

@@ -67,18 +67,30 @@ class Code(_Model):
     payment_id: str | None
 
 
+class NewScan(_Model):
+    """A payment by the code that a payer shows: a wallet's digits, or a card's code."""
+
+    payer_code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/=]{1,1024}$")]
+    amount_minor: Amount
+    currency: Currency
+    reference: Reference | None = None
+
+
 class Payment(_Model):
-    """The payment of a code; ask again while it is pending."""
+    """A payment; ask again while it is pending.
+
+    ``code_id`` is the merchant's code that it pays, null for one by a payer's code.
+    """
 
     object: Literal["payment"]
     id: str
-    state: Literal["pending", "succeeded", "failed", "returned"]
+    state: Literal["pending", "succeeded", "failed", "returned", "cancelled"]
     reason: str
     amount_minor: int
     currency: str
     merchant_id: str
     opened_at: str
-    code_id: str
+    code_id: str | None
     reference: str
     refunded_minor: int
 

@@ -13,13 +13,15 @@ from isoswitch.codecs.canonical.secrets import Secret
 class ClientSettings:
     """Whoever may ask the API for something, and how it proves that it asks.
 
-    It acts for ``merchant_id``, or where that is empty it is a wallet. It signs with
+    It acts for ``merchant_id``, or where that is empty it is a wallet. Under
+    ``terminal_id``, where it has one, it takes payments by payers' codes. It signs with
     ``secret`` (HMAC-SHA-256) or with the private key to ``public`` (DER; ECDSA P-256 or
     RSA-PSS). ``per_minute`` bounds its requests in the long run and in a row.
     """
 
     name: str
     merchant_id: str = ""
+    terminal_id: str = ""
     secret: Secret[bytes] | None = None
     public: bytes = b""
     per_minute: int = 600

@@ -1,4 +1,4 @@
-"""What merchants and wallets need kept: codes, payments, answers, callbacks.
+"""What merchants and wallets need kept: codes, payments, wishes, answers, callbacks.
 
 Each is a row of its own table under an ``id`` and changes by compare-and-set, so that
 of two who act on the same state one wins. All of them are plain: texts and numbers.
@@ -20,6 +20,18 @@ class CodeState(StrEnum):
     OPEN = "open"
     PAYING = "paying"
     PAID = "paid"
+
+
+class WishState(StrEnum):
+    """Where the wish of a merchant's server stands.
+
+    A payment that is to be undone is CANCELLING until it is, and CANCELLED then.
+    """
+
+    PENDING = "pending"
+    CANCELLING = "cancelling"
+    ENDED = "ended"
+    CANCELLED = "cancelled"
 
 
 class CallbackState(StrEnum):
@@ -111,7 +123,31 @@ class SpentCode:
     transaction_id: str
 
 
-Row = SpentCode | PaymentCode | CodePayment | StoredAnswer | Callback
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWish:
+    """A payment or refund that a merchant's server asked for.
+
+    ``id`` is that of the transaction that it becomes. ``stan`` and ``local_at`` (UTC
+    without zone) are those of its message; ``original_id`` is the payment that a refund
+    gives back.
+    """
+
+    id: str
+    client: str
+    merchant_id: str
+    terminal_id: str
+    kind: str
+    amount_minor: int
+    currency: str
+    reference: str
+    created_at: str
+    stan: str
+    local_at: str
+    original_id: str = ""
+    state: WishState = WishState.PENDING
+
+
+Row = SpentCode | PaymentCode | CodePayment | StoredAnswer | Callback | StoredWish
 R = TypeVar("R", bound=Row)
 
 TABLES: Mapping[type[Any], str] = {
@@ -120,6 +156,7 @@ TABLES: Mapping[type[Any], str] = {
     CodePayment: "code_payments",
     StoredAnswer: "stored_answers",
     Callback: "callbacks",
+    StoredWish: "wishes",
 }
 
 

@@ -273,6 +273,25 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE transfers ADD COLUMN return_ids TEXT NOT NULL DEFAULT '';
     """,
+    """
+    CREATE TABLE wishes (
+        id TEXT PRIMARY KEY,
+        client TEXT NOT NULL,
+        merchant_id TEXT NOT NULL,
+        terminal_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        amount_minor INTEGER NOT NULL,
+        currency TEXT NOT NULL,
+        reference TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        stan TEXT NOT NULL,
+        local_at TEXT NOT NULL,
+        original_id TEXT NOT NULL,
+        state TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX wishes_open ON wishes (state)
+        WHERE state IN ('pending', 'cancelling');
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

@@ -109,7 +109,8 @@ def find_limit(
 ) -> Limit | None:
     """Give what stands in the way of one more request of a terminal, or None.
 
-    A terminal's token is taken last: what another limit refuses costs it none.
+    Without a ``terminal_id`` no token is needed. A terminal's token is taken last: what
+    another limit refuses costs it none.
     """
     if not is_clock_trusted:
         return Limit.CLOCK
@@ -117,7 +118,7 @@ def find_limit(
         return Limit.TOTAL
     if load.merchant > settings.merchant_in_flight_max:
         return Limit.MERCHANT
-    if not buckets.take(
+    if terminal_id and not buckets.take(
         terminal_id,
         per_s=settings.terminal_per_s,
         burst=settings.terminal_burst,

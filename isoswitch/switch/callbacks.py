@@ -17,8 +17,8 @@ import trio
 
 from isoswitch.codecs.canonical.errors import ConfigError, StoreUnavailable
 from isoswitch.journal.records import Record, RecordKind
-from isoswitch.store.port import OwnershipLost, Store, StoredTransaction, UnitOfWork
-from isoswitch.store.rows import Callback, CallbackState, RowMove
+from isoswitch.store.port import OwnershipLost, Store, UnitOfWork
+from isoswitch.store.rows import Callback, CallbackState, RowMove, StoredAnswer
 from isoswitch.switch.ports import Clock, iso_time
 from isoswitch.switch.services import Services
 
@@ -35,26 +35,33 @@ log = structlog.get_logger()
 
 
 def owe_callback(
-    services: Services, closed: StoredTransaction, told: Mapping[str, Any]
+    services: Services, merchant_id: str, told: Mapping[str, Any]
 ) -> tuple[RowMove, ...]:
-    """Give the callback that a closed transaction owes a merchant who hears any."""
-    merchant = services.settings.merchants.get(closed.merchant_id)
+    """Give the callback by which a merchant who hears any is told of a result."""
+    merchant = services.settings.merchants.get(merchant_id)
     if merchant is None or merchant.payee is None or not merchant.payee.callback_url:
         return ()
     now = services.clock.now()
     event = f"{told['object']}.{told['state']}"
-    callback_id = f"{closed.id}.{told['state']}"
+    callback_id = f"{told['id']}.{told['state']}"
     body = {"id": callback_id, "event": event, "at": iso_time(now), "data": dict(told)}
     callback = Callback(
         id=callback_id,
         merchant_id=merchant.id,
-        transaction_id=closed.id,
+        transaction_id=told["id"],
         body=json.dumps(body, separators=(",", ":")),
         created_at=now.timestamp(),
         next_at=now.timestamp(),
         expires_at=now.timestamp() + GIVEN_UP_AFTER_S,
     )
     return (RowMove(expect=None, row=callback),)
+
+
+def claimed(claim: StoredAnswer | None, resource: str) -> tuple[RowMove, ...]:
+    """Give what keeps the idempotency key of a request with what the request made."""
+    if claim is None:
+        return ()
+    return (RowMove(expect=None, row=replace(claim, resource=resource)),)
 
 
 def pause_s(attempts: int) -> float:

@@ -47,7 +47,7 @@ from isoswitch.store.rows import (
     RowMove,
     StoredAnswer,
 )
-from isoswitch.switch.callbacks import owe_callback
+from isoswitch.switch.callbacks import claimed, owe_callback
 from isoswitch.switch.interbank.documents import Order
 from isoswitch.switch.interbank.transfers import NOTHING, Transfers
 from isoswitch.switch.ports import iso_time
@@ -210,7 +210,7 @@ class Codes:
             "is_static": not wish.amount_minor,
         }
         record = _record(services, RecordKind.CODE, code_id, body)
-        rows = (RowMove(expect=None, row=code), *_claimed(claim, code_id))
+        rows = (RowMove(expect=None, row=code), *claimed(claim, code_id))
         await services.store.commit(UnitOfWork(records=(record,), rows=rows))
         return code
 
@@ -262,7 +262,7 @@ class Codes:
                 services,
                 row,
                 {"code": code.id, "wallet": wish.wallet, "entry_mode": EntryMode.QR},
-                (RowMove(expect=None, row=payment), *moves, *_claimed(claim, row.id)),
+                (RowMove(expect=None, row=payment), *moves, *claimed(claim, row.id)),
             ),
             lost=IN_USE,
         )
@@ -306,7 +306,7 @@ class Codes:
                 refund_of=original.id,
             ),
             opening=_opening(
-                services, row, {"original": original.id}, _claimed(claim, row.id)
+                services, row, {"original": original.id}, claimed(claim, row.id)
             ),
             lost=REFUND_EXCEEDS,
         )
@@ -415,7 +415,10 @@ class Codes:
         unit = UnitOfWork(
             records=(_record(services, RecordKind.CLOSED, row.id, body),),
             moves=(move,),
-            rows=(*_freed(code, row, outcome), *owe_callback(services, closed, told)),
+            rows=(
+                *_freed(code, row, outcome),
+                *owe_callback(services, row.merchant_id, told),
+            ),
         )
         try:
             await services.store.commit(unit)
@@ -448,7 +451,7 @@ class Codes:
         payment = await services.store.find_row(CodePayment, row.id)
         told = describe_payment(kept, payment) if payment else describe_refund(kept)
         # One that came back in parts is told once, when all of it has.
-        owed = owe_callback(services, kept, told) if kept.reversed else ()
+        owed = owe_callback(services, row.merchant_id, told) if kept.reversed else ()
         return UnitOfWork(records=(), moves=(move,), rows=owed)
 
 
@@ -518,12 +521,6 @@ def _opening(
     }
     record = _record(services, RecordKind.OPENED, row.id, body)
     return UnitOfWork(records=(record,), opens=(row,), rows=rows)
-
-
-def _claimed(claim: StoredAnswer | None, resource: str) -> tuple[RowMove, ...]:
-    if claim is None:
-        return ()
-    return (RowMove(expect=None, row=replace(claim, resource=resource)),)
 
 
 def _freed(

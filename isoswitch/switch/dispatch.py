@@ -51,10 +51,11 @@ from isoswitch.switch.flows.table import NETWORK_KINDS, find_flow
 from isoswitch.switch.job import Job
 from isoswitch.switch.keys import dedup_key
 from isoswitch.switch.legs import authenticate, verify_command
+from isoswitch.switch.numbers import Numbering
 from isoswitch.switch.ports import iso_time
 from isoswitch.switch.scanned import hash_command, read_scanned
 from isoswitch.switch.services import Services
-from isoswitch.switch.settings import TerminalSettings
+from isoswitch.switch.settings import TerminalSettings, is_server
 from isoswitch.switch.units import REVERSED_MEANWHILE
 
 WRONG_MAC = Outcome.declined(ResponseCode.SECURITY_VIOLATION, "the MAC does not verify")
@@ -79,7 +80,8 @@ log = structlog.get_logger()
 class Arrival:
     """A message from a terminal, and the way back to it.
 
-    ``done`` is called once when the message needs no more attention.
+    ``done`` is called once when the message needs no more attention. ``numbers`` are
+    those of its transaction, where they were drawn already.
     """
 
     message: Message
@@ -88,6 +90,7 @@ class Arrival:
     certificate_pin: str
     send: Callable[[Message], None]
     done: Callable[[], None]
+    numbers: Numbering | None = None
 
 
 async def dispatch(services: Services, arrival: Arrival, *, in_hand: int = 1) -> None:
@@ -177,7 +180,7 @@ def open_job(
     terminal: TerminalSettings | None,
 ) -> Job:
     """Give a transaction its numbers, its deadline and its business date."""
-    numbers = services.numbers.draw()
+    numbers = arrival.numbers or services.numbers.draw()
     settings = services.settings
     merchant = settings.merchants.get(terminal.merchant_id) if terminal else None
     if merchant is not None and not txn.merchant_name:
@@ -325,7 +328,8 @@ def check_admission(services: Services, job: Job) -> Outcome | None:
         Load(total=job.in_hand, merchant=jobs.count_of(job.merchant_id)),
         services.buckets,
         is_clock_trusted=services.health.trusts_clock(),
-        terminal_id=job.txn.terminal_id,
+        # How often a merchant's server may ask is decided at the door of the API.
+        terminal_id="" if is_server(job.terminal) else job.txn.terminal_id,
         now=trio.current_time(),
     )
     if limit is None:

@@ -1,4 +1,4 @@
-"""Why a wish around a payment code is refused, in a word and in a sentence."""
+"""Why a wish of a merchant or wallet is refused, in a word and in a sentence."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class Refusal(StrEnum):
     UNKNOWN_PAYMENT = "unknown_payment"
     NOT_REFUNDABLE = "not_refundable"
     REFUND_EXCEEDS = "refund_exceeds"
+    NO_PAYERS_CODE = "no_payers_code"
+    NOT_CANCELLABLE = "not_cancellable"
     UNAVAILABLE = "unavailable"
 
 
@@ -62,6 +64,17 @@ NOT_REFUNDABLE = Refused(
 )
 REFUND_EXCEEDS = Refused(
     reason=Refusal.REFUND_EXCEEDS, words="more than is left of the payment"
+)
+NOT_SERVED = Refused(
+    reason=Refusal.NOT_OFFERED,
+    words="this client has no terminal under which it takes payments",
+)
+NO_PAYERS_CODE = Refused(
+    reason=Refusal.NO_PAYERS_CODE, words="this is no code that a payer shows"
+)
+NOT_CANCELLABLE = Refused(
+    reason=Refusal.NOT_CANCELLABLE,
+    words="no money has moved, or part of it was given back",
 )
 UNAVAILABLE = Refused(
     reason=Refusal.UNAVAILABLE, words="this switch takes no new money now; try again"

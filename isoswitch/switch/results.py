@@ -11,7 +11,13 @@ from typing import Any
 from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.ledger.holds import Hold
 from isoswitch.store.port import StoredTransaction
-from isoswitch.store.rows import CodePayment, CodeState, PaymentCode
+from isoswitch.store.rows import (
+    CodePayment,
+    CodeState,
+    PaymentCode,
+    StoredWish,
+    WishState,
+)
 from isoswitch.switch.ports import iso_time
 
 
@@ -55,6 +61,45 @@ def describe_payment(
 def describe_refund(row: StoredTransaction) -> dict[str, Any]:
     """Give what is told of a refund."""
     return {"object": "refund", **_story(row), "payment_id": row.original_id}
+
+
+def describe_wish(
+    wish: StoredWish, row: StoredTransaction | None, *, returned_minor: int = 0
+) -> dict[str, Any]:
+    """Give what is told of a payment or refund that a merchant's server wanted."""
+    outcome = load_outcome(row.outcome) if row and row.outcome else None
+    state, reason = str(wish.state), ""
+    if wish.state in {WishState.PENDING, WishState.CANCELLING}:
+        state = "pending"
+    elif wish.state is WishState.ENDED:
+        is_approved = outcome is not None and outcome.is_approved
+        state = "succeeded" if is_approved else "failed"
+        reason = "" if is_approved else _NEVER_SENT
+        if is_approved and row is not None and row.reversed:
+            state = "returned"
+    if outcome is not None and not outcome.is_approved:
+        reason = outcome.reason
+    told = {
+        "object": "refund" if wish.original_id else "payment",
+        "id": wish.id,
+        "state": state,
+        "reason": reason,
+        "amount_minor": wish.amount_minor,
+        "currency": wish.currency,
+        "merchant_id": wish.merchant_id,
+        "opened_at": wish.created_at,
+    }
+    if wish.original_id:
+        return {**told, "payment_id": wish.original_id}
+    return {
+        **told,
+        "code_id": None,
+        "reference": wish.reference,
+        "refunded_minor": returned_minor,
+    }
+
+
+_NEVER_SENT = "the switch ended before it was sent; no money has moved"
 
 
 def _story(row: StoredTransaction) -> dict[str, Any]:

@@ -54,6 +54,7 @@ from isoswitch.switch.strays import Strays
 from isoswitch.switch.terminals import Listener
 from isoswitch.switch.upkeep import Connect
 from isoswitch.switch.watch import WatchedHsm, watch_forever
+from isoswitch.switch.wishes import Wishes
 
 SIGN_ON_PATIENCE_S = 2.0
 
@@ -113,6 +114,7 @@ class Switch:
         self.transfers: Transfers | None = None
         self.codes: Codes | None = None
         self.inbox: Inbox | None = None
+        self.wishes: Wishes | None = None
         self.keys = KeyExchange(self.links, random=random)
         self.listeners: Mapping[str, Listener] = {
             listener.name: self.make_listener(listener)
@@ -175,6 +177,8 @@ class Switch:
             inbox = self.inbox = Inbox(services, transfers)
             if self.houses:
                 nursery.start_soon(transfers.run)
+            wishes = self.wishes = Wishes(self._current, self._accept)
+            nursery.start_soon(wishes.run)
             for house in self.houses.values():
                 nursery.start_soon(house.run, inbox.receive)
             for link in self.links.values():
@@ -266,7 +270,11 @@ class Switch:
         """
         self.is_draining = True
         assert self.services is not None, "only a running switch drains"
+        if self.wishes is not None:
+            self.wishes.close()
         await self.services.jobs.wait_empty()
+        if self.wishes is not None:
+            await self.wishes.wait_empty()
         if self.codes is not None:
             await self.codes.drain()
         for link in self.links.values():

@@ -13,6 +13,8 @@ from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.routing.health import HealthPolicy
 
 DAY_S = 86_400.0
+# In place of a certificate: the API speaks for this terminal, and nobody else can.
+SERVER_PIN = "merchant's server"
 
 
 class Address(Protocol):
@@ -109,6 +111,24 @@ class TerminalSettings:
     is_legacy: bool = False
     key_overlap_s: float = 300.0
     partial_approvals: bool = False
+
+
+def server_terminal(
+    terminal_id: str, merchant_id: str, currency: str
+) -> TerminalSettings:
+    """Give the terminal that a merchant's server is; it has no keys and no PINs."""
+    return TerminalSettings(
+        id=terminal_id,
+        merchant_id=merchant_id,
+        tpk="",
+        currency=currency,
+        certificate_pin=SERVER_PIN,
+    )
+
+
+def is_server(terminal: TerminalSettings | None) -> bool:
+    """Whether a terminal is a merchant's server."""
+    return terminal is not None and terminal.certificate_pin == SERVER_PIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

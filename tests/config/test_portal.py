@@ -17,6 +17,7 @@ from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import load_network
 from isoswitch.config.portal import portal_settings
 from isoswitch.config.settings import switch_settings
+from isoswitch.switch.settings import is_server
 
 HOUSES = """
 [houses.instant]
@@ -42,6 +43,7 @@ callback_url = "https://shop.example/hook"
 CLIENTS = """
 [portal.clients.till]
 merchant = "KIOSK0000000001"
+terminal = "WEB00002"
 secret_file = "till.secret"
 per_minute = 60
 
@@ -100,6 +102,14 @@ def test_what_is_configured_reaches_switch_and_portal(folder: Path) -> None:
         (HOUSES + CLIENTS, "without a payee"),
         (ALL.replace('secret_file = "till.secret"', ""), "not just one key"),
         (ALL + "[simulators.houses.instant]", "its link is signed"),
+        (ALL.replace("WEB00002", "TERM0001"), "which is a terminal"),
+        (ALL.replace("WEB00002", "WEB00001"), "of several merchants"),
+        (
+            ALL.replace(
+                "[portal.clients.purse]", '[portal.clients.purse]\nterminal = "W"'
+            ),
+            "for no merchant",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told(folder: Path, added: str, said: str) -> None:
@@ -159,3 +169,5 @@ def test_the_settings_of_a_house_reach_the_switch(folder: Path) -> None:
     payee = settings.merchants["KIOSK0000000001"].payee
     assert payee is not None
     assert payee.bank == "SOUTDEFFXXX"
+    server = settings.terminals["WEB00002"]
+    assert (server.merchant_id, is_server(server)) == ("KIOSK0000000001", True)

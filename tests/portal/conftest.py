@@ -9,7 +9,7 @@ import pytest
 
 from tests.system.conftest import run_virtual
 
-VIRTUAL = frozenset({"test_app.py", "test_api.py"})
+VIRTUAL = frozenset({"test_app.py", "test_api.py", "test_payments.py"})
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

@@ -17,6 +17,7 @@ from isoswitch.portal.settings import ClientSettings
 from isoswitch.portal.signing import Signable, make_signature
 from isoswitch.simulators.world import EPOCH, MERCHANT
 
+SERVER = "WEB00001"
 SECRET = Secret(b"a secret of thirty-two characters")
 ECDSA = ec.generate_private_key(ec.SECP256R1())
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -31,7 +32,9 @@ def _der(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 CLIENTS = {
     each.name: each
     for each in (
-        ClientSettings(name="till", merchant_id=MERCHANT.id, secret=SECRET),
+        ClientSettings(
+            name="till", merchant_id=MERCHANT.id, terminal_id=SERVER, secret=SECRET
+        ),
         ClientSettings(name="till-ec", merchant_id=MERCHANT.id, public=_der(ECDSA)),
         ClientSettings(name="till-rsa", merchant_id=MERCHANT.id, public=_der(RSA)),
         ClientSettings(name="other", merchant_id="OTHER", secret=SECRET),

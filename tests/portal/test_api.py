@@ -320,7 +320,9 @@ async def test_the_document_is_openapi_3_1(api: Api) -> None:
     assert set(document["paths"]) == {
         "/v1/codes",
         "/v1/codes/{code_id}",
+        "/v1/payments",
         "/v1/payments/{payment_id}",
+        "/v1/payments/{payment_id}/cancel",
         "/v1/refunds",
         "/v1/refunds/{refund_id}",
         "/v1/wallet/pay",

@@ -23,7 +23,7 @@ from isoswitch.portal.server import serve_portal
 from isoswitch.portal.settings import PortalSettings
 from isoswitch.simulators.world import EPOCH, World
 from tests.portal.signers import CLIENTS, SECRET, Signer
-from tests.system.test_codes import with_codes
+from tests.portal.test_payments import with_server
 
 pytestmark = pytest.mark.live
 
@@ -80,7 +80,7 @@ class Served:
 
     async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
-            world = World(change=with_codes, epoch=self._began_at)
+            world = World(with_wallet=True, change=with_server, epoch=self._began_at)
             await nursery.start(world.run)
             clients = {
                 name: replace(each, per_minute=1_000_000)
@@ -99,7 +99,7 @@ def test_every_answer_is_one_of_the_document() -> None:
         url = f"http://127.0.0.1:{served.port}/openapi.json"
         schema = schemathesis.openapi.from_url(url)
         operations = [each.ok() for each in schema.get_all_operations()]
-        assert len(operations) == 6
+        assert len(operations) == 8
         for operation in operations:
             for mode in schemathesis.GenerationMode:
                 _try(operation.as_strategy(generation_mode=mode))

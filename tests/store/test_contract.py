@@ -52,6 +52,7 @@ from isoswitch.store.rows import (
     RowMove,
     SpentCode,
     StoredAnswer,
+    StoredWish,
 )
 from isoswitch.store.sqlite import open_sqlite_store
 from tests.store.units import (
@@ -627,6 +628,19 @@ ROWS: tuple[Row, ...] = (
         debtor_account="DE89370400440532013000",
         debtor_agent="NORTDEFFXXX",
         reference="order 7",
+    ),
+    StoredWish(
+        id="1-4",
+        client="till",
+        merchant_id="M1",
+        terminal_id="WEB1",
+        kind="purchase",
+        amount_minor=1250,
+        currency="978",
+        reference="order 7",
+        created_at=AT,
+        stan="000004",
+        local_at="2026-06-01T12:00:00",
     ),
     StoredAnswer(id="till|key", digest="d", resource="1-2", status=201, body="{}"),
     Callback(
