@@ -211,7 +211,8 @@ class Portal(Table):
 
     With ``clients`` there is the API of ``docs/merchant-api.md``. ``callback_secrets``
     are the files whose secrets sign what merchants are called back with, by merchant;
-    ``calls_private`` lets callbacks go to private addresses, for tests.
+    ``calls_private`` lets callbacks go to private addresses, for tests. Answers under
+    idempotency keys, and callbacks that have ended, are kept for ``keep_days``.
     """
 
     host: str = "127.0.0.1"
@@ -220,6 +221,7 @@ class Portal(Table):
     clients: dict[Name, Client] = {}
     callback_secrets: dict[MerchantId, FileName] = {}
     calls_private: bool = False
+    keep_days: Annotated[float, Field(ge=1.0, le=3650.0)] = 7.0
 
 
 class Listener(Table):

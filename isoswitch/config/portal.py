@@ -10,6 +10,7 @@ from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Client
 from isoswitch.config.publickey import read_public
 from isoswitch.portal.settings import ClientSettings, PortalSettings
+from isoswitch.switch.settings import DAY_S
 
 SECRET_BYTES_MIN = 32
 READABLE_BY_OTHERS = 0o077
@@ -41,6 +42,7 @@ def portal_settings(loaded: LoadedNetwork) -> PortalSettings | None:
             for merchant, path in portal.callback_secrets.items()
         },
         calls_private=portal.calls_private,
+        kept_s=portal.keep_days * DAY_S,
     )
 
 

@@ -260,6 +260,7 @@ async def _once(
         id=f"{asked.client.name}|{key}",
         digest=hashlib.sha256(what + body).hexdigest(),
         resource="",
+        created_at=asked.services.clock.now().timestamp(),
     )
     store = asked.services.store
     async with asked.services.jobs.claims.hold(f"answer/{claim.id}"):

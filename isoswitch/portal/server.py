@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import hypercorn.trio
 import trio
 from hypercorn.config import Config
@@ -9,7 +11,7 @@ from hypercorn.config import Config
 from isoswitch.portal.app import make_app
 from isoswitch.portal.settings import PortalSettings
 from isoswitch.portal.webhooks import Caller
-from isoswitch.switch.callbacks import call_back_forever
+from isoswitch.switch.callbacks import call_back_forever, forget_forever
 from isoswitch.switch.server import Switch
 from isoswitch.switch.sockets import listen_tcp
 
@@ -45,6 +47,15 @@ async def serve_portal(
             caller = Caller(settings, lambda: switch.settings.merchants, switch.clock)
             nursery.start_soon(
                 call_back_forever, switch.store, switch.clock, caller.deliver
+            )
+        if settings.clients:
+            nursery.start_soon(
+                partial(
+                    forget_forever,
+                    switch.store,
+                    switch.clock,
+                    kept_s=settings.kept_s,
+                )
             )
         await nursery.start(
             hypercorn.trio.serve, make_app(switch, settings.clients), config

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from isoswitch.codecs.canonical.secrets import Secret
 
+KEPT_S = 7 * 24 * 3600.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
@@ -32,7 +34,8 @@ class PortalSettings:
     """Where the portal listens, to whom it listens, and how it calls back.
 
     ``callback_secrets`` sign what merchants are called back with. Only with
-    ``calls_private`` may a callback go to a private address.
+    ``calls_private`` may a callback go to a private address. Answers under idempotency
+    keys, and callbacks that have ended, are kept for ``kept_s``.
     """
 
     host: str
@@ -42,3 +45,4 @@ class PortalSettings:
     clients: Mapping[str, ClientSettings] = field(default_factory=dict)
     callback_secrets: Mapping[str, Secret[bytes]] = field(default_factory=dict)
     calls_private: bool = False
+    kept_s: float = KEPT_S

@@ -13,6 +13,7 @@ from isoswitch.journal.chain import (
     decode_record,
 )
 from isoswitch.store.port import Committed, SafMessage, SafState, UnitOfWork
+from isoswitch.store.rows import Forget, is_forgotten
 from isoswitch.store.standins import StandIn, Usage, count_usage
 from isoswitch.store.tables import Tables
 
@@ -29,12 +30,19 @@ class MemoryDisk(Tables):
     def apply(self, unit: UnitOfWork, encoded: Sequence[bytes]) -> Committed:
         """Make a unit durable, or raise and change nothing."""
         entries = self.change(unit)
+        for forget in unit.forgets:
+            self._forget(forget)
         for record in encoded:
             seq = len(self.links) + 1
             previous = self.links[-1].hash if self.links else GENESIS
             digest = chain_hash(previous, seq, record)
             self.links.append(Link(seq=seq, encoded=record, hash=digest))
         return Committed(last_seq=len(self.links), saf_entries=entries)
+
+    def _forget(self, forget: Forget) -> None:
+        old = [key for key, row in self.rows.items() if is_forgotten(row, forget)]
+        for key in old[: forget.limit]:
+            del self.rows[key]
 
     def untold(self) -> list[StandIn]:
         """Give the stand-in approvals that their endpoints do not know yet."""

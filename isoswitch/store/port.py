@@ -14,7 +14,7 @@ from isoswitch.journal.records import ChainedRecord, Record
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Change, Hold
 from isoswitch.store.days import BusinessDay, DayMove
-from isoswitch.store.rows import R, RowMove
+from isoswitch.store.rows import Forget, R, RowMove
 from isoswitch.store.standins import Exposure, StandIn
 from isoswitch.store.times import CommitTimes
 
@@ -219,6 +219,7 @@ class UnitOfWork:
     transfers: tuple[TransferMove, ...] = ()
     rows: tuple[RowMove, ...] = ()
     stand_in: StandIn | None = None
+    forgets: tuple[Forget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

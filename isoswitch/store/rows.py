@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+# Rows that go at once.
+FORGET_MAX = 500
+
 
 class CodeState(StrEnum):
     """Where a payment code stands; one with a typed amount stays open."""
@@ -87,6 +90,7 @@ class StoredAnswer:
 
     ``id`` names the client and its key, ``digest`` what was asked. ``resource`` is what
     the request made; ``status`` 0 says that the answer was lost before it was kept.
+    ``created_at`` is UTC epoch seconds.
     """
 
     id: str
@@ -94,6 +98,7 @@ class StoredAnswer:
     resource: str
     status: int = 0
     body: str = ""
+    created_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +171,25 @@ class RowMove:
 
     expect: Row | None
     row: Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """Rows that are of no more use: made before a time, and with nothing left to do.
+
+    At most ``limit`` of them go in one unit, so that nobody waits long for it.
+    """
+
+    kind: type[StoredAnswer | Callback]
+    before: float
+    limit: int = FORGET_MAX
+
+
+def is_forgotten(row: Row, forget: Forget) -> bool:
+    """Whether a row is one of those that are of no more use."""
+    if not isinstance(row, forget.kind) or row.created_at >= forget.before:
+        return False
+    return not (isinstance(row, Callback) and row.state is CallbackState.PENDING)
 
 
 def to_row(kind: type[R], values: tuple[Any, ...]) -> R:

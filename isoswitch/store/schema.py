@@ -292,6 +292,13 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX wishes_open ON wishes (state)
         WHERE state IN ('pending', 'cancelling');
     """,
+    """
+    ALTER TABLE stored_answers ADD COLUMN created_at REAL NOT NULL DEFAULT 0;
+    UPDATE stored_answers SET created_at = unixepoch();
+    CREATE INDEX stored_answers_by_age ON stored_answers (created_at);
+    CREATE INDEX callbacks_by_age ON callbacks (created_at)
+        WHERE state <> 'pending';
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

@@ -49,7 +49,7 @@ from isoswitch.store.port import (
     UnitOfWork,
 )
 from isoswitch.store.reader import SELECT_TRANSACTIONS, StoreReader
-from isoswitch.store.rows import TABLES, RowMove, row_values
+from isoswitch.store.rows import TABLES, Callback, Forget, RowMove, row_values
 from isoswitch.store.schema import (
     DAY_COLUMNS,
     HOLD_COLUMNS,
@@ -119,6 +119,10 @@ PUT_TRANSFER = f"""
     VALUES ({", ".join("?" * len(TRANSFER_COLUMNS))})
 """  # noqa: S608 (names of our own columns)
 PUT_ROW = "INSERT OR REPLACE INTO {table} VALUES ({places})"
+FORGET = """
+    DELETE FROM {table}
+    WHERE id IN (SELECT id FROM {table} WHERE {where} LIMIT ?)
+"""
 INSERT_POSTING = "INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_STAND_IN = "INSERT INTO stand_ins VALUES (?, ?, ?, ?, ?, ?, ?)"
 INSERT_LEASE = """
@@ -260,6 +264,7 @@ class GroupCommitWriter(BatchWriter):
             (self._put_reconciliation, unit.reconciliations),
             (self._move_transfer, unit.transfers),
             (self._move_row, unit.rows),
+            (self._forget, unit.forgets),
             (self._close_batch, () if unit.batch is None else (unit.batch,)),
         )
         for step, wanted in steps:
@@ -373,6 +378,15 @@ class GroupCommitWriter(BatchWriter):
         places = ", ".join("?" * len(values))
         self._connection.execute(
             PUT_ROW.format(table=TABLES[kind], places=places), values
+        )
+
+    def _forget(self, forget: Forget) -> None:
+        where = "created_at < ?"
+        if forget.kind is Callback:
+            where += " AND state <> 'pending'"
+        self._connection.execute(
+            FORGET.format(table=TABLES[forget.kind], where=where),
+            (forget.before, forget.limit),
         )
 
     def _put_reconciliation(self, reconciliation: Reconciliation) -> None:

@@ -18,7 +18,7 @@ import trio
 from isoswitch.codecs.canonical.errors import ConfigError, StoreUnavailable
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.port import OwnershipLost, Store, UnitOfWork
-from isoswitch.store.rows import Callback, CallbackState, RowMove, StoredAnswer
+from isoswitch.store.rows import Callback, CallbackState, Forget, RowMove, StoredAnswer
 from isoswitch.switch.ports import Clock, iso_time
 from isoswitch.switch.services import Services
 
@@ -27,6 +27,7 @@ FIRST_PAUSE_S = 2.0
 PAUSE_MAX_S = 3600.0
 GIVEN_UP_AFTER_S = 24 * 3600.0
 AT_ONCE_MAX = 16
+FORGET_S = 10.0
 
 # Sends one callback; gives "" when the merchant took it, else why not.
 Deliver = Callable[[Callback], Awaitable[str]]
@@ -91,6 +92,20 @@ async def call_back_forever(store: Store, clock: Clock, deliver: Deliver) -> Non
         except StoreUnavailable as error:
             log.error("callbacks_postponed", reason=str(error))
         await trio.sleep(TICK_S)
+
+
+async def forget_forever(store: Store, clock: Clock, *, kept_s: float) -> None:
+    """Forget old answers to clients and ended callbacks, until cancelled."""
+    while True:
+        before = clock.now().timestamp() - kept_s
+        forgets = tuple(
+            Forget(kind=kind, before=before) for kind in (StoredAnswer, Callback)
+        )
+        try:
+            await store.commit(UnitOfWork(records=(), forgets=forgets))
+        except StoreUnavailable as error:
+            log.error("forgetting_postponed", reason=str(error))
+        await trio.sleep(FORGET_S)
 
 
 async def replay_callback(

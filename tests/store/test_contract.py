@@ -47,6 +47,7 @@ from isoswitch.store.rows import (
     CallbackState,
     CodePayment,
     CodeState,
+    Forget,
     PaymentCode,
     Row,
     RowMove,
@@ -694,6 +695,35 @@ async def test_rows_are_found_by_their_state(store: Store) -> None:
         await store.commit(row_move(None, row))
     assert await store.find_rows(Callback, state="pending") == [callback]
     assert await store.find_rows(Callback, state="given_up") == []
+
+
+async def test_old_answers_and_ended_callbacks_are_forgotten(store: Store) -> None:
+    answer = StoredAnswer(id="a", digest="d", resource="1-2", created_at=5.0)
+    owed = ROWS[-1]
+    assert isinstance(owed, Callback)
+    told = replace(owed, id="1-3.failed", state=CallbackState.DELIVERED)
+    newer = replace(answer, id="b", created_at=10.0)
+    for row in (answer, newer, owed, told):
+        await store.commit(row_move(None, row))
+    forgets = (
+        Forget(kind=StoredAnswer, before=10.0),
+        Forget(kind=Callback, before=10.0),
+    )
+    await store.commit(UnitOfWork(records=(), forgets=forgets))
+    for row, is_kept in ((answer, False), (newer, True), (owed, True), (told, False)):
+        found = await store.find_row(type(row), row.id)
+        assert (found is not None) == is_kept
+
+
+async def test_not_all_that_is_old_is_forgotten_at_once(store: Store) -> None:
+    for name in "abc":
+        row = StoredAnswer(id=name, digest="d", resource="", created_at=1.0)
+        await store.commit(row_move(None, row))
+    forget = Forget(kind=StoredAnswer, before=2.0, limit=2)
+    for kept in (1, 0):
+        await store.commit(UnitOfWork(records=(), forgets=(forget,)))
+        found = [await store.find_row(StoredAnswer, name) for name in "abc"]
+        assert len([row for row in found if row]) == kept
 
 
 async def test_a_transfer_is_found_by_its_transaction(store: Store) -> None:

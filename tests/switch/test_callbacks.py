@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -13,7 +15,11 @@ from isoswitch.store.disk import MemoryDisk
 from isoswitch.store.memory import open_memory_store
 from isoswitch.store.port import UnitOfWork
 from isoswitch.store.rows import Callback, CallbackState, RowMove
-from isoswitch.switch.callbacks import GIVEN_UP_AFTER_S, call_back_forever
+from isoswitch.switch.callbacks import (
+    GIVEN_UP_AFTER_S,
+    call_back_forever,
+    forget_forever,
+)
 
 EPOCH = datetime(2026, 6, 1, tzinfo=UTC)
 AT = EPOCH.timestamp()
@@ -78,3 +84,19 @@ async def test_pauses_grow_to_an_hour_and_end_after_a_day(
     assert max(pauses) == pytest.approx(3600, abs=1.1)
     assert times[-1] == pytest.approx(GIVEN_UP_AFTER_S, abs=3601)
     assert (end.state, end.reason) == (CallbackState.GIVEN_UP, "HTTP 503")
+
+
+async def test_what_has_ended_is_forgotten_in_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clock, disk = TrioClock(), MemoryDisk()
+    told = replace(OWED, id="1-1.failed", state=CallbackState.DELIVERED)
+    async with open_memory_store(disk) as store, trio.open_nursery() as nursery:
+        moves = tuple(RowMove(expect=None, row=row) for row in (OWED, told))
+        await store.commit(UnitOfWork(records=(), rows=moves))
+        nursery.start_soon(partial(forget_forever, store, clock, kept_s=100.0))
+        await trio.sleep(95)
+        assert len(disk.rows) == 2
+        await trio.sleep(20)
+        assert list(disk.rows) == [(Callback, OWED.id)]
+        nursery.cancel_scope.cancel()
