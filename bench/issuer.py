@@ -12,25 +12,26 @@ import sys
 from hmac import compare_digest
 from pathlib import Path
 
-from bench.network import DIALECT, ISSUER, MacMaker, keyring_of, mac_maker
+from bench.network import DIALECT, FRAMING, ISSUER, keyring_of
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.framing import FrameDecoder, get_framing
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.config.load import load_network
+from isoswitch.simulators.keyed_macs import MacMaker, mac_maker
 
 APPROVED = Outcome(code=ResponseCode.APPROVED, approval_code="A1B2C3")
 WRONG_MAC = Outcome.declined(ResponseCode.SECURITY_VIOLATION)
 
 dialect = get_dialect(DIALECT)
-framing = get_framing("bin2")
+framing = get_framing(FRAMING)
 
 
 def serve(config: Path) -> None:
     """Answer the requests of any number of connections, until killed."""
     loaded = load_network(config)
-    make_mac = mac_maker(keyring_of(loaded), f"{ISSUER}/zak")
+    make_mac = mac_maker(keyring_of(loaded).get_key(f"{ISSUER}/zak"))
     address = ("127.0.0.1", loaded.network.endpoints[ISSUER].port)
     selector = selectors.DefaultSelector()
     with socket.create_server(address) as listener:

@@ -8,13 +8,10 @@ work with the same SoftHSM.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.codec import ICC
-from bench.crypto import AesMac, RetailMac
 from isoswitch.codecs.canonical.codes import EntryMode, Function, Kind, PinEntry
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Secret, Track2
@@ -23,18 +20,18 @@ from isoswitch.codecs.dialects.dialect import LegNumbers
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.commands.setup import ensure
 from isoswitch.config.load import LoadedNetwork, load_network
-from isoswitch.hsm.engine import Algorithm
 from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.keyed_macs import MacMaker, mac_maker
 from isoswitch.simulators.keyring import Keyring, read_keyring
+from isoswitch.simulators.stencils import Filled, Stencil
 from isoswitch.simulators.terminal_crypto import encrypt_pin
 
 DIALECT = "iso87-ascii"
+FRAMING = "bin2"
 ISSUER = "north"
 CARD = "visa-ok"
 MERCHANT = "KIOSK0000000001"
 TERMINALS = tuple(f"TERM{number:04}" for number in range(1, 51))
-
-MacMaker = Callable[[bytes], bytes]
 
 _HEAD = """
 [switch]
@@ -109,41 +106,23 @@ def keyring_of(loaded: LoadedNetwork) -> Keyring:
     return read_keyring(loaded.file(loaded.network.simulators.keyring))
 
 
-def mac_maker(keyring: Keyring, name: str) -> MacMaker:
-    """Give what makes the MACs of a named key."""
-    key = keyring.get_key(name)
-    kind = AesMac if key.cipher is Algorithm.AES else RetailMac
-    return kind(key.value.reveal())
+def purchases(
+    keyring: Keyring, terminal_id: str, *, first_stan: int, count: int
+) -> list[Filled]:
+    """Encode so many purchases of a terminal, under trace numbers that follow."""
+    stencil = _stencil(keyring, terminal_id, datetime.now(UTC).replace(microsecond=0))
+    return [stencil.fill(first_stan + number) for number in range(count)]
 
 
-@dataclass(frozen=True, slots=True)
-class Purchase:
-    """One pre-encoded request, framed and authenticated."""
-
-    terminal: int
-    stan: bytes
-    frame: bytes
+def terminal_mac(keyring: Keyring, terminal_id: str) -> MacMaker:
+    """Give what makes the MACs of a terminal."""
+    return mac_maker(keyring.get_key(f"terminal/{terminal_id.lower()}/tak"))
 
 
-def purchases(keyring: Keyring, *, first_stan: int, count: int) -> Iterator[Purchase]:
-    """Make purchases of all terminals in turn; each counts its own trace numbers."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    templates = [_template(keyring, name, now) for name in TERMINALS]
-    for number in range(count):
-        turn, terminal = divmod(number, len(TERMINALS))
-        head, tail, make_mac = templates[terminal]
-        stan = b"%06d" % (first_stan + turn)
-        covered = head + stan + tail
-        raw = covered + make_mac(covered).hex().upper().encode()
-        yield Purchase(terminal, stan, len(raw).to_bytes(2) + raw)
-
-
-def _template(
-    keyring: Keyring, terminal_id: str, now: datetime
-) -> tuple[bytes, bytes, MacMaker]:
-    """Give what the MAC covers before and after the trace number."""
+def _stencil(keyring: Keyring, terminal_id: str, now: datetime) -> Stencil:
+    """Make the purchase of a terminal that all others are copied from."""
     card = get_card(CARD)
-    prefix = f"terminal/{terminal_id.lower()}"
+    pin_key = keyring.get_key(f"terminal/{terminal_id.lower()}/tpk")
     transaction = Transaction(
         kind=Kind.PURCHASE,
         function=Function.REQUEST,
@@ -160,11 +139,14 @@ def _template(
         terminal_id=terminal_id,
         merchant_id=MERCHANT,
         merchant_name="Kiosk by the station",
-        pin_block=encrypt_pin(keyring.get_key(f"{prefix}/tpk"), card.pin, card.pan),
+        pin_block=encrypt_pin(pin_key, card.pin, card.pan),
         emv=Secret(bytes.fromhex(ICC)),
     )
     leg = LegNumbers(stan="000000", rrn="", transmitted_at=now, acquirer_id="")
-    message = get_dialect(DIALECT).to_request(transaction, leg, mac=True)
-    covered = message.raw[: message.offset(64)]
-    at = message.offset(11)
-    return covered[:at], covered[at + 6 :], mac_maker(keyring, f"{prefix}/tak")
+    dialect = get_dialect(DIALECT)
+    return Stencil(
+        dialect.to_request(transaction, leg, mac=True),
+        dialect,
+        framing=FRAMING,
+        make_mac=terminal_mac(keyring, terminal_id),
+    )

@@ -73,7 +73,6 @@ class Payer:
             measure_s=seconds,
             rate=rate,
             in_flight=IN_FLIGHT,
-            may_refuse=may_refuse,
             pids=dict(stack.pids),
         )
         done = subprocess.run(
@@ -86,8 +85,12 @@ class Payer:
         )
         result = msgspec.json.decode(done.stdout, type=Result)
         self._next_stan = result.next_stan
-        if result.wrong or result.unanswered:
-            msg = f"{result.wrong} wrong answers, {result.unanswered} missing"
+        unwanted = 0 if may_refuse else result.refused
+        if result.wrong or result.unanswered or unwanted:
+            msg = (
+                f"{result.wrong} wrong answers, {unwanted} refused, "
+                f"{result.unanswered} missing"
+            )
             raise RuntimeError(msg)
         return result
 

@@ -1,4 +1,4 @@
-"""The cheap MACs of the load generator and of the benchmark's issuer.
+"""MACs for those that make many under one key: load generators, light issuers.
 
 Making a cipher context costs as much as a MAC, so each key keeps its own. A CBC context
 goes on from the last block it gave; folding that block into the next message's first
@@ -7,13 +7,26 @@ one is the same as starting anew from zeros.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.simulators.keyring import SharedKey
+
 BLOCK_BYTES = 8
 MAC_BYTES = 8
+
+MacMaker = Callable[[bytes], bytes]
+
+
+def mac_maker(key: SharedKey) -> MacMaker:
+    """Give what makes the MACs that a key's cipher stands for."""
+    kind = AesMac if key.cipher is Algorithm.AES else RetailMac
+    return kind(key.value.reveal())
 
 
 class RetailMac:
@@ -28,7 +41,8 @@ class RetailMac:
 
     def __init__(self, key: bytes) -> None:
         chain = Cipher(TripleDES(3 * key[:8]), modes.CBC(bytes(BLOCK_BYTES)))
-        final = Cipher(TripleDES(key[:16] + key[:8]), modes.ECB())
+        # ISO 9797-1, output transformation 3: one block.
+        final = Cipher(TripleDES(key[:16] + key[:8]), modes.ECB())  # noqa: S305
         self._chain = chain.encryptor()
         self._final = final.encryptor()
         self._carried = 0
