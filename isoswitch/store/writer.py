@@ -2,7 +2,7 @@
 
     take all that waits (at most BATCH_MAX) -> BEGIN IMMEDIATE
     each unit: opens, moves, store and forward     a refused unit leaves nothing behind
-    the journal records of all units, chained       one executemany
+    what the units make of the ledger (`book.py`), and their records, chained
     COMMIT (fsync)  -> deliver the batch: one call wakes everybody
     checkpoint when the write-ahead log is long     after the delivery, so nobody waits
 
@@ -22,9 +22,9 @@ import apsw
 
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.journal.chain import chain_hash
-from isoswitch.ledger.entries import LedgerRefused
-from isoswitch.ledger.holds import Change, apply
+from isoswitch.ledger.entries import Entry, LedgerRefused
 from isoswitch.store.batching import BatchWriter, Waiter
+from isoswitch.store.book import LedgerBook
 from isoswitch.store.days import (
     DayClosed,
     DayMove,
@@ -52,14 +52,11 @@ from isoswitch.store.reader import SELECT_TRANSACTIONS, StoreReader
 from isoswitch.store.rows import TABLES, Callback, Forget, RowMove, row_values
 from isoswitch.store.schema import (
     DAY_COLUMNS,
-    HOLD_COLUMNS,
     RECONCILIATION_COLUMNS,
     SAF_COLUMNS,
     TRANSACTION_COLUMNS,
     TRANSFER_COLUMNS,
     day_row,
-    hold_row,
-    posting_rows,
     reconciliation_row,
     saf_row,
     to_saf_entry,
@@ -101,10 +98,6 @@ UPDATE_SAF = """
         sealed = iif(?, x'', sealed)
     WHERE id = ? AND state <> 'delivered'
 """
-PUT_HOLD = f"""
-    INSERT OR REPLACE INTO holds ({", ".join(HOLD_COLUMNS)})
-    VALUES ({", ".join("?" * len(HOLD_COLUMNS))})
-"""  # noqa: S608 (names of our own columns)
 PUT_DAY = f"""
     INSERT OR REPLACE INTO days ({", ".join(DAY_COLUMNS)})
     VALUES ({", ".join("?" * len(DAY_COLUMNS))})
@@ -123,7 +116,6 @@ FORGET = """
     DELETE FROM {table}
     WHERE id IN (SELECT id FROM {table} WHERE {where} LIMIT ?)
 """
-INSERT_POSTING = "INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_STAND_IN = "INSERT INTO stand_ins VALUES (?, ?, ?, ?, ?, ?, ?)"
 INSERT_LEASE = """
     INSERT INTO leases (name, holder, beat) VALUES (?, ?, 1)
@@ -176,6 +168,7 @@ class GroupCommitWriter(BatchWriter):
         self._connection = connection
         self._checkpoint_pages = checkpoint_pages
         self._book = StoreReader(connection)
+        self._ledger = LedgerBook(self._book)
         self._seq, self._head = self._book.head()
         self._days = {day.date: day for day in self._book.days()}
         # The open batch of each terminal that closed one; before that it is the first.
@@ -198,15 +191,25 @@ class GroupCommitWriter(BatchWriter):
             rows: list[tuple[Any, ...]] = []
             for waiter in batch:
                 waiter.result = self._apply(waiter, rows)
+            self._ledger.write(self._connection)
             self._connection.executemany(INSERT_RECORD, rows)
             self._connection.execute("COMMIT")
-        except _PASSING as exc:
+            self._ledger.committed()
+        except (*_PASSING, *_REFUSALS) as exc:
             self._seq, self._head, self._days = seq, head, days
             self._batches = batches
+            self._ledger.rolled_back()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            for waiter in batch:
-                waiter.result = StoreUnavailable(f"the store cannot commit: {exc}")
+            if isinstance(exc, _PASSING):
+                for waiter in batch:
+                    waiter.result = StoreUnavailable(f"the store cannot commit: {exc}")
+            elif len(batch) == 1:
+                batch[0].result = exc
+            else:
+                # One unit's rows are not taken; alone it hears so, and the rest stand.
+                for waiter in batch:
+                    self.commit([waiter])
 
     def _apply(
         self, waiter: Waiter, rows: list[tuple[Any, ...]]
@@ -236,29 +239,47 @@ class GroupCommitWriter(BatchWriter):
             *unit.leases,
         )
         is_simple = not (
-            unit.ledger or unit.day or unit.batch or unit.stand_in or unit.rows
+            unit.day or unit.batch or unit.stand_in or unit.rows or unit.transfers
         )
-        if len(statements) <= 1 and is_simple:
+        refusal = self._change_ledger(unit)
+        if len(statements) <= 1 and is_simple and refusal is None:
             # SQLite itself undoes a statement that fails. A savepoint costs two more,
             # and at each one the thread gives up the GIL and waits to get it back.
-            return self._change(unit)
-        self._connection.execute("SAVEPOINT unit")
-        try:
-            entries = self._change(unit)
-        except _REFUSALS:
-            self._connection.execute("ROLLBACK TO unit; RELEASE unit")
-            raise
-        self._connection.execute("RELEASE unit")
+            entries = self._change(unit, refusal)
+        else:
+            self._connection.execute("SAVEPOINT unit")
+            try:
+                entries = self._change(unit, refusal)
+            except _REFUSALS:
+                self._connection.execute("ROLLBACK TO unit; RELEASE unit")
+                raise
+            self._connection.execute("RELEASE unit")
+        self._ledger.keep()
         return entries
 
-    def _change(self, unit: UnitOfWork) -> tuple[SafEntry, ...]:
+    def _change_ledger(self, unit: UnitOfWork) -> Exception | None:
+        """Change the ledger in memory, and give why that is refused."""
+        self._ledger.drop()
+
+        def check(entry: Entry) -> None:
+            check_books(self._days, entry.business_date)
+
+        try:
+            self._ledger.change(unit.ledger, check=check)
+        except _REFUSALS as exc:
+            return exc
+        return None
+
+    def _change(
+        self, unit: UnitOfWork, refusal: Exception | None
+    ) -> tuple[SafEntry, ...]:
         if unit.stand_in is not None:
             self._stand_in(unit.stand_in)
         steps: tuple[tuple[Callable[[Any], None], Iterable[Any]], ...] = (
             (self._open, unit.opens),
             (self._move, unit.moves),
             (self._update_saf, unit.saf_updates),
-            (self._change_ledger, unit.ledger),
+            (self._refuse, () if refusal is None else (refusal,)),
             (self._change_lease, unit.leases),
             (self._move_day, () if unit.day is None else (unit.day,)),
             (self._put_reconciliation, unit.reconciliations),
@@ -341,13 +362,9 @@ class GroupCommitWriter(BatchWriter):
             ),
         )
 
-    def _change_ledger(self, change: Change) -> None:
-        effect = apply(change, self._book)
-        for hold in effect.holds:
-            self._connection.execute(PUT_HOLD, hold_row(hold))
-        if effect.entry is not None:
-            check_books(self._days, effect.entry.business_date)
-            self._connection.executemany(INSERT_POSTING, posting_rows(effect.entry))
+    def _refuse(self, refusal: Exception) -> None:
+        """Say what the ledger refused, in its turn among what may be refused."""
+        raise refusal
 
     def _change_lease(self, change: LeaseChange) -> None:
         name, before = change.name, change.expect
