@@ -147,7 +147,10 @@ class Codec(CompiledSpec):
             except FALLBACKS:
                 pass
             else:
-                return Message(fused, self.write_mti(mti) + bitmap + b"".join(body))
+                # The fast lane takes values only as they are read.
+                read = {de: fields[de] for de in fused.numbers}
+                raw = self.write_mti(mti) + bitmap + b"".join(body)
+                return Message(fused, raw, read=read)
         return self._build_precisely(mti, fields)
 
     def teach(self, raw: bytes) -> None:

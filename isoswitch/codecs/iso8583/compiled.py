@@ -6,7 +6,7 @@ from isoswitch.codecs.canonical.errors import EncodeError
 from isoswitch.codecs.iso8583.bitmaps import Bitmaps
 from isoswitch.codecs.iso8583.charsets import encode_text
 from isoswitch.codecs.iso8583.fields import FieldCodec, compile_field
-from isoswitch.codecs.iso8583.masking import MASKS
+from isoswitch.codecs.iso8583.masking import mask_of
 from isoswitch.codecs.iso8583.runs import ByteClasses, put_of
 from isoswitch.codecs.iso8583.spec import FieldSpec, Spec
 
@@ -39,7 +39,7 @@ class CompiledSpec:
         self.classes = ByteClasses(self.fields.values(), spec.charset)
         self.reads = {de: field.read for de, field in self.fields.items()}
         self.puts = {de: put_of([f], self.classes) for de, f in self.fields.items()}
-        self.masks = {de: (str(de), MASKS[f.masking]) for de, f in spec.fields.items()}
+        self.masks = {de: (str(de), mask_of(f)) for de, f in spec.fields.items()}
         self.bitmaps = Bitmaps(spec)
         # A message in ASCII may hold other bytes between its characters.
         self.text_charset = "latin-1" if spec.charset == "ascii" else spec.charset

@@ -13,9 +13,11 @@ from types import MappingProxyType
 
 from isoswitch.codecs.canonical.secrets import mask_pan
 from isoswitch.codecs.iso8583.charsets import decode_text
-from isoswitch.codecs.iso8583.spec import Masking
+from isoswitch.codecs.iso8583.spec import FieldSpec, Masking
 
 _PAN_DIGITS_MIN, _PAN_DIGITS_MAX = 13, 19
+# Classes that hold only characters which may be shown, in every charset.
+_PLAIN_CLASSES = frozenset({"n", "a", "an", "x+n"})
 _RUN_DIGITS_MAX = 64
 _DIGIT_RUN = re.compile(r"\d(?:[ \-.]?\d){12,}")
 # What such a run looks like at first sight, found many times as fast.
@@ -42,6 +44,16 @@ def mask_value(value: str | bytes, masking: Masking) -> str:
     'order 411111*********1111'
     """
     return MASKS[masking](value)
+
+
+def mask_of(field: FieldSpec) -> Callable[[str | bytes], str]:
+    """Give what turns the checked values of a field into text that may be shown.
+
+    Most fields are too short to hide a card number, and of plain characters: their
+    values are the text.
+    """
+    is_short = field.masking == "show" and field.max < _PAN_DIGITS_MIN
+    return str if is_short and field.cls in _PLAIN_CLASSES else MASKS[field.masking]
 
 
 def scan(text: str) -> str:

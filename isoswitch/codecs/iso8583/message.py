@@ -8,7 +8,7 @@ rest unread.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import overload
+from typing import Any, overload
 
 from isoswitch.codecs.canonical.errors import EncodeError
 from isoswitch.codecs.iso8583.arrangement import Arrangement, Marks, assemble
@@ -33,11 +33,16 @@ class Message:
     __slots__ = ("_arrangement", "_marks", "_read", "raw")
 
     def __init__(
-        self, arrangement: Arrangement, raw: bytes, marks: Marks | None = None
+        self,
+        arrangement: Arrangement,
+        raw: bytes,
+        marks: Marks | None = None,
+        read: dict[int, Value] | None = None,
     ) -> None:
         self._arrangement = arrangement
         self._marks = marks
-        self._read: Mapping[int, Value] | None = None
+        # The values of all fields, in their order, once somebody knows them.
+        self._read = read
         self.raw = raw
 
     @property
@@ -114,7 +119,7 @@ class Message:
             except FALLBACKS:
                 pass
             else:
-                return Message(arrangement, spliced, marks)
+                return Message(arrangement, spliced, marks, self._reread(changes))
         encoded = {de: self._put(de, value) for de, value in changes.items()}
         present = {de: data for de, data in encoded.items() if data is not None}
         if present == encoded and all(de in self for de in present):
@@ -173,6 +178,10 @@ class Message:
         """Where the fields stand; found out when first asked."""
         marks = self._marks = self._arrangement.measure(self.raw)
         return marks
+
+    def _reread(self, changes: Mapping[int, Any]) -> dict[int, Value] | None:
+        """The values after a splice, which takes them only as they are read."""
+        return None if self._read is None else {**self._read, **changes}
 
     def _put(self, de: int, value: Value | None) -> bytes | None:
         field = self.codec.fields.get(de)

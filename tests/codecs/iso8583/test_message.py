@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from isoswitch.codecs.canonical.errors import EncodeError
 from isoswitch.codecs.iso8583.codec import Codec, compile_spec
 from isoswitch.codecs.iso8583.diff import diff_messages
+from isoswitch.codecs.iso8583.masking import mask_value
 from isoswitch.codecs.iso8583.message import Message
-from isoswitch.codecs.iso8583.specs import get_codec, get_spec
-from tests.codecs.iso8583.samples import PURCHASE, field_values
+from isoswitch.codecs.iso8583.specs import get_codec, get_spec, spec_names
+from tests.codecs.iso8583.samples import PURCHASE, field_values, messages
 
 CODEC = get_codec("iso87-bcd")
 
@@ -140,6 +141,29 @@ def test_any_two_fields_of_a_known_shape_are_spliced() -> None:
         assert (
             message.replace(changes).raw == codec.build("0200", PURCHASE | changes).raw
         )
+
+
+@pytest.mark.parametrize("name", spec_names())
+def test_what_is_built_of_a_known_kind_is_shown_as_it_would_be_read(name: str) -> None:
+    """It keeps the values it was built of; no reader may see them otherwise."""
+    codec = compile_spec(get_spec(name))
+    masks = {de: field.masking for de, field in codec.spec.fields.items()}
+
+    @settings(max_examples=20, deadline=None)
+    @given(messages(codec.spec))
+    def agree(drawn: tuple[str, dict[int, str | bytes]]) -> None:
+        mti, drawn_values = drawn
+        values = dict(sorted(drawn_values.items()))
+        codec.teach(codec.build(mti, values).raw)
+        built = codec.build(mti, values)
+        fixed = {de: v for de, v in values.items() if not codec.spec.fields[de].length}
+        for message in (built, built.replace(fixed)):
+            read = codec.decode(message.raw).values()
+            assert list(message.values().items()) == list(read.items())
+            shown = {str(de): mask_value(read[de], masks[de]) for de in read}
+            assert message.masked() == {"mti": mti, **shown}
+
+    agree()
 
 
 def test_messages_are_equal_by_layout_and_bytes() -> None:
