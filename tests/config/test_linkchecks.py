@@ -6,22 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from isoswitch.config.load import LoadedNetwork, packaged_network, validate
+from isoswitch.config.load import LoadedNetwork, validate
 from isoswitch.config.settings import switch_settings
 from isoswitch.config.source import ConfigProblems, parse_source
 from isoswitch.switch.settings import EndpointSettings, Role, SignOn
-
-PACKAGED = packaged_network().read_text(encoding="utf-8")
-WITHOUT_CERTIFICATE = "\n".join(
-    line for line in PACKAGED.splitlines() if "TERM0003.pem" not in line
-).replace('listener = "tls"', 'listener = "ascii"')
+from tests.config.packaged import WITHOUT_FILES
 
 
 def north_with(lines: str) -> EndpointSettings:
     """Load the packaged network with more said of the endpoint north."""
-    text = WITHOUT_CERTIFICATE.replace(
-        "[endpoints.north]", f"[endpoints.north]\n{lines}", 1
-    )
+    text = WITHOUT_FILES.replace("[endpoints.north]", f"[endpoints.north]\n{lines}", 1)
     path = Path("network.toml")
     network = validate(parse_source(path, text))
     loaded = LoadedNetwork(path=path, folder=Path(), network=network)
@@ -51,7 +45,7 @@ def test_a_link_that_contradicts_itself_is_refused(lines: str, said: str) -> Non
 
 
 def test_a_port_where_an_endpoint_connects_is_its_own() -> None:
-    text = WITHOUT_CERTIFICATE.replace(
+    text = WITHOUT_FILES.replace(
         "port = 8591", 'port = 8583\nrole = "server"\npeers = ["::1"]'
     )
     with pytest.raises(ConfigProblems, match="ascii and endpoint north share port"):

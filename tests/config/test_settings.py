@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isoswitch.codecs.canonical.errors import ConfigError
-from isoswitch.config.load import LoadedNetwork, packaged_network, validate
+from isoswitch.config.load import LoadedNetwork, validate
 from isoswitch.config.model import Endpoint, Listener
 from isoswitch.config.routing import load_routing
 from isoswitch.config.settings import (
@@ -29,15 +29,7 @@ from isoswitch.switch.settings import (
     ListenerSettings,
     VoidStyle,
 )
-
-PACKAGED = packaged_network().read_text(encoding="utf-8")
-# Without what `isoswitch setup` makes: a certificate, and the key of the house.
-_BEFORE, _, _AFTER = PACKAGED.partition("[houses.house.signature]")
-WITHOUT_CERTIFICATE = "\n".join(
-    line
-    for line in (_BEFORE + _AFTER[_AFTER.index("\n# Who accepts") :]).splitlines()
-    if "TERM0003.pem" not in line
-).replace('listener = "tls"', 'listener = "ascii"')
+from tests.config.packaged import PACKAGED, WITHOUT_FILES
 
 # Made by OpenSSL 3.0; the pin is that of
 # openssl x509 -pubkey | openssl pkey -pubin -outform DER | sha256sum
@@ -67,7 +59,7 @@ def load(text: str, folder: Path) -> LoadedNetwork:
 def test_an_endpoint_takes_its_timer_and_acquirer_from_the_network(
     tmp_path: Path,
 ) -> None:
-    settings = switch_settings(load(WITHOUT_CERTIFICATE, tmp_path))
+    settings = switch_settings(load(WITHOUT_FILES, tmp_path))
     assert settings.endpoints["south"] == EndpointSettings(
         name="south",
         host="127.0.0.1",
@@ -82,7 +74,7 @@ def test_an_endpoint_takes_its_timer_and_acquirer_from_the_network(
 
 
 def test_the_exchange_of_keys_is_what_the_file_says(tmp_path: Path) -> None:
-    text = WITHOUT_CERTIFICATE.replace(
+    text = WITHOUT_FILES.replace(
         'zak = "north/zak"',
         'zak = "north/zak"\n'
         'key_exchange = { under = "north/zmk", legacy = true, age_s = 3600 }',
@@ -100,7 +92,7 @@ def test_the_exchange_of_keys_is_what_the_file_says(tmp_path: Path) -> None:
 
 
 def test_what_an_endpoint_names_itself_wins(tmp_path: Path) -> None:
-    text = WITHOUT_CERTIFICATE.replace(
+    text = WITHOUT_FILES.replace(
         'zak = "north/zak"',
         'zak = "north/zak"\nrequest_timeout_s = 2\nmatch_fields = [11]\n'
         'acquirer_id = "77"\nsaf_window = 4',
@@ -113,7 +105,7 @@ def test_what_an_endpoint_names_itself_wins(tmp_path: Path) -> None:
 
 
 def test_listeners_terminals_and_merchants_keep_their_names(tmp_path: Path) -> None:
-    settings = switch_settings(load(WITHOUT_CERTIFICATE, tmp_path))
+    settings = switch_settings(load(WITHOUT_FILES, tmp_path))
     assert [listener.name for listener in settings.listeners] == ["ascii", "bcd", "tls"]
     tls = settings.listeners[2].tls
     assert tls is not None
@@ -176,8 +168,8 @@ def test_a_payment_hsm_without_its_certificate_is_told(tmp_path: Path) -> None:
 
 
 def test_an_operator_sets_the_terms_of_the_kinds(tmp_path: Path) -> None:
-    start, end = map(WITHOUT_CERTIFICATE.index, ("[kinds]", "[merchants."))
-    rest = WITHOUT_CERTIFICATE[:start] + WITHOUT_CERTIFICATE[end:]
+    start, end = map(WITHOUT_FILES.index, ("[kinds]", "[merchants."))
+    rest = WITHOUT_FILES[:start] + WITHOUT_FILES[end:]
     by_default = switch_settings(load(rest, tmp_path)).kinds
     assert (by_default.held_s, by_default.completion_over_percent) == (604_800, 0)
     kinds = '[kinds]\nnoted_files = ["HOTCARDS"]\n'

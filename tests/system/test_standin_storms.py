@@ -11,7 +11,7 @@ import pytest
 
 from isoswitch.codecs.canonical.errors import LinkDown, NoAnswer
 from isoswitch.simulators.swarm import Report, simulate
-from isoswitch.store import disk
+from isoswitch.store import disk, tables
 from isoswitch.store.port import SafMessage
 from isoswitch.store.standins import StandIn
 from isoswitch.switch import links, recorder, standin
@@ -77,8 +77,8 @@ def test_both_ways_into_stand_in_are_taken(given: list[StandIn]) -> None:
     for seed in range(1, 6):
         given.clear()
         counts = tell(seed).counts
-        assert counts.get("record stood_in", 0) == len(given) > 0
-        reasons[counts.get("record timed_out", 0) > 0] += 1
+        assert counts.get("record stood_in", 0) == len(given)
+        reasons[counts.get("record timed_out", 0) > 0] += len(given)
     assert reasons[True] > 0
 
 
@@ -100,7 +100,7 @@ def ask_another_after_silence(patch: pytest.MonkeyPatch) -> None:
 
 def forget_the_limits(patch: pytest.MonkeyPatch) -> None:
     """Whatever is wanted is approved."""
-    patch.setattr(disk, "check_stand_in", lambda *_: None)
+    patch.setattr(tables, "check_stand_in", lambda *_: None)
 
 
 def undo_instead_of_telling(patch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from isoswitch.simulators.plan import Plan, draw_plan
 from isoswitch.simulators.shrink import shrink
 from isoswitch.simulators.storm import STRIKES
 from isoswitch.simulators.swarm import LEAK_SEARCH_EVERY, simulate
-from isoswitch.store import disk, memory
+from isoswitch.store import memory, tables
 from isoswitch.switch import (
     dispatch,
     leases,
@@ -348,7 +348,7 @@ def think_the_dead_alive(patch: pytest.MonkeyPatch) -> None:
 
 def close_without_comparing(patch: pytest.MonkeyPatch) -> None:
     """Whoever closes a transaction last is right."""
-    move = disk._Staged.move
+    move = tables._Staged.move
 
     def blind(self: Any, wanted: Any) -> None:
         row = self.transactions[wanted.id]
@@ -356,7 +356,7 @@ def close_without_comparing(patch: pytest.MonkeyPatch) -> None:
         relaxed = replace(wanted, expect=row.state, expect_endpoint=None)
         move(self, relaxed)
 
-    patch.setattr(disk._Staged, "move", blind)
+    patch.setattr(tables._Staged, "move", blind)
 
 
 def forget_the_tombstone(patch: pytest.MonkeyPatch) -> None:
