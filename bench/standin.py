@@ -11,7 +11,15 @@ from __future__ import annotations
 import socket
 import sys
 
-from isoswitch.hsm.wire import FrameBuffer, Reply, Status, decode_request, encode
+from isoswitch.hsm.wire import (
+    FrameBuffer,
+    Reply,
+    Request,
+    Status,
+    decode_requests,
+    encode,
+    frame,
+)
 
 FRAME_BYTES_MAX = 65_536
 RESULT = bytes(32)
@@ -29,13 +37,14 @@ def main(path: str) -> None:
 
 
 def _serve(connection: socket.socket) -> None:
-    frames = FrameBuffer(frame_bytes_max=FRAME_BYTES_MAX)
+    frames = FrameBuffer(bytes_max=FRAME_BYTES_MAX)
     while data := connection.recv(FRAME_BYTES_MAX):
-        connection.sendall(b"".join(map(_answer, frames.feed(data))))
+        for body in frames.feed(data):
+            replies = list(map(_answer, decode_requests(body)))
+            connection.sendall(frame(replies, bytes_max=FRAME_BYTES_MAX))
 
 
-def _answer(body: bytes) -> bytes:
-    request = decode_request(body)
+def _answer(request: Request) -> bytes:
     results = [RESULT] * len(request.commands)
     return encode(Reply(request.number, Status.OK, results))
 

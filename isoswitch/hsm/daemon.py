@@ -26,8 +26,9 @@ from isoswitch.hsm.wire import (
     Reply,
     Request,
     Status,
-    decode_request,
+    decode_requests,
     encode,
+    frame,
     reply_of,
 )
 
@@ -88,14 +89,21 @@ class Daemon:
             nursery.start_soon(self._serve, stream)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        frames = FrameBuffer(frame_bytes_max=self._settings.frame_bytes_max)
+        bytes_max = self._settings.frame_bytes_max
+        frames = FrameBuffer(bytes_max=bytes_max)
         write_timeout_s = self._settings.write_timeout_s
         try:
             async with stream:
                 while data := await stream.receive_some(_READ_BYTES):
-                    replies = b"".join(map(self._answer, frames.feed(bytes(data))))
+                    replies = [
+                        self._answer(request)
+                        for body in frames.feed(bytes(data))
+                        for request in decode_requests(body)
+                    ]
+                    if not replies:
+                        continue
                     with trio.fail_after(write_timeout_s, shield=True):
-                        await stream.send_all(replies)
+                        await stream.send_all(frame(replies, bytes_max=bytes_max))
         except HsmError as fault:
             log.warning("client disconnected", reason=str(fault))
         except trio.TooSlowError:
@@ -105,15 +113,8 @@ class Daemon:
         finally:
             self._connections -= 1
 
-    def _answer(self, body: bytes) -> bytes:
-        """Run the commands of one request and give the frame of its reply.
-
-        Raises
-        ------
-        HsmError
-            The body is no request, so that no reply could be addressed.
-        """
-        request = decode_request(body)
+    def _answer(self, request: Request) -> bytes:
+        """Run the commands of one request and give its reply as it travels."""
         reply = encode(self._execute(request))
         if len(reply) > self._settings.frame_bytes_max:
             reason = "the results are longer than a frame"

@@ -1,13 +1,16 @@
 """What travels between a client and the crypto process.
 
-Frames in both directions, any number in flight, answered in the order of requests of
-one connection but to be paired by their number::
+Frames in both directions, any number in flight. A frame holds what has gathered, one
+message or many, so that all of it is cut out and decoded at once::
 
     offset  size  meaning
-    0       4     length of the rest, big-endian
-    4       n     MessagePack: [number, [command, ...]] or [number, status, results]
+    0       4     length of the messages, big-endian
+    4       5     MessagePack's sign of an array: 0xDD and their number, big-endian
+    9       n     the messages: [number, [command, ...]] or [number, status, results]
 
-A reply other than OK has no results; its reason is prose for the log of the client.
+Requests of one connection are answered in their order, grouped in other frames or in
+the same, and are to be paired by their number. A reply other than OK has no results;
+its reason is prose for the log of the client.
 """
 
 from __future__ import annotations
@@ -28,8 +31,6 @@ from isoswitch.codecs.canonical.errors import (
     VerificationFailed,
 )
 from isoswitch.hsm.port import AnyCommand
-
-PREFIX_BYTES = 4
 
 
 class Status(IntEnum):
@@ -85,44 +86,57 @@ STATUS_OF: dict[type[Exception], Status] = {
 }
 _ERROR_OF = {status: error for error, status in STATUS_OF.items()}
 
-_PREFIX = Struct(">I")
+_HEADER = Struct(">IBI")
+_LENGTH_BYTES = 4
+_ARRAY_32 = 0xDD
 _encoder = msgspec.msgpack.Encoder()
-_request_decoder = msgspec.msgpack.Decoder(Request)
-_reply_decoder = msgspec.msgpack.Decoder(Reply)
+_request_decoder = msgspec.msgpack.Decoder(list[Request])
+_reply_decoder = msgspec.msgpack.Decoder(list[Reply])
 
 
 def encode(message: Request | Reply) -> bytes:
-    """Give the frame of a message."""
-    body = _encoder.encode(message)
-    return _PREFIX.pack(len(body)) + body
+    """Give a message as it stands in a frame."""
+    return _encoder.encode(message)
 
 
-def decode_request(body: bytes) -> Request:
-    """Read the body of a request's frame.
+def frame(messages: Sequence[bytes], *, bytes_max: int) -> bytes:
+    """Give the frames that hold these messages, none of which is over the limit."""
+    together = b"".join(messages)
+    if len(together) > bytes_max:
+        middle = len(messages) // 2
+        assert middle, "a message alone fits into a frame"
+        return frame(messages[:middle], bytes_max=bytes_max) + frame(
+            messages[middle:], bytes_max=bytes_max
+        )
+    return _HEADER.pack(len(together), _ARRAY_32, len(messages)) + together
+
+
+def decode_requests(body: bytes) -> list[Request]:
+    """Read the requests of a frame.
 
     Raises
     ------
     HsmError
-        The bytes are no request; the message does not quote them.
+        The bytes are no requests; the message does not quote them.
     """
     try:
         return _request_decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError):
-        raise HsmError("the frame holds no request") from None
+        raise HsmError("the frame holds no requests") from None
 
 
-def decode_reply(body: bytes) -> Reply:
-    """Read the body of a reply's frame.
+def decode_replies(body: bytes) -> list[Reply]:
+    """Read the replies of a frame.
 
     Raises
     ------
     HsmError
-        The bytes are no reply.
+        The bytes are no replies.
     """
     try:
         return _reply_decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError):
-        raise HsmError("the frame holds no reply") from None
+        raise HsmError("the frame holds no replies") from None
 
 
 def reply_of(number: int, error: HsmError | VerificationFailed) -> Reply:
@@ -134,19 +148,19 @@ def reply_of(number: int, error: HsmError | VerificationFailed) -> Reply:
 
 
 class FrameBuffer:
-    """Cuts a stream into frame bodies.
+    """Cuts a stream into frame bodies: the array that a frame's messages make.
 
     Examples
     --------
-    >>> frames = FrameBuffer(frame_bytes_max=16)
-    >>> list(frames.feed(b"\\x00\\x00\\x00\\x02ab\\x00\\x00"))
-    [b'ab']
-    >>> list(frames.feed(b"\\x00\\x01c"))
-    [b'c']
+    >>> frames = FrameBuffer(bytes_max=16)
+    >>> list(frames.feed(b"\\0\\0\\0\\2" + b"\\xdd\\0\\0\\0\\2" + b"ab" + b"\\0\\0"))
+    [b'\\xdd\\x00\\x00\\x00\\x02ab']
+    >>> list(frames.feed(b"\\0\\1" + b"\\xdd\\0\\0\\0\\1" + b"c"))
+    [b'\\xdd\\x00\\x00\\x00\\x01c']
     """
 
-    def __init__(self, *, frame_bytes_max: int) -> None:
-        self._frame_bytes_max = frame_bytes_max
+    def __init__(self, *, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -160,12 +174,13 @@ class FrameBuffer:
         if self._rest:
             data = self._rest + data
         start, stop = 0, len(data)
-        while (body := start + PREFIX_BYTES) <= stop:
-            (length,) = _PREFIX.unpack_from(data, start)
-            if length > self._frame_bytes_max:
+        while (messages := start + _HEADER.size) <= stop:
+            length, _, _ = _HEADER.unpack_from(data, start)
+            if length > self._bytes_max:
                 raise HsmError("a frame announces more bytes than allowed")
-            if body + length > stop:
+            if messages + length > stop:
                 break
-            start = body + length
+            body = start + _LENGTH_BYTES
+            start = messages + length
             yield data[body:start]
         self._rest = data[start:]

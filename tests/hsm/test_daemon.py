@@ -23,13 +23,14 @@ from isoswitch.hsm.service import CryptoService
 from isoswitch.hsm.settings import HsmdSettings
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
-from isoswitch.hsm.wire import Request, encode
+from isoswitch.hsm.wire import FrameBuffer, Request, decode_replies, encode, frame
 from tests.hsm.softhsm import PLANS, VALUES
 
 pytestmark = pytest.mark.live
 
 MAC = GenerateMac(key="n/zak", data=b"Now is the time for all ")
 MAC_VALUE = bytes.fromhex("a1c72e74ea3fa9b6")
+REQUEST = frame([encode(Request(1, [MAC]))], bytes_max=65_536)
 
 
 def software_service() -> CryptoService:
@@ -121,6 +122,45 @@ async def test_results_longer_than_a_frame_are_refused(path: Path) -> None:
             await hsm.run(MAC)
 
 
+async def test_requests_of_one_frame_are_answered_one_by_one(path: Path) -> None:
+    wrong = VerifyMac(key="n/zak", data=b"", mac=bytes(8))
+    requests = [Request(7, [MAC]), Request(8, [wrong]), Request(9, [MAC, MAC])]
+    async with serving(path, software_service()):
+        stream = await trio.open_unix_socket(os.fspath(path))
+        async with stream:
+            await stream.send_all(frame([*map(encode, requests)], bytes_max=65_536))
+            with trio.fail_after(5):
+                answer = bytes(await stream.receive_some())
+    (body,) = FrameBuffer(bytes_max=65_536).feed(answer)
+    replies = {reply.number: reply for reply in decode_replies(body)}
+    assert replies[7].unwrap() == [MAC_VALUE]
+    with pytest.raises(MacMismatch):
+        replies[8].unwrap()
+    assert replies[9].unwrap() == [MAC_VALUE] * 2
+
+
+async def test_requests_of_more_than_a_frame_together_are_all_answered(
+    path: Path,
+) -> None:
+    service = FaultyService()
+    service.result = bytes(9_000)
+    large = GenerateMac(key="n/zak", data=bytes(9_000))
+    lengths: list[int] = []
+
+    async def ask(hsm: HsmClient) -> None:
+        (result,) = await hsm.run(large)
+        lengths.append(len(result))
+
+    async with (
+        serving(path, service),
+        open_hsm(path) as hsm,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(20):
+            nursery.start_soon(ask, hsm)
+    assert lengths == [9_000] * 20
+
+
 async def test_another_user_is_not_served(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +179,7 @@ async def test_a_client_that_does_not_read_is_dropped(path: Path) -> None:
     async with serving(path, service, write_timeout_s=0.05), open_hsm(path) as hsm:
         stream = await trio.open_unix_socket(os.fspath(path))
         async with stream:
-            await stream.send_all(encode(Request(1, [MAC])) * 50)
+            await stream.send_all(REQUEST * 50)
             assert len((await hsm.run(MAC))[0]) == 50_000
             with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
                 await send_until_closed(stream)
@@ -147,7 +187,7 @@ async def test_a_client_that_does_not_read_is_dropped(path: Path) -> None:
 
 async def send_until_closed(stream: trio.SocketStream) -> None:
     while True:
-        await stream.send_all(encode(Request(1, [MAC])))
+        await stream.send_all(REQUEST)
         await trio.sleep(0.01)
 
 
@@ -156,7 +196,7 @@ async def test_a_client_that_goes_in_mid_reply_harms_nobody(path: Path) -> None:
     service.result = bytes(50_000)
     async with serving(path, service), open_hsm(path) as hsm:
         stream = await trio.open_unix_socket(os.fspath(path))
-        await stream.send_all(encode(Request(1, [MAC])) * 20)
+        await stream.send_all(REQUEST * 20)
         await stream.aclose()
         assert len((await hsm.run(MAC))[0]) == 50_000
 

@@ -17,14 +17,14 @@ from isoswitch.codecs.canonical.errors import (
 )
 from isoswitch.hsm.port import CheckHealth, GenerateMac, Splice, VerifyMac
 from isoswitch.hsm.wire import (
-    PREFIX_BYTES,
     FrameBuffer,
     Reply,
     Request,
     Status,
-    decode_reply,
-    decode_request,
+    decode_replies,
+    decode_requests,
     encode,
+    frame,
     reply_of,
 )
 
@@ -38,15 +38,41 @@ REQUEST = Request(
 )
 
 
-def body_of(frame: bytes) -> bytes:
-    assert int.from_bytes(frame[:PREFIX_BYTES]) == len(frame) - PREFIX_BYTES
-    return frame[PREFIX_BYTES:]
+BYTES_MAX = 1000
+
+
+def bodies_of(stream: bytes) -> list[bytes]:
+    return list(FrameBuffer(bytes_max=BYTES_MAX).feed(stream))
+
+
+def body_of(*messages: Request | Reply) -> bytes:
+    (body,) = bodies_of(frame([*map(encode, messages)], bytes_max=BYTES_MAX))
+    return body
 
 
 def test_requests_and_replies_arrive_as_they_were() -> None:
-    assert decode_request(body_of(encode(REQUEST))) == REQUEST
-    reply = Reply(7, Status.OK, [b"", b"mac"])
-    assert decode_reply(body_of(encode(reply))) == reply
+    assert decode_requests(body_of(REQUEST)) == [REQUEST]
+    replies = [Reply(7, Status.OK, [b"", b"mac"]), Reply(8, Status.REFUSED, [], "no")]
+    assert decode_replies(body_of(*replies)) == replies
+
+
+def test_the_layout_of_a_frame() -> None:
+    stream = frame([b"\xc0", b"\xc2"], bytes_max=2)
+    assert stream.hex() == "00000002" + "dd00000002" + "c0" + "c2"
+
+
+@given(
+    sizes=st.lists(st.integers(min_value=0, max_value=BYTES_MAX - 50), min_size=1),
+)
+def test_what_is_over_the_limit_together_leaves_in_several_frames(
+    sizes: list[int],
+) -> None:
+    replies = [
+        Reply(number, Status.OK, [bytes(size)]) for number, size in enumerate(sizes)
+    ]
+    stream = frame([*map(encode, replies)], bytes_max=BYTES_MAX)
+    arrived = [decode_replies(body) for body in bodies_of(stream)]
+    assert [reply for each in arrived for reply in each] == replies
 
 
 @pytest.mark.parametrize(
@@ -63,7 +89,7 @@ def test_requests_and_replies_arrive_as_they_were() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_arrives_as_its_own_class(error: HsmError) -> None:
-    reply = decode_reply(body_of(encode(reply_of(1, error))))
+    (reply,) = decode_replies(body_of(reply_of(1, error)))
     with pytest.raises(type(error)) as arrived:
         reply.unwrap()
     assert type(arrived.value) is type(error)
@@ -72,48 +98,49 @@ def test_an_error_arrives_as_its_own_class(error: HsmError) -> None:
 
 @given(st.binary())
 def test_random_bytes_are_refused_unquoted(body: bytes) -> None:
-    for decode in (decode_request, decode_reply):
+    for decode in (decode_requests, decode_replies):
         with pytest.raises(HsmError) as caught:
             decode(body)
         assert str(caught.value).startswith("the frame holds no ")
 
 
 def test_every_truncated_request_is_refused() -> None:
-    body = body_of(encode(REQUEST))
+    body = body_of(REQUEST)
     for end in range(len(body)):
         with pytest.raises(HsmError):
-            decode_request(body[:end])
+            decode_requests(body[:end])
 
 
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(HsmError):
-        decode_request(b"\x92\x01" + b"\x91" * 60_000)
+        decode_requests(b"\x91\x92\x01" + b"\x91" * 60_000)
 
 
 def test_an_unknown_command_is_refused() -> None:
-    body = body_of(encode(REQUEST)).replace(b"VerifyMac", b"ExportKey")
+    body = body_of(REQUEST).replace(b"VerifyMac", b"ExportKey")
     with pytest.raises(HsmError):
-        decode_request(body)
+        decode_requests(body)
 
 
 @given(
-    bodies=st.lists(st.binary(max_size=20), max_size=6),
+    counts=st.lists(st.integers(min_value=1, max_value=4), max_size=6),
     cuts=st.lists(st.integers(min_value=1, max_value=30), max_size=8),
 )
 def test_frames_are_found_however_the_stream_is_cut(
-    bodies: list[bytes], cuts: list[int]
+    counts: list[int], cuts: list[int]
 ) -> None:
-    stream = b"".join(len(body).to_bytes(PREFIX_BYTES) + body for body in bodies)
-    frames = FrameBuffer(frame_bytes_max=20)
+    sent = [frame([b"\xc0"] * count, bytes_max=20) for count in counts]
+    stream = b"".join(sent)
+    frames = FrameBuffer(bytes_max=20)
     found: list[bytes] = []
     for cut in cuts:
         found += frames.feed(stream[:cut])
         stream = stream[cut:]
     found += frames.feed(stream)
-    assert found == bodies
+    assert found == [each[4:] for each in sent]
 
 
 def test_a_frame_over_the_limit_is_refused_before_it_arrives() -> None:
-    frames = FrameBuffer(frame_bytes_max=20)
+    frames = FrameBuffer(bytes_max=20)
     with pytest.raises(HsmError):
-        list(frames.feed(b"\x00\x00\x00\x15"))
+        list(frames.feed(bytes.fromhex("00000015dd00000001")))

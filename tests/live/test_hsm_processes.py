@@ -31,7 +31,7 @@ from isoswitch.hsm.port import (
 )
 from isoswitch.hsm.provision import provision
 from isoswitch.hsm.settings import HsmdSettings
-from isoswitch.hsm.wire import Request, Status, decode_reply, encode
+from isoswitch.hsm.wire import Reply, Request, Status, decode_replies, encode, frame
 from isoswitch.hsm.worker import Orders, encode_orders
 from tests.hsm.softhsm import PLANS, plan, provisioned
 
@@ -148,7 +148,7 @@ def test_a_second_process_does_not_take_the_socket(
         b"\x00\x00\x00\x05hello",
         b"GET / HTTP/1.1\r\n\r\n",
         b"\xff" * 1000,
-        b"\x00\x01\x00\x01",
+        b"\x00\x01\x00\x01\xdd\x00\x00\x00\x01",
         os.urandom(300),
     ],
     ids=["no request", "http", "length", "over the limit", "random"],
@@ -163,21 +163,30 @@ async def test_garbage_ends_its_own_connection_only(path: Path, garbage: bytes) 
         assert await hsm.run(MAC) == [MAC_VALUE]
 
 
+def frame_of(request: Request) -> bytes:
+    return frame([encode(request)], bytes_max=65_536)
+
+
+async def receive_reply(stream: trio.SocketStream) -> Reply:
+    (reply,) = decode_replies((await stream.receive_some())[4:])
+    return reply
+
+
 async def test_half_a_frame_waits_for_its_other_half(path: Path) -> None:
-    frame = encode(Request(5, [MAC]))
+    octets = frame_of(Request(5, [MAC]))
     async with open_hsm(path) as hsm, raw_connection(path) as stream:
-        await stream.send_all(frame[:20])
+        await stream.send_all(octets[:20])
         assert await hsm.run(MAC) == [MAC_VALUE]
-        await stream.send_all(frame[20:])
-        reply = decode_reply((await stream.receive_some())[4:])
+        await stream.send_all(octets[20:])
+        reply = await receive_reply(stream)
         assert (reply.number, reply.results) == (5, [MAC_VALUE])
 
 
 @pytest.mark.parametrize("commands", [0, 17])
 async def test_the_number_of_commands_is_limited(path: Path, commands: int) -> None:
     async with raw_connection(path) as stream:
-        await stream.send_all(encode(Request(1, [MAC] * commands)))
-        reply = decode_reply((await stream.receive_some())[4:])
+        await stream.send_all(frame_of(Request(1, [MAC] * commands)))
+        reply = await receive_reply(stream)
         assert reply.status is Status.REFUSED
 
 

@@ -15,7 +15,7 @@ from isoswitch.hsm.handlers.table import HANDLERS
 from isoswitch.hsm.port import AnyCommand, Splice
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
-from isoswitch.hsm.wire import PREFIX_BYTES, Request, decode_request, encode
+from isoswitch.hsm.wire import FrameBuffer, Request, decode_requests, encode, frame
 from tests.hsm.handlers.payments import KEYS, payments_on
 
 SERVICE = payments_on(Vault.of_value(SoftwareEngine(), KeyValue(bytes(32))))
@@ -91,7 +91,9 @@ def test_every_command_crosses_the_socket_as_it_is(
 ) -> None:
     command = data.draw(commands_of(kind))
     request = Request(1, [command])
-    assert decode_request(encode(request)[PREFIX_BYTES:]) == request
+    stream = frame([encode(request)], bytes_max=65_536)
+    (body,) = FrameBuffer(bytes_max=65_536).feed(stream)
+    assert decode_requests(body) == [request]
     assert repr(command) == f"{kind.__name__}(***)"
 
 
