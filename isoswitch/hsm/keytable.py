@@ -286,10 +286,10 @@ def pin_format_of(number: int) -> PinFormat:
     KeyRefused
         No key is for blocks of such a format.
     """
-    try:
-        return PinFormat(number)
-    except ValueError:
-        raise KeyRefused(f"no PIN block format {number}") from None
+    pin_format = _PIN_FORMATS.get(number)
+    if pin_format is None:
+        raise KeyRefused(f"no PIN block format {number}")
+    return pin_format
 
 
 def form_record(
@@ -330,6 +330,7 @@ def random_value(plan: KeyPlan) -> KeyValue:
     )
 
 
+_PIN_FORMATS = {each.value: each for each in PinFormat}
 _INCOMING = frozenset(State)
 _OUTGOING = frozenset({State.ACTIVE})
 _STATE_ORDER = (State.ACTIVE, State.PENDING, State.RETIRED)

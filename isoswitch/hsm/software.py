@@ -9,6 +9,7 @@ like every engine it has exactly one worker.
 from __future__ import annotations
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import count
@@ -30,7 +31,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from isoswitch.codecs.canonical.errors import HsmError, KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Handle, Use
-from isoswitch.hsm.functions import signature
+from isoswitch.hsm.functions import signature, tdes
 from isoswitch.hsm.octets import xor
 
 
@@ -158,37 +159,45 @@ _SINGLE_BLOCKS = ECB()  # noqa: S305
 _WRONG_KIND = "the key is of another algorithm"
 
 
-class _BlockKey(_SoftKey):
+class _BlockKey(_SoftKey, ABC):
     """A block cipher key with its reusable contexts, each built when first needed.
 
     An ECB context has no state between whole blocks. The CBC context has: it chains
     from its last ciphertext block, which is cancelled out of the next first block.
     """
 
-    def __init__(self, cipher: BlockCipherAlgorithm, uses: frozenset[Use]) -> None:
+    def __init__(self, value: bytes, uses: frozenset[Use], *, block_size: int) -> None:
         super().__init__(uses)
-        self._size = cipher.block_size // 8
-        self._cipher = cipher
-        self._chain = bytes(self._size)
+        self._value = value
+        self._size = block_size
+        self._chain = bytes(block_size)
         self._encryptor: CipherContext | None = None
         self._decryptor: CipherContext | None = None
 
+    @abstractmethod
+    def _make_cipher(self) -> BlockCipherAlgorithm:
+        """Give the cipher under this key."""
+
+    @abstractmethod
+    def _make_context(self, *, decrypt: bool) -> CipherContext:
+        """Give what encrypts or decrypts whole blocks."""
+
     @cached_property
     def _chainer(self) -> CipherContext:
-        return Cipher(self._cipher, CBC(self._chain)).encryptor()
+        return Cipher(self._make_cipher(), CBC(self._chain)).encryptor()
 
     @cached_property
     def _mac(self) -> CMAC:
-        return CMAC(self._cipher)
+        return CMAC(self._make_cipher())
 
     def ecb(self, data: bytes, *, decrypt: bool) -> bytes:
         self._check_blocks(data)
         if decrypt:
             if self._decryptor is None:
-                self._decryptor = Cipher(self._cipher, _SINGLE_BLOCKS).decryptor()
+                self._decryptor = self._make_context(decrypt=True)
             return self._decryptor.update(data)
         if self._encryptor is None:
-            self._encryptor = Cipher(self._cipher, _SINGLE_BLOCKS).encryptor()
+            self._encryptor = self._make_context(decrypt=False)
         return self._encryptor.update(data)
 
     def cbc(self, data: bytes, iv: bytes, *, decrypt: bool) -> bytes:
@@ -214,12 +223,38 @@ class _BlockKey(_SoftKey):
             raise HsmError(msg)
 
 
+class _TdesKey(_BlockKey):
+    """A TDES key; most are of one DUKPT transaction and serve once."""
+
+    def __init__(self, value: bytes, uses: frozenset[Use]) -> None:
+        if len(value) not in {16, 24}:
+            msg = "a TDES key has 16 or 24 bytes"
+            raise KeyRefused(msg)
+        super().__init__(value, uses, block_size=8)
+
+    def _make_cipher(self) -> BlockCipherAlgorithm:
+        return TripleDES((self._value + self._value[:8])[:24])
+
+    def _make_context(self, *, decrypt: bool) -> CipherContext:
+        make = tdes.decryptor if decrypt else tdes.encryptor
+        return make(self._value)
+
+
 class _AesKey(_BlockKey):
     """An AES key, the only kind that seals data."""
 
     def __init__(self, value: bytes, uses: frozenset[Use]) -> None:
-        super().__init__(AES(value), uses)
-        self._value = value
+        if len(value) not in {16, 24, 32}:
+            msg = "an AES key has 16, 24 or 32 bytes"
+            raise KeyRefused(msg)
+        super().__init__(value, uses, block_size=16)
+
+    def _make_cipher(self) -> BlockCipherAlgorithm:
+        return AES(self._value)
+
+    def _make_context(self, *, decrypt: bool) -> CipherContext:
+        cipher = Cipher(self._make_cipher(), _SINGLE_BLOCKS)
+        return cipher.decryptor() if decrypt else cipher.encryptor()
 
     @cached_property
     def _gcm(self) -> AESGCM:
@@ -259,23 +294,9 @@ class _SigningKey(_SoftKey):
         return signature.sign(self._value, data)
 
 
-def _tdes(value: bytes, uses: frozenset[Use]) -> _SoftKey:
-    if len(value) not in {16, 24}:
-        msg = "a TDES key has 16 or 24 bytes"
-        raise KeyRefused(msg)
-    return _BlockKey(TripleDES((value + value[:8])[:24]), uses)
-
-
-def _aes(value: bytes, uses: frozenset[Use]) -> _SoftKey:
-    if len(value) not in {16, 24, 32}:
-        msg = "an AES key has 16, 24 or 32 bytes"
-        raise KeyRefused(msg)
-    return _AesKey(value, uses)
-
-
 _KINDS: Mapping[Algorithm, Callable[[bytes, frozenset[Use]], _SoftKey]] = {
-    Algorithm.TDES: _tdes,
-    Algorithm.AES: _aes,
+    Algorithm.TDES: _TdesKey,
+    Algorithm.AES: _AesKey,
     Algorithm.HMAC: _HmacKey,
     Algorithm.EC: _SigningKey,
     Algorithm.RSA: _SigningKey,

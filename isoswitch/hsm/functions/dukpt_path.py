@@ -46,9 +46,11 @@ class DerivationPath(Generic[K]):
 
     def get_key(self, counter: int) -> K:
         """Give the key of a counter; it stays the path's own."""
-        while not _leads_to(self._keys[-1][0], counter):
-            self._release(self._keys.pop()[1])
         reached, key = self._keys[-1]
+        # A key leads to the counters that begin with exactly its own bits.
+        while reached != counter & -(reached & -reached):
+            self._release(self._keys.pop()[1])
+            reached, key = self._keys[-1]
         while reached != counter:
             reached |= 1 << ((counter ^ reached).bit_length() - 1)
             key = self._step(key, reached)
@@ -93,9 +95,3 @@ class PathCache(Generic[K]):
         """Release every key of every path."""
         while self._paths:
             self._paths.popitem()[1].close()
-
-
-def _leads_to(reached: int, counter: int) -> bool:
-    """Whether a counter begins with exactly the bits of one that was reached."""
-    lowest = reached & -reached
-    return reached == (counter & -lowest if lowest else 0)

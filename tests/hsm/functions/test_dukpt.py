@@ -218,3 +218,14 @@ def test_both_forms_of_a_base_key_are_destroyed_together() -> None:
     for key in (base.key, base.variant):
         with pytest.raises(KeyRefused):
             key.ecb(bytes(8))
+
+
+def test_terminals_forget_their_keys_with_all_that_was_made_of_them() -> None:
+    base = KeyValue(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
+    terminals = TdesTerminals(BaseKey.load(SoftwareEngine(), base))
+    ksn = bytes.fromhex("FFFF9876543210E00008")
+    value = terminals.derive(ksn, TdesPurpose.PIN)
+    assert terminals._encryptor.cache_info().currsize > 0
+    terminals.close()
+    assert terminals._encryptor.cache_info().currsize == 0
+    assert terminals.derive(ksn, TdesPurpose.PIN) == value
