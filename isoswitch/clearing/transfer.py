@@ -49,6 +49,7 @@ class Event(StrEnum):
     HELD = "held"
     SETTLED = "settled"
     REJECTED = "rejected"
+    BLOCKED = "blocked"
     NEVER_RECEIVED = "never_received"
     EXPIRED = "expired"
     ASKED = "asked"
@@ -88,7 +89,8 @@ STATUS_EVENTS: Mapping[str, Event] = {
     "ACSC": Event.SETTLED,
     "ACCC": Event.SETTLED,
     "RJCT": Event.REJECTED,
-    "BLCK": Event.REJECTED,
+    # Only of what was accepted without posting: the money has moved, and comes back.
+    "BLCK": Event.BLOCKED,
     "CANC": Event.REJECTED,
 }
 # A rejection that answers a status request with this reason says: not known here.
@@ -121,12 +123,14 @@ CHANGES: Mapping[tuple[TransferState, Event], Change] = {
     (_S.SENT, _E.HELD): (_S.HELD, (_F.TELL_PAID,)),
     (_S.SENT, _E.SETTLED): _PAID,
     (_S.SENT, _E.REJECTED): _FAILED,
+    (_S.SENT, _E.BLOCKED): (_S.RETURN_DUE, (_F.CAPTURE_FOR_RECALL, _F.TELL_FAILED)),
     (_S.SENT, _E.EXPIRED): (_S.IN_DOUBT, (_F.TELL_FAILED, _F.ASK_STATUS)),
     (_S.HELD, _E.PROGRESS): (_S.HELD, ()),
     (_S.HELD, _E.HELD): (_S.HELD, ()),
     (_S.HELD, _E.EXPIRED): (_S.HELD, ()),
     (_S.HELD, _E.SETTLED): (_S.SETTLED, (_F.CAPTURE,)),
     (_S.HELD, _E.REJECTED): (_S.RETURN_DUE, (_F.CAPTURE,)),
+    (_S.HELD, _E.BLOCKED): (_S.RETURN_DUE, (_F.CAPTURE,)),
     (_S.HELD, _E.RETURNED): (_S.RETURNED, (_F.CAPTURE, _F.GIVE_BACK)),
     (_S.IN_DOUBT, _E.PROGRESS): (_S.IN_DOUBT, ()),
     (_S.IN_DOUBT, _E.ASKED): (_S.IN_DOUBT, ()),
@@ -134,6 +138,7 @@ CHANGES: Mapping[tuple[TransferState, Event], Change] = {
     (_S.IN_DOUBT, _E.HELD): _UNWANTED,
     (_S.IN_DOUBT, _E.SETTLED): _UNWANTED,
     (_S.IN_DOUBT, _E.REJECTED): _REJECTED_LATE,
+    (_S.IN_DOUBT, _E.BLOCKED): (_S.RETURN_DUE, (_F.CAPTURE_FOR_RECALL,)),
     (_S.IN_DOUBT, _E.NEVER_RECEIVED): _REJECTED_LATE,
     (_S.IN_DOUBT, _E.RETURNED): (
         _S.RETURNED,
@@ -152,18 +157,29 @@ CHANGES: Mapping[tuple[TransferState, Event], Change] = {
     (_S.REJECTED, _E.SETTLED): (_S.REJECTED, _CONTRADICTION),
     (_S.REJECTED, _E.HELD): (_S.REJECTED, _CONTRADICTION),
     (_S.RETURN_DUE, _E.REJECTED): (_S.RETURN_DUE, ()),
+    (_S.RETURN_DUE, _E.BLOCKED): (_S.RETURN_DUE, ()),
+    (_S.RETURN_DUE, _E.HELD): (_S.RETURN_DUE, ()),
+    (_S.RETURN_DUE, _E.EXPIRED): (_S.RETURN_DUE, ()),
     (_S.RETURN_DUE, _E.PROGRESS): (_S.RETURN_DUE, ()),
     (_S.RETURN_DUE, _E.RETURNED): _GIVEN_BACK,
     (_S.RECALLING, _E.PROGRESS): (_S.RECALLING, ()),
     (_S.RECALLING, _E.HELD): (_S.RECALLING, ()),
     (_S.RECALLING, _E.SETTLED): (_S.RECALLING, ()),
     (_S.RECALLING, _E.EXPIRED): (_S.RECALLING, ()),
+    (_S.RECALLING, _E.BLOCKED): (_S.RECALLING, ()),
     (_S.RECALLING, _E.RECALL_AGREED): (_S.RECALLING, ()),
     (_S.RECALLING, _E.RECALL_REFUSED): (_S.RECALL_REFUSED, (_F.ALARM,)),
     (_S.RECALLING, _E.RETURNED): _GIVEN_BACK,
     (_S.RECALL_REFUSED, _E.RETURNED): _GIVEN_BACK,
+    (_S.RECALL_REFUSED, _E.RECALL_REFUSED): (_S.RECALL_REFUSED, ()),
+    (_S.RECALL_REFUSED, _E.SETTLED): (_S.RECALL_REFUSED, ()),
+    (_S.RECALL_REFUSED, _E.BLOCKED): (_S.RECALL_REFUSED, ()),
+    (_S.RECALL_REFUSED, _E.EXPIRED): (_S.RECALL_REFUSED, ()),
     (_S.RETURNED, _E.RETURNED): _GIVEN_BACK,
     (_S.RETURNED, _E.SETTLED): (_S.RETURNED, ()),
+    (_S.RETURNED, _E.BLOCKED): (_S.RETURNED, ()),
+    (_S.RETURNED, _E.EXPIRED): (_S.RETURNED, ()),
+    (_S.RETURNED, _E.RECALL_AGREED): (_S.RETURNED, ()),
     (_S.RETURNED, _E.HELD): (_S.RETURNED, ()),
     (_S.RETURNED, _E.PROGRESS): (_S.RETURNED, ()),
 }

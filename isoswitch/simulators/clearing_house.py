@@ -9,7 +9,7 @@ silence, delay, duplicate, garbage, disconnect, or lost before it is decided.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -91,7 +91,10 @@ class ClearingHouse:
 
     ``payments`` is what an auditor reads; ``closed`` the nets of earlier windows;
     ``documents`` everything that was sent and received. With a ``signer`` nothing
-    passes unsigned.
+    passes unsigned. What it tells unasked lies in a queue, and is told again on every
+    new connection. ``on_payment`` hears of each payment before it is decided. What
+    arrives ``limit_s`` after its order is refused: whoever asks after that hears the
+    last word.
     """
 
     members: Mapping[str, Member]
@@ -101,14 +104,17 @@ class ClearingHouse:
     rules: Iterable[Rule] = ()
     framing: str = "bin4"
     signer: Signer | None = None
+    limit_s: float = 10.0
     payments: dict[str, Payment] = field(default_factory=dict)
     closed: list[tuple[NetPosition, ...]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     wires: list[Wire] = field(default_factory=list)
     documents: list[bytes] = field(default_factory=list)
+    on_payment: Callable[[str], None] = lambda _: None
     window: Window = field(init=False)
     _book: RuleBook = field(init=False)
     _serial: int = 0
+    _queue: list[tuple[float, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._book = RuleBook(self.rules, random=self.random)
@@ -135,6 +141,8 @@ class ClearingHouse:
         """Serve one connection until either side closes it."""
         wire = Wire(stream, get_framing(self.framing), frame_bytes_max=FRAME_BYTES_MAX)
         self.wires.append(wire)
+        for at, document in self._queue:
+            self._put(wire, document, at=at)
         try:
             await wire.run(lambda document: self._receive(wire, document))
         finally:
@@ -229,6 +237,7 @@ class ClearingHouse:
                 refused = Payment(transfer, message_id, "RJCT", "DU03")
                 self._put(wire, self._report(refused))
             return
+        self.on_payment(transfer.uetr)
         reaction = self._book.react(_as_transaction(transfer))
         if not reaction.books:
             self.counts["lost"] += 1
@@ -253,6 +262,9 @@ class ClearingHouse:
 
         if reaction.code is not None and not reaction.code.is_approval:
             return rejected(to_reason(reaction.code))
+        accepted_at = transfer.accepted_at or self.clock.now()
+        if (self.clock.now() - accepted_at).total_seconds() > self.limit_s:
+            return rejected("AB05")
         if receiver is None or debtor not in self.members:
             return rejected("RC04")
         if number not in receiver.accounts:
@@ -274,11 +286,16 @@ class ClearingHouse:
         at = trio.current_time() + member.posting_s
         if member.credits_in_the_end:
             payment.status = "ACCC"
-            self._put(wire, self._report(payment), at=at)
+            self._tell_unasked(wire, self._report(payment), at=at)
         else:
             payment.status, payment.reason = "BLCK", UNTOLD
-            self._put(wire, self._report(payment), at=at)
-            self._put(wire, self._give_back(payment, UNTOLD), at=at)
+            self._tell_unasked(wire, self._report(payment), at=at)
+            self._tell_unasked(wire, self._give_back(payment, UNTOLD), at=at)
+
+    def _tell_unasked(self, wire: Wire, document: bytes, *, at: float) -> None:
+        """Tell what nobody waits for, so that it is heard some day."""
+        self._queue.append((at, document))
+        self._put(wire, document, at=at)
 
     def _tell(self, wire: Wire, question: StatusQuestion) -> None:
         """Answer a status request; what was never received is told as such."""
@@ -326,7 +343,8 @@ class ClearingHouse:
         )
         self._put(wire, self._build(answer))
         if agrees and payment is not None:
-            self._put(wire, self._give_back(payment, "FOCR"))
+            back = self._give_back(payment, "FOCR")
+            self._tell_unasked(wire, back, at=trio.current_time())
 
     def _give_back(self, payment: Payment, reason: str) -> bytes:
         """Move a payment back and build the pacs.004 that tells of it."""

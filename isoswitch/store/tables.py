@@ -120,10 +120,11 @@ class _Staged:
             (self.open, unit.opens),
             (self.move, unit.moves),
             (self.update_saf, unit.saf_updates),
-            (self.change_ledger, unit.ledger),
-            (self.move_day, () if unit.day is None else (unit.day,)),
+            # Who has lost a race must hear that, and not what the ledger says of it.
             (self.move_transfer, unit.transfers),
             (self.move_row, unit.rows),
+            (self.change_ledger, unit.ledger),
+            (self.move_day, () if unit.day is None else (unit.day,)),
             (self.put_reconciliation, unit.reconciliations),
             (self.change_lease, unit.leases),
             (self.close_batch, () if unit.batch is None else (unit.batch,)),

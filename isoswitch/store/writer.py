@@ -279,12 +279,13 @@ class GroupCommitWriter(BatchWriter):
             (self._open, unit.opens),
             (self._move, unit.moves),
             (self._update_saf, unit.saf_updates),
+            # Who has lost a race must hear that, and not what the ledger says of it.
+            (self._move_transfer, unit.transfers),
+            (self._move_row, unit.rows),
             (self._refuse, () if refusal is None else (refusal,)),
             (self._change_lease, unit.leases),
             (self._move_day, () if unit.day is None else (unit.day,)),
             (self._put_reconciliation, unit.reconciliations),
-            (self._move_transfer, unit.transfers),
-            (self._move_row, unit.rows),
             (self._forget, unit.forgets),
             (self._close_batch, () if unit.batch is None else (unit.batch,)),
         )

@@ -187,6 +187,7 @@ def test_a_status_that_is_known_means_what_the_table_says() -> None:
         Event.HELD,
         Event.SETTLED,
         Event.REJECTED,
+        Event.BLOCKED,
     }
 
 
@@ -225,6 +226,7 @@ def test_money_moves_once_in_any_order_of_events(events: list[Event]) -> None:
         assert transfer.state in {
             TransferState.RECALLING,
             TransferState.RECALL_REFUSED,
+            TransferState.RETURN_DUE,
         }
 
 

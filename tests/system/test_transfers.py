@@ -36,7 +36,7 @@ from isoswitch.simulators.world import (
     World,
     house_settings,
 )
-from isoswitch.switch.interbank.documents import Order
+from isoswitch.switch.interbank.documents import Order, read_news
 from isoswitch.switch.interbank.transfers import Transfers
 from isoswitch.switch.settings import SwitchSettings
 from tests.iso20022 import published_into
@@ -347,6 +347,71 @@ async def test_a_restart_goes_on_with_what_was_open(world: World) -> None:
     # Nobody was told in time, so it is as if the payer had been told no.
     assert (await find(world)).state is TransferState.RETURNED
     assert await ledger(world) == {}
+
+
+async def test_the_same_news_at_once_changes_a_transfer_once(world: World) -> None:
+    react(world, fault=Fault.SILENCE, code=ResponseCode.INSUFFICIENT_FUNDS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pay, world)
+        await trio.sleep(1)
+        (payment,) = house_of(world).payments.values()
+        body = read_document(payment.answer).body
+        assert body is not None
+        (news,) = read_news(read_message(body))
+        for _ in range(3):
+            nursery.start_soon(transfers_of(world).hear, news)
+    assert (await find(world)).state is TransferState.REJECTED
+    assert await ledger(world) == {}
+
+
+async def test_a_payment_that_was_blocked_while_in_doubt_waits_for_its_return(
+    world: World,
+) -> None:
+    bank = house_of(world).members[MERCHANT_BANK]
+    bank.posts_later, bank.credits_in_the_end, bank.posting_s = True, False, 12.0
+    react(world, fault=Fault.SILENCE)
+    assert not await pay(world)
+    world.partition(HOUSE, 20.0)
+    await trio.sleep(60)
+    assert (await find(world)).state is TransferState.RETURNED
+    assert await ledger(world) == {}
+
+
+async def test_a_return_that_could_not_be_recorded_is_heard_again(
+    world: World,
+) -> None:
+    bank = house_of(world).members[MERCHANT_BANK]
+    bank.posts_later, bank.credits_in_the_end = True, False
+    assert await pay(world)
+    assert world.store is not None
+    world.store.is_full = True
+    await trio.sleep(30)
+    world.store.is_full = False
+    await trio.sleep(30)
+    assert (await find(world)).state is TransferState.RETURNED
+    assert await ledger(world) == {}
+
+
+async def test_a_question_set_by_a_wrong_clock_does_not_wait_for_hours(
+    world: World,
+) -> None:
+    react(world, delay=Fixed(delay_s=14.0))
+    async with trio.open_nursery() as payers:
+        payers.start_soon(pay, world)
+        await trio.sleep(9)
+        world.nodes[0].clock.offset_s = 3600.0
+        await trio.sleep(3)
+        world.nodes[0].clock.offset_s = 0.0
+    await trio.sleep(60)
+    assert (await find(world)).state is TransferState.RETURNED
+
+
+async def test_a_payment_that_arrives_after_its_time_is_refused(world: World) -> None:
+    world.partition(HOUSE, 12.0)
+    assert not await pay(world)
+    await trio.sleep(30)
+    assert (await find(world)).state is TransferState.REJECTED
+    assert {each.amount.minor for each in house_of(world).window.positions()} <= {0}
 
 
 async def test_a_net_debit_cap_refuses_what_would_exceed_it(

@@ -114,6 +114,11 @@ class House:
             self._connection.close("a flood of documents that are refused")
         return self._allowance.is_told
 
+    def hang_up(self, reason: str) -> None:
+        """End the connection; ``run`` makes a new one."""
+        if self._connection is not None:
+            self._connection.close(reason)
+
     async def run(self, receive: Callable[[House, bytes], Awaitable[None]]) -> None:
         """Stay connected and hand over documents until cancelled."""
         pause_s = self.settings.reconnect_min_s

@@ -34,6 +34,7 @@ class Inbox:
 
     async def receive(self, house: House, payload: bytes) -> None:
         """Take one payload; what is refused is written down, and not believed."""
+        name = house.settings.name
         try:
             document = read_document(await house.open(payload))
             message = read_message(document.body) if document.body else None
@@ -42,14 +43,19 @@ class Inbox:
             await self._refuse(house, refusal)
             return
         except HsmError as error:
-            # What became of a transfer is asked for again, and payments come again.
-            name = house.settings.name
             log.error("document_not_verified", endpoint=name, reason=str(error))
+            # What a house tells unasked it tells again on a new connection.
+            house.hang_up("what was heard could not be verified")
             return
         if isinstance(message, SystemEvent):
             await self._acknowledge(house, message)
         for each in news:
-            await self._transfers.hear(each)
+            try:
+                await self._transfers.hear(each)
+            except StoreUnavailable as error:
+                log.error("news_not_recorded", uetr=each.uetr, reason=str(error))
+                house.hang_up("what was heard could not be recorded")
+                return
 
     async def _refuse(
         self, house: House, refusal: SignatureRefused | DecodeError

@@ -49,6 +49,8 @@ from isoswitch.switch.services import Services
 
 TICK_S = 0.5
 ATTEMPTS_MAX = 3
+# By how much the clocks of two nodes may differ.
+SKEW_MAX_S = 5.0
 NOTHING = UnitOfWork(records=())
 TOLD = frozenset({Effect.TELL_PAID, Effect.TELL_FAILED})
 # States in which the house is asked again and again.
@@ -116,7 +118,7 @@ class Transfers:
             with trio.move_on_after(profile.total_s):
                 await waiter.told.wait()
             if not waiter.told.is_set():
-                await self._hear(
+                await self.hear(
                     News(
                         uetr=sent.uetr,
                         original_message_id=sent.message_id,
@@ -131,21 +133,15 @@ class Transfers:
         """Expire, ask and recall until cancelled."""
         while True:
             try:
-                for transfer in await self._services.store.open_transfers():
-                    await self._follow(transfer)
+                # By a clock that has jumped everything would be over, or nothing.
+                if self._services.health.trusts_clock():
+                    for transfer in await self._services.store.open_transfers():
+                        await self._follow(transfer)
             except StoreUnavailable as error:
                 log.error("transfers_postponed", reason=str(error))
             await trio.sleep(TICK_S)
 
     async def hear(self, news: News) -> None:
-        """Take what a clearing house says of a transfer."""
-        try:
-            await self._hear(news)
-        except StoreUnavailable as error:
-            # It will be asked for again: nothing is lost but time.
-            log.error("news_not_recorded", uetr=news.uetr, reason=str(error))
-
-    async def _hear(self, news: News) -> None:
         """Apply what is heard of a transfer; a lost race is run again."""
         for _ in range(ATTEMPTS_MAX):
             transfer = await self._find(news)
@@ -252,18 +248,30 @@ class Transfers:
 
     async def _follow(self, transfer: Transfer) -> None:
         """Do what time asks for: expire what lost its owner, ask, recall."""
-        now = self._services.clock.now().timestamp()
+        profile = self._profile(transfer)
         if transfer.state in {TransferState.CREATED, TransferState.SENT}:
-            if now >= transfer.expires_at and transfer.uetr not in self._waiters:
-                await self._hear(
+            is_over = self._is_over(transfer.expires_at, within_s=profile.total_s)
+            if is_over and transfer.uetr not in self._waiters:
+                await self.hear(
                     News(
                         uetr=transfer.uetr,
                         original_message_id=transfer.message_id,
                         event=Event.EXPIRED,
                     )
                 )
-        elif transfer.state in FOLLOWED and now >= transfer.next_at:
+        elif transfer.state in FOLLOWED and self._is_over(
+            transfer.next_at, within_s=max(profile.ask_after_s, profile.ask_every_s)
+        ):
             await self._ask(transfer)
+
+    def _is_over(self, at: float, *, within_s: float) -> bool:
+        """Whether a time has come that was at most so far ahead when it was set.
+
+        One that is further ahead was set by a clock that was wrong: to wait for it
+        could take hours, to ask too early costs a question.
+        """
+        left_s = at - self._services.clock.now().timestamp()
+        return not 0.0 < left_s <= within_s + SKEW_MAX_S
 
     async def _ask(self, transfer: Transfer) -> None:
         """Ask what became of a transfer, or for its money back, once more."""
@@ -304,7 +312,7 @@ class Transfers:
         try:
             await house.send(document)
         except LinkDown as error:
-            await self._hear(
+            await self.hear(
                 News(
                     uetr=transfer.uetr,
                     original_message_id=transfer.message_id,
