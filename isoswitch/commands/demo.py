@@ -20,6 +20,7 @@ from rich.text import Text
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.secrets import Pin, ScannedCode
+from isoswitch.commands.bank_app import api_client
 from isoswitch.commands.console import FAILED, OK, print_json, stdout
 from isoswitch.commands.ends import (
     card_named,
@@ -35,7 +36,6 @@ from isoswitch.commands.running import run_trio
 from isoswitch.commands.setup import ensure
 from isoswitch.commands.view import leg_json, leg_line
 from isoswitch.config.load import LoadedNetwork, load_network
-from isoswitch.config.portal import portal_settings
 from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.simulators.api_client import ApiClient
 from isoswitch.simulators.auditor import Verdict, audit, read_store
@@ -51,7 +51,6 @@ from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.token_service import TokenService
 from isoswitch.simulators.wallet import Wallet
 from isoswitch.store.reader import open_reader
-from isoswitch.switch.ports import SystemClock
 
 TERMINAL = "TERM0001"
 AMOUNT_MINOR = 12_50
@@ -107,12 +106,7 @@ class Tour:
 
     def client(self, name: str) -> ApiClient:
         """Give a client of the API, with the secret that setup has drawn for it."""
-        settings = portal_settings(self.loaded)
-        assert settings is not None, "the packaged network has a portal"
-        secret = settings.clients[name].secret
-        assert secret is not None, "its clients sign with secrets"
-        url = f"http://{settings.host}:{settings.port}"
-        return ApiClient(name=name, secret=secret, base_url=url, clock=SystemClock())
+        return api_client(self.loaded, name)
 
     def show_code(self, *, confirms: bool) -> ScannedCode:
         """Let the shopper show a code, and remember to look for it in the output."""

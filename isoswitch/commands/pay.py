@@ -21,6 +21,7 @@ from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.codecs.canonical.money import parse_money
 from isoswitch.codecs.canonical.secrets import Pin
 from isoswitch.codecs.iso8583.message import Message
+from isoswitch.codecs.qr.render import to_terminal
 from isoswitch.commands.console import (
     FAILED,
     OK,
@@ -98,6 +99,7 @@ class Printer:
                     "approved": is_approved,
                     "approval_code": answer.outcome.approval_code,
                     "transaction": transaction_id,
+                    "code": answer.outcome.code_text,
                 }
             )
             return
@@ -107,6 +109,12 @@ class Printer:
         console.print(Text(f"{mark} {code}", style=style))
         if transaction_id:
             console.print(Text(f"  isoswitch show {transaction_id}", style="dim"))
+        text = answer.outcome.code_text
+        if text:
+            console.print(to_terminal(text), markup=False)
+            console.print(f"  isoswitch qr pay '{text}'", markup=False, soft_wrap=True)
+            status = f"  isoswitch pay 0 --kind code-status --of {transaction_id}"
+            console.print(status, markup=False)
 
     def finish(self) -> None:
         """Print what was kept back for the end."""
@@ -192,7 +200,8 @@ class Wish:
                 exit_code=USAGE,
             )
         kind, _ = KINDS[self.kind]
-        if kind in NAMES_ANOTHER - {Kind.REFUND} and not self.of:
+        acts = NAMES_ANOTHER - {Kind.REFUND} | {Kind.CODE_STATUS}
+        if kind in acts and not self.of:
             raise Failure(
                 f"{self.kind} acts on an earlier transaction",
                 fix="name it with --of, such as --of 1-7",
@@ -213,6 +222,10 @@ class Wish:
         """Build the request of what was checked."""
         currency = terminal.profile.currency
         kind, function = KINDS[self.kind]
+        if kind is Kind.PAYMENT_CODE:
+            return terminal.build_code_request(_parse_amount(self.amount, currency))
+        if kind is Kind.CODE_STATUS:
+            return terminal.build_code_query(to_rrn(self.of) or "")
         return terminal.build(
             kind,
             card_named(self.card),
@@ -252,6 +265,8 @@ KINDS: Mapping[str, tuple[Kind, Function]] = {
     "balance": (Kind.BALANCE_INQUIRY, Function.REQUEST),
     "statement": (Kind.MINI_STATEMENT, Function.REQUEST),
     "verify": (Kind.ACCOUNT_VERIFICATION, Function.REQUEST),
+    "code": (Kind.PAYMENT_CODE, Function.REQUEST),
+    "code-status": (Kind.CODE_STATUS, Function.REQUEST),
 }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from isoswitch.commands.options import Config
 
 app = typer.Typer(
     name="qr", help="Read and make payment QR codes.", no_args_is_help=True
@@ -40,6 +43,20 @@ def show(
         code,
         qr_codes.Output(as_json=as_json, unsafe=unsafe, draw=draw, svg=svg, png=png),
     )
+
+
+@app.command()
+def pay(
+    code: Annotated[str, typer.Argument(help="What a merchant's code says.")],
+    client: Annotated[
+        str, typer.Option(help="The wallet, by its name in [portal.clients].")
+    ] = "bankapp",
+    config: Config = None,
+) -> None:
+    """Pay a code of this network, as the customer of a simulated bank does."""
+    from isoswitch.commands import bank_app
+
+    sys.exit(bank_app.pay(config, code, client=client))
 
 
 @app.command()

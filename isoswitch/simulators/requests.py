@@ -38,7 +38,11 @@ _NO_CARD = TestCard(
 )
 # What asks about no amount, and what moves none.
 WITHOUT_AMOUNT = frozenset({Kind.BALANCE_INQUIRY, Kind.MINI_STATEMENT})
-INQUIRIES = WITHOUT_AMOUNT | {Kind.ACCOUNT_VERIFICATION}
+INQUIRIES = WITHOUT_AMOUNT | {
+    Kind.ACCOUNT_VERIFICATION,
+    Kind.PAYMENT_CODE,
+    Kind.CODE_STATUS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +192,33 @@ class RequestBuilder:
         request = self.build(Kind.REFUND, _NO_CARD, amount_minor, original=original)
         return self.build_from(
             replace(request.transaction, pan=None, expiry="", entry_mode=EntryMode.QR)
+        )
+
+    def build_code_request(self, amount_minor: int, *, valid_s: int = 0) -> Request:
+        """Build the request for a code that this terminal wants to show."""
+        transaction = self.build(Kind.PAYMENT_CODE, _NO_CARD, amount_minor).transaction
+        return self.build_from(
+            replace(
+                transaction,
+                pan=None,
+                expiry="",
+                entry_mode=EntryMode.QR,
+                valid_s=valid_s,
+            )
+        )
+
+    def build_code_query(self, rrn: str) -> Request:
+        """Build the question whether a code has been paid, by the RRN it came with."""
+        transaction = self.build(Kind.CODE_STATUS, _NO_CARD, 0).transaction
+        return self.build_from(
+            replace(
+                transaction,
+                pan=None,
+                expiry="",
+                amount=None,
+                rrn=rrn,
+                entry_mode=EntryMode.QR,
+            )
         )
 
     def build_from(self, transaction: Transaction) -> Request:

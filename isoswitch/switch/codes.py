@@ -186,31 +186,11 @@ class Codes:
     ) -> PaymentCode | Refused:
         """Make a code; ``claim`` is kept with it."""
         services = self._current()
-        merchant = services.settings.merchants.get(wish.merchant_id)
-        if merchant is None or merchant.payee is None:
-            return NOT_OFFERED
-        if wish.currency not in CURRENCIES:
-            return UNKNOWN_CURRENCY
-        now = services.clock.now()
         code_id = services.numbers.draw().transaction_id
-        code = PaymentCode(
-            id=code_id,
-            merchant_id=merchant.id,
-            terminal_id=wish.terminal_id,
-            text=_code_text(merchant, merchant.payee, wish, code_id),
-            amount_minor=wish.amount_minor,
-            currency=wish.currency,
-            reference=wish.reference,
-            created_at=iso_time(now),
-            expires_at=now.timestamp() + wish.valid_s if wish.valid_s else 0.0,
-        )
-        body = {
-            "merchant": merchant.id,
-            "terminal": wish.terminal_id,
-            "amount": str(Money(wish.amount_minor, wish.currency)),
-            "is_static": not wish.amount_minor,
-        }
-        record = _record(services, RecordKind.CODE, code_id, body)
+        code = make_code(services, wish, code_id=code_id)
+        if isinstance(code, Refused):
+            return code
+        record = _record(services, RecordKind.CODE, code_id, code_body(code))
         rows = (RowMove(expect=None, row=code), *claimed(claim, code_id))
         await services.store.commit(UnitOfWork(records=(record,), rows=rows))
         return code
@@ -454,6 +434,39 @@ class Codes:
         # One that came back in parts is told once, when all of it has.
         owed = owe_callback(services, row.merchant_id, told) if kept.reversed else ()
         return UnitOfWork(records=(), moves=(move,), rows=owed)
+
+
+def make_code(
+    services: Services, wish: CodeWish, *, code_id: str
+) -> PaymentCode | Refused:
+    """Give a code that a merchant may show, not kept yet."""
+    merchant = services.settings.merchants.get(wish.merchant_id)
+    if merchant is None or merchant.payee is None:
+        return NOT_OFFERED
+    if wish.currency not in CURRENCIES:
+        return UNKNOWN_CURRENCY
+    now = services.clock.now()
+    return PaymentCode(
+        id=code_id,
+        merchant_id=merchant.id,
+        terminal_id=wish.terminal_id,
+        text=_code_text(merchant, merchant.payee, wish, code_id),
+        amount_minor=wish.amount_minor,
+        currency=wish.currency,
+        reference=wish.reference,
+        created_at=iso_time(now),
+        expires_at=now.timestamp() + wish.valid_s if wish.valid_s else 0.0,
+    )
+
+
+def code_body(code: PaymentCode) -> dict[str, object]:
+    """Give what is written down of a code that was made."""
+    return {
+        "merchant": code.merchant_id,
+        "terminal": code.terminal_id,
+        "amount": str(Money(code.amount_minor, code.currency)),
+        "is_static": not code.amount_minor,
+    }
 
 
 def _code_text(

@@ -30,6 +30,7 @@ from isoswitch.store.port import (
     TransactionState,
     UnitOfWork,
 )
+from isoswitch.store.rows import RowMove
 from isoswitch.switch.accounts import (
     Undoing,
     place_hold,
@@ -380,10 +381,12 @@ class Recorder:
         *,
         notes: Mapping[RecordKind, Sequence[Mapping[str, Any]]],
         batch: BatchClose | None = None,
+        rows: tuple[RowMove, ...] = (),
     ) -> Outcome:
         """Open and close what moves no money itself, with what there is to note of it.
 
-        With ``batch`` the terminal's batch is closed in the same unit.
+        With ``batch`` the terminal's batch is closed in the same unit, and ``rows`` are
+        kept in it.
         """
         job.is_closing = True
         noted = [
@@ -398,6 +401,7 @@ class Recorder:
                 records=(self._opened(job), *noted, self._closed(job, outcome)),
                 opens=(row,),
                 batch=batch,
+                rows=rows,
             ),
         )
         return outcome

@@ -150,9 +150,9 @@ async def assert_audited(world: World) -> None:
     assert verdict.is_settled, verdict.describe()
 
 
-def amended(code: PaymentCode, path: str, value: str) -> str:
+def amended(text: str, path: str, value: str) -> str:
     """Give a code's text with one object changed and a CRC that fits."""
-    objects = [each for each in decode_mpm(code.text).objects if each.id != "63"]
+    objects = [each for each in decode_mpm(text).objects if each.id != "63"]
     changed = [item(path, value) if each.id == path else each for each in objects]
     return build_mpm(changed).encode()
 
@@ -214,7 +214,9 @@ async def test_a_code_that_was_altered_is_refused_and_noted(
     world: World, place: str, value: str
 ) -> None:
     code = await create(world)
-    assert await refused(world, amended(code, place, value)) is Refusal.CODE_ALTERED
+    assert (
+        await refused(world, amended(code.text, place, value)) is Refusal.CODE_ALTERED
+    )
     assert world.store is not None
     kinds = [each.record.kind for each in await world.store.records(code.id)]
     assert kinds == [RecordKind.CODE, RecordKind.EXCEPTION]

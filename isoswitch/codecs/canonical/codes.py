@@ -19,6 +19,8 @@ class Kind(StrEnum):
     BALANCE_INQUIRY = "balance_inquiry"
     MINI_STATEMENT = "mini_statement"
     ACCOUNT_VERIFICATION = "account_verification"
+    PAYMENT_CODE = "payment_code"
+    CODE_STATUS = "code_status"
     REVERSAL = "reversal"
     FILE_UPDATE = "file_update"
     BATCH_UPLOAD = "batch_upload"

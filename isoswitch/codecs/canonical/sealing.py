@@ -83,6 +83,7 @@ class _StoredOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     emv: str = ""
     totals: Totals | None = None
     statement: tuple[StatementLine, ...] = ()
+    code_text: str = ""
 
 
 _encode_leg = msgspec.msgpack.Encoder().encode
@@ -269,6 +270,7 @@ def store_outcome(outcome: Outcome) -> str:
             emv=outcome.emv.reveal().hex() if outcome.emv else "",
             totals=outcome.totals,
             statement=outcome.statement,
+            code_text=outcome.code_text,
         )
     ).decode()
 
@@ -291,6 +293,7 @@ def load_outcome(text: str) -> Outcome:
         emv=Secret(bytes.fromhex(stored.emv)) if stored.emv else None,
         totals=stored.totals,
         statement=stored.statement,
+        code_text=stored.code_text,
     )
 
 

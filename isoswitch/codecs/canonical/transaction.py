@@ -54,8 +54,10 @@ class Transaction:
     ``amount`` (DE 95). ``is_final`` False says that more completions of the same
     pre-authorisation follow, ``is_declined`` that an advice tells of a decline,
     ``takes_part`` that the terminal can go on with a part of the amount.
-    ``file_name`` is what a file update is about (DE 101). Texts are stripped of their
-    padding. Fields that a message did not carry are None or empty.
+    ``file_name`` is what a file update is about (DE 101). ``valid_s`` is how long a
+    payment code that is asked for may be paid, 0 where the terminal leaves that to the
+    host. Texts are stripped of their padding. Fields that a message did not carry are
+    None or empty.
     """
 
     kind: Kind
@@ -89,6 +91,7 @@ class Transaction:
     is_declined: bool = False
     takes_part: bool = False
     file_name: str = ""
+    valid_s: int = 0
     network_code: str = ""
     accounts: str = "0000"
 
@@ -107,7 +110,8 @@ class Outcome:
 
     ``reason`` is one short clause for the operator, such as ``"no route for BIN"``;
     it never holds card data. ``amount`` is the approved amount where it differs from
-    the requested one; ``balance`` and ``statement`` answer an inquiry.
+    the requested one; ``balance`` and ``statement`` answer an inquiry. ``code_text`` is
+    what the payment code says that was asked for.
     """
 
     code: ResponseCode
@@ -117,6 +121,7 @@ class Outcome:
     balance: Money | None = None
     totals: Totals | None = None
     statement: tuple[StatementLine, ...] = ()
+    code_text: str = ""
     emv: Secret[bytes] | None = None
 
     @property

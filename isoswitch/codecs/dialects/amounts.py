@@ -12,6 +12,10 @@ from collections.abc import Mapping
 
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.canonical.money import CURRENCIES, Money
+from isoswitch.codecs.canonical.transaction import Transaction
+from isoswitch.codecs.dialects.edition import Edition
+from isoswitch.codecs.dialects.numbers import missing
+from isoswitch.codecs.iso8583.message import Message
 
 LEDGER_BALANCE = "01"
 AVAILABLE_BALANCE = "02"
@@ -154,3 +158,23 @@ def _find(
 
 def _decimals(currency: str) -> int:
     return CURRENCIES.get(currency, ("", 2))[1]
+
+
+def read_partial(edition: Edition, response: Message, txn: Transaction) -> Money:
+    """Read the amount that a partial approval approves.
+
+    Raises
+    ------
+    DecodeError
+        It has none, or one that is no part of what was asked for.
+    """
+    currency = txn.amount.currency if txn.amount else ""
+    amount = edition.read_amount(response.values(), currency)
+    if amount is None:
+        raise missing(4)
+    if txn.amount is not None and (
+        amount.currency != txn.amount.currency or amount.minor > txn.amount.minor
+    ):
+        reason = "no part of the requested amount"
+        raise DecodeError(reason, field="4", offset=response.offset(4))
+    return amount

@@ -35,6 +35,7 @@ from isoswitch.codecs.dialects.amounts import (
     AVAILABLE_BALANCE,
     CASH,
     LEDGER_BALANCE,
+    read_partial,
 )
 from isoswitch.codecs.dialects.card import (
     chip_form,
@@ -65,7 +66,13 @@ from isoswitch.codecs.dialects.reasons import (
     tells_decline,
     write_reason,
 )
-from isoswitch.codecs.dialects.scanned import CODE_FIELDS, put_code, read_code
+from isoswitch.codecs.dialects.scanned import (
+    CODE_FIELDS,
+    put_code,
+    put_text,
+    read_code,
+    read_text,
+)
 from isoswitch.codecs.dialects.statement import read_statement, write_statement
 from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.codecs.iso8583.message import Message
@@ -166,7 +173,6 @@ class Dialect:
             raise DecodeError("not a request of this edition", field="mti")
         values: Values = msg.values()
         get = values.get
-        processing_code = get(3) or ""
         kind, network_code = self._kind_of(values, msg.mti)
         pan, track2, expiry = read_card(msg, values)
         entry_code = get(22)
@@ -177,10 +183,10 @@ class Dialect:
         is_scanned = pan is None and entry.mode is EntryMode.QR
         if pan is None and kind in _CARD_KINDS and not is_scanned:
             raise missing(2)
-        reason, remaining = ReversalReason.UNSPECIFIED, None
-        told = read_reason(edition, values)
-        if kind is Kind.REVERSAL:
-            reason = told
+        code, valid_s = read_code(values, self._code_field, kind, is_scanned=is_scanned)
+        told, remaining = read_reason(edition, values), None
+        undoes = kind is Kind.REVERSAL
+        if undoes:
             amount, remaining = edition.read_remaining(values, amount)
         return Transaction(
             kind=kind,
@@ -190,7 +196,7 @@ class Dialect:
             rrn=read_rrn(values),
             pan=pan,
             track2=track2,
-            code=read_code(values, self._code_field) if is_scanned else None,
+            code=code,
             expiry=expiry,
             card_sequence=get(23) or "",
             amount=amount,
@@ -208,14 +214,15 @@ class Dialect:
             emv=read_chip(get(55), self._chip_form),
             approval_code=(get(38) or "").rstrip(),
             original=self._read_original(values, msg.mti, kind, reference),
-            reversal_reason=reason,
+            reversal_reason=told if undoes else ReversalReason.UNSPECIFIED,
             remaining=remaining,
             is_final=kind is not Kind.COMPLETION or told is not PARTIAL,
             is_declined=tells_decline(edition, values, msg.mti),
             takes_part=edition.takes_part(values),
             file_name=(get(101) or "").rstrip(),
+            valid_s=valid_s,
             network_code=network_code,
-            accounts=processing_code[2:] or "0000",
+            accounts=(get(3) or "")[2:] or "0000",
         )
 
     def to_response(
@@ -265,6 +272,9 @@ class Dialect:
             fields[edition.statement_field] = write_statement(outcome.statement)
         if outcome.emv is not None:
             fields[55] = write_chip(outcome.emv, self._chip_form)
+        if outcome.code_text:
+            specs = self.codec.spec.fields
+            put_text(fields, outcome.code_text, self._code_field, specs)
         fields.update(extra)
         return self._build(mti, fields, mac=mac)
 
@@ -366,7 +376,7 @@ class Dialect:
         code, words = meaning
         amount = None
         if code is ResponseCode.PARTIALLY_APPROVED:
-            amount = self._partial_amount(response, txn)
+            amount = read_partial(edition, response, txn)
         additional = get(54)
         return Outcome(
             code=code,
@@ -381,6 +391,7 @@ class Dialect:
             statement=read_statement(str(get(edition.statement_field) or ""))
             if txn.kind is Kind.MINI_STATEMENT
             else (),
+            code_text=read_text(get(self._code_field), txn.kind, code),
             emv=read_chip(get(55), self._chip_form),
         )
 
@@ -562,8 +573,8 @@ class Dialect:
             fields[55] = write_chip(txn.emv, self._chip_form)
         if undoes:
             return
-        if txn.code is not None and txn.pan is None:
-            put_code(fields, txn.code, self._code_field, self.codec.spec.fields)
+        if txn.pan is None:
+            put_code(fields, txn, self._code_field, self.codec.spec.fields)
         if txn.track2 is not None:
             track = txn.track2.reveal()
             fields[35] = track.replace("=", "D") if self._track_is_packed else track
@@ -581,15 +592,3 @@ class Dialect:
             fields[101] = txn.file_name
         if txn.merchant_name and self._name is not None:
             fields[43] = fit_name(txn.merchant_name, self._name)
-
-    def _partial_amount(self, response: Message, txn: Transaction) -> Money:
-        currency = txn.amount.currency if txn.amount else ""
-        amount = self.edition.read_amount(response.values(), currency)
-        if amount is None:
-            raise missing(4)
-        if txn.amount is not None and (
-            amount.currency != txn.amount.currency or amount.minor > txn.amount.minor
-        ):
-            reason = "no part of the requested amount"
-            raise DecodeError(reason, field="4", offset=response.offset(4))
-        return amount

@@ -56,6 +56,8 @@ REQUESTS: Mapping[Kind, RequestRow] = {
     Kind.BALANCE_INQUIRY: RequestRow("2", "31", _NORMAL),
     Kind.MINI_STATEMENT: RequestRow("2", "34", _NORMAL),
     Kind.ACCOUNT_VERIFICATION: RequestRow("1", "33", _NORMAL),
+    Kind.PAYMENT_CODE: RequestRow("1", "90", _NORMAL),
+    Kind.CODE_STATUS: RequestRow("1", "32", _NORMAL),
     Kind.REVERSAL: RequestRow("4"),
     # File update code 2: change a record.
     Kind.FILE_UPDATE: RequestRow("3", constants={91: "2"}, function=Function.REQUEST),
@@ -81,10 +83,12 @@ TYPES: Mapping[str, Kind] = {
     "17": Kind.CASH_WITHDRAWAL,
     "20": Kind.REFUND,
     "30": Kind.BALANCE_INQUIRY,
+    "32": Kind.CODE_STATUS,
     "31": Kind.BALANCE_INQUIRY,
     "33": Kind.ACCOUNT_VERIFICATION,
     "34": Kind.MINI_STATEMENT,
     "38": Kind.ACCOUNT_VERIFICATION,
+    "90": Kind.PAYMENT_CODE,
 }
 
 # Types that buy: quasi-cash, cash equivalents and bill payments are purchases too.

@@ -54,6 +54,8 @@ REQUESTS: Mapping[Kind, RequestRow] = {
     Kind.BALANCE_INQUIRY: RequestRow("1", "31", {24: "108"}),
     Kind.MINI_STATEMENT: RequestRow("1", "34", {24: "108"}),
     Kind.ACCOUNT_VERIFICATION: RequestRow("1", "33", {24: "108"}),
+    Kind.PAYMENT_CODE: RequestRow("1", "90", {24: "108"}),
+    Kind.CODE_STATUS: RequestRow("1", "32", {24: "108"}),
     Kind.REVERSAL: RequestRow("4", constants={24: "400"}),
     Kind.FILE_UPDATE: RequestRow("3", constants={24: "302"}, function=Function.REQUEST),
     Kind.BATCH_UPLOAD: RequestRow("3", "00", {24: "301"}),

@@ -62,6 +62,8 @@ POS_REQUESTS: Mapping[Kind, RequestRow] = {
     Kind.VOID: _pos("2", "20", "00", "23"),
     Kind.REFUND: _pos("2", "20", "00", "25", Function.ADVICE),
     Kind.BALANCE_INQUIRY: _pos("2", "31", "00", "01"),
+    Kind.PAYMENT_CODE: _pos("1", "90", "00", "01"),
+    Kind.CODE_STATUS: _pos("1", "32", "00", "01"),
     Kind.REVERSAL: RequestRow("4", function=Function.REQUEST),
     Kind.BATCH_UPLOAD: _management(Function.ADVICE, "201", "3"),
     Kind.RECONCILIATION: _management(Function.REQUEST, "201", "5"),
@@ -88,6 +90,8 @@ POS_KINDS: Mapping[str, Kind] = {
     "2200621": Kind.VOID,
     "2200025": Kind.REFUND,
     "2310001": Kind.BALANCE_INQUIRY,
+    "1900001": Kind.PAYMENT_CODE,
+    "1320001": Kind.CODE_STATUS,
 }
 
 # What a void undoes, and what the reversal of a void undid.

@@ -82,7 +82,7 @@ TRANSACTION_TYPES: Mapping[str, str] = {
     "29": "funds disbursement",
     "30": "available funds inquiry",
     "31": "balance inquiry",
-    "32": "general inquiry",
+    "32": "general inquiry; has a payment code been paid (this switch)",
     "33": "card verification inquiry",
     "34": "mini statement",
     "38": "card verification",
@@ -98,7 +98,7 @@ TRANSACTION_TYPES: Mapping[str, str] = {
     "73": "card block",
     "74": "card unblock",
     "7S": "card de-activation (jPOS-CMF)",
-    "90": "registration",
+    "90": "registration; payment code wanted (this switch)",
     "92": "batch settlement / sign-on (BCD POS dialects)",
     "93": "status",
 }

@@ -10,6 +10,7 @@ from isoswitch.switch.flows.advice import take_advice
 from isoswitch.switch.flows.authorisation import authorise
 from isoswitch.switch.flows.completion import complete, increase
 from isoswitch.switch.flows.file_update import update_file
+from isoswitch.switch.flows.payment_code import give_code, tell_code
 from isoswitch.switch.flows.refund import refund
 from isoswitch.switch.flows.reversal import reverse
 from isoswitch.switch.flows.settlement import settle_batch, take_upload
@@ -31,6 +32,8 @@ FLOWS: Mapping[Kind, Flow] = {
     Kind.BALANCE_INQUIRY: authorise,
     Kind.MINI_STATEMENT: authorise,
     Kind.ACCOUNT_VERIFICATION: authorise,
+    Kind.PAYMENT_CODE: give_code,
+    Kind.CODE_STATUS: tell_code,
     Kind.REVERSAL: reverse,
     Kind.FILE_UPDATE: update_file,
     Kind.RECONCILIATION: settle_batch,
