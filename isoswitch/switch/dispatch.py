@@ -51,6 +51,7 @@ from isoswitch.switch.flows.table import NETWORK_KINDS, find_flow
 from isoswitch.switch.job import Job
 from isoswitch.switch.keys import dedup_key
 from isoswitch.switch.legs import authenticate, verify_command
+from isoswitch.switch.logs import LegLine, legs
 from isoswitch.switch.numbers import Numbering
 from isoswitch.switch.ports import iso_time
 from isoswitch.switch.scanned import hash_command, read_scanned
@@ -408,13 +409,13 @@ async def _refuse_malformed(
 
 
 def _log_leg(job: Job, message: Message, *, direction: str) -> None:
-    log.info(
-        "leg",
+    line = LegLine(
         transaction=job.id,
         direction=direction,
         endpoint=job.listener,
         mti=message.mti,
         stan=job.txn.stan,
         terminal=job.txn.terminal_id,
-        code=message.get(39, ""),
+        code=str(message.get(39, "")),
     )
+    legs.put(line)

@@ -29,6 +29,7 @@ from isoswitch.switch.linkstate import (
     LinkStatus,
     derive_state,
 )
+from isoswitch.switch.logs import LegLine, legs
 from isoswitch.switch.mux import Mux
 from isoswitch.switch.numbers import STAN_MAX
 from isoswitch.switch.oneshot import OneShot
@@ -355,11 +356,12 @@ class Link:
         return headers.join(settings.header, settings.header_value, message.raw)
 
     def _log_leg(self, message: Message, direction: str, transaction_id: str) -> None:
-        self._log.info(
-            "leg",
+        line = LegLine(
             transaction=transaction_id,
             direction=direction,
+            endpoint=self.settings.name,
             mti=message.mti,
-            stan=message.get(11),
-            code=message.get(39, ""),
+            stan=str(message.get(11, "")),
+            code=str(message.get(39, "")),
         )
+        legs.put(line)
