@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from isoswitch.codecs.canonical.values import quick
+
 
 class RecordKind(StrEnum):
     """What a record says; the state of a transaction is its last one."""
@@ -38,6 +40,7 @@ class RecordKind(StrEnum):
     CODE = "code"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One fact about one transaction (or about the node, with an empty id).

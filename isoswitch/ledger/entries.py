@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.values import quick
 
 
 class LedgerRefused(IsoswitchError):
@@ -31,6 +32,7 @@ class Posting:
     minor: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A set of postings that balances.

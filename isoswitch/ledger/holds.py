@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Protocol, assert_never
 
 from isoswitch.codecs.canonical.money import Money
+from isoswitch.codecs.canonical.values import quick
 from isoswitch.ledger.entries import Entry, LedgerRefused, transfer
 
 
@@ -47,6 +48,7 @@ class EntryConflict(LedgerRefused):
     """The same id came before with other content."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """An amount set aside between two accounts, in minor units of one currency.
@@ -81,6 +83,7 @@ class Hold:
         return self.captured_minor - self.returned_minor - self.returning_minor
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Set an amount aside; ``of`` names the hold that it gives money back of."""
@@ -111,6 +114,7 @@ class Resize:
     expires_at: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
     """Turn a hold, or a part of it, into money owed.

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoswitch.codecs.canonical.codes import EntryMode, Kind
+from isoswitch.codecs.canonical.values import quick
 from isoswitch.routing.bins import EVERYTHING, Span
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is known of a transaction when its route is decided.

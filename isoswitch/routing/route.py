@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from isoswitch.codecs.canonical.values import quick
 from isoswitch.routing.facts import Facts
 from isoswitch.routing.health import EndpointState
 
@@ -63,6 +64,7 @@ _SHORT: Mapping[StepKind, str] = {
 }
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """The endpoints to ask, in order, and why these; empty when none can be asked.

@@ -10,6 +10,7 @@ from typing import Protocol
 from isoswitch.clearing.transfer import Transfer
 from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.codecs.canonical.totals import TotalsLine
+from isoswitch.codecs.canonical.values import quick
 from isoswitch.journal.records import ChainedRecord, Record
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Change, Hold
@@ -45,6 +46,7 @@ class SafMessage(StrEnum):
     ADVICE = "advice"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTransaction:
     """What the switch must find again: to repeat an answer, to reverse, to show.
@@ -119,6 +121,7 @@ class TransferMove:
     transfer: Transfer
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """A compare-and-set: the transaction is in ``expect`` and goes to ``state``.
@@ -140,6 +143,7 @@ class Move:
     sealed: bytes | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafEntry:
     """One message that must reach an endpoint, however long it takes.
@@ -202,6 +206,7 @@ class LeaseChange:
     holder: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitOfWork:
     """What is stored together or not at all, in this order."""

@@ -25,6 +25,7 @@ from isoswitch.codecs.canonical.errors import (
 from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.codecs.canonical.secrets import Pan
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
+from isoswitch.codecs.canonical.values import quick
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.hsm.port import AnyCommand, HashData
@@ -77,6 +78,7 @@ NO_NOTIFICATIONS = DecodeError("notifications are not served", field="mti")
 log = structlog.get_logger()
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """A message from a terminal, and the way back to it.

@@ -9,6 +9,7 @@ from isoswitch.codecs.canonical.codes import ResponseCode, ReversalReason
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.sealing import load_outcome, store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.canonical.values import quick
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.holds import DATED
@@ -28,6 +29,7 @@ REVERSED_MEANWHILE = Outcome(
 )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
     """One exchange with an endpoint, ready to be sent.

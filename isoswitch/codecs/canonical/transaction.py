@@ -22,6 +22,7 @@ from isoswitch.codecs.canonical.secrets import (
     Track2,
 )
 from isoswitch.codecs.canonical.totals import Totals
+from isoswitch.codecs.canonical.values import quick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class OriginalData:
     rrn: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
     """One business request of a cardholder or merchant.
@@ -104,6 +106,7 @@ class StatementLine:
     amount: Money
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a transaction ended.

@@ -31,6 +31,7 @@ from isoswitch.codecs.canonical.transaction import (
     Outcome,
     Transaction,
 )
+from isoswitch.codecs.canonical.values import quick
 from isoswitch.codecs.dialects.amounts import (
     AVAILABLE_BALANCE,
     CASH,
@@ -103,6 +104,7 @@ _MONEY_CLASSES = frozenset("12")
 _NOTHING: Mapping[int, FieldValue] = {}
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegNumbers:
     """What is new on each leg: the numbers this host gives its own message.
