@@ -74,6 +74,8 @@ class BusinessDays:
         self._cutover_at = cutover_at
         self._zone = ZoneInfo(zone)
         self._reconciling = reconciling
+        # Whether a day may be cut and not closed yet; only the store knows at first.
+        self._may_close = True
         self.date = ""
 
     async def begin(self) -> None:
@@ -89,6 +91,7 @@ class BusinessDays:
         """Take the next date from the commit that opened it."""
         if unit.day is not None and unit.day.to is DayState.CUT:
             self.date = unit.day.next_date
+            self._may_close = True
 
     def learn(self, date: str) -> None:
         """Take the open date from the store, which another node moved on."""
@@ -114,6 +117,7 @@ class BusinessDays:
             try:
                 await self._tick()
             except (StoreUnavailable, DayRefused) as error:
+                self._may_close = True
                 log.error("business_day_postponed", reason=str(error))
             await trio.sleep(TICK_S)
 
@@ -121,8 +125,14 @@ class BusinessDays:
         due = self._date_of_clock()
         if due > self.date:
             await self.cut(reason="the clock", to=due)
+        # What another node cuts is not told.
+        if not self._may_close and not self._store.is_shared:
+            return
+        self._may_close = False
         for day in await self._store.days():
-            if day.state is DayState.CUT and not await self._has_open(day):
+            if day.state is DayState.CUT and await self._has_open(day):
+                self._may_close = True
+            elif day.state is DayState.CUT:
                 await self._close(day)
 
     async def _has_open(self, day: BusinessDay) -> bool:

@@ -175,8 +175,7 @@ class Switch:
             codes = self.codes = Codes(self._current, transfers)
             nursery.start_soon(codes.run)
             inbox = self.inbox = Inbox(services, transfers)
-            if self.houses:
-                nursery.start_soon(transfers.run)
+            nursery.start_soon(transfers.run)
             wishes = self.wishes = Wishes(self._current, self._accept)
             nursery.start_soon(wishes.run)
             for house in self.houses.values():

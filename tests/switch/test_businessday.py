@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
 import pytest
+import trio
+import trio.testing
 
-from isoswitch.switch.businessday import date_at, next_date
+from isoswitch.store.days import BusinessDay, DayState
+from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.memory import MemoryStore
+from isoswitch.store.port import TransactionState
+from isoswitch.switch.businessday import BusinessDays, date_at, next_date
+from tests.store.units import closing, opening
 
 
 @pytest.mark.parametrize(
@@ -34,3 +42,51 @@ def test_the_next_day_begins_at_the_cutover(
 
 def test_the_day_after_new_years_eve_is_new_year() -> None:
     assert next_date("2026-12-31") == "2027-01-01"
+
+
+class Watched(MemoryStore):
+    """A store that counts how often it is asked for the days."""
+
+    questions = 0
+
+    async def days(self) -> Sequence[BusinessDay]:
+        """Count, and give the days."""
+        self.questions += 1
+        return await super().days()
+
+
+class Noon:
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        """Give noon."""
+        return datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+async def test_a_day_on_which_nothing_is_cut_asks_the_store_nothing(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    store = Watched(MemoryDisk())
+    days = BusinessDays(store, Noon(), cutover_at=time(), zone="UTC", reconciling={})
+    store.on_commit(days.follow)
+    await days.begin()
+    nursery.start_soon(days.run)
+    await trio.sleep(2)
+    before = store.questions
+    await trio.sleep(3600)
+    assert store.questions == before
+    await store.commit(opening("1"))
+    await days.cut(reason="a test")
+    await trio.sleep(10)
+    states = {day.date: day.state for day in await store.days()}
+    assert states == {"2026-01-31": DayState.CUT, "2026-02-01": DayState.OPEN}
+    await store.commit(closing("1"))
+    await trio.sleep(2)
+    stored = await store.find_transaction("1")
+    assert stored is not None
+    assert stored.state is TransactionState.CLOSED
+    (first, _) = await store.days()
+    assert first.state is DayState.CLOSED
+    before = store.questions
+    await trio.sleep(3600)
+    assert store.questions == before

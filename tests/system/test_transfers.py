@@ -139,6 +139,20 @@ async def test_what_is_said_follows_our_profile_and_the_published_schema(
     }
 
 
+async def test_only_where_there_is_a_house_is_there_anything_to_follow(
+    world: World,
+) -> None:
+    switch = world.switch
+    assert switch is not None
+    services = switch.services
+    assert services is not None
+    with trio.fail_after(5):
+        await Transfers(services, {}).run()
+    with trio.move_on_after(60) as waited:
+        await Transfers(services, switch.houses).run()
+    assert waited.cancelled_caught
+
+
 async def test_a_transfer_is_settled_and_the_merchant_is_owed(world: World) -> None:
     assert await pay(world)
     assert (await find(world)).state is TransferState.SETTLED

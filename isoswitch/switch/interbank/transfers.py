@@ -130,12 +130,16 @@ class Transfers:
             del self._waiters[created.uetr]
 
     async def run(self) -> None:
-        """Expire, ask and recall until cancelled."""
+        """Expire, ask and recall, until cancelled or nothing can be open any more."""
         while True:
             try:
+                waiting = await self._services.store.open_transfers()
+                if not waiting and not self._houses:
+                    # Without a house no transfer begins.
+                    return
                 # By a clock that has jumped everything would be over, or nothing.
                 if self._services.health.trusts_clock():
-                    for transfer in await self._services.store.open_transfers():
+                    for transfer in waiting:
                         await self._follow(transfer)
             except StoreUnavailable as error:
                 log.error("transfers_postponed", reason=str(error))
