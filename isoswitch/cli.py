@@ -233,6 +233,54 @@ def trigger(
     )
 
 
+@app.command(rich_help_panel=TRY)
+def load(
+    rate: Annotated[
+        list[float],
+        typer.Option(min=0.1, help="Requests a second; repeat it for steps."),
+    ] = [20.0],  # noqa: B006 (Typer copies it)
+    duration: Annotated[str, typer.Option(help="How long each rate is held.")] = "30s",
+    ramp: Annotated[str, typer.Option(help="How long each rise takes.")] = "5s",
+    mix: Annotated[
+        str, typer.Option(help="Kinds and their weights.")
+    ] = "purchase=90,balance=10",
+    card: Annotated[list[str], typer.Option(help="A test card by name.")] = [  # noqa: B006
+        "visa-ok",
+        "mc-ok",
+    ],
+    terminal: Annotated[
+        list[str], typer.Option(help="A terminal (DE 41); else all that can.")
+    ] = [],  # noqa: B006
+    threshold: Annotated[
+        list[str], typer.Option(help="Such as p99<200ms or approved>99%.")
+    ] = [],  # noqa: B006
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="What is asked for, drawn.")] = 1,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Pay at a rate; exit 1 when a threshold is missed or an answer was wrong."""
+    from isoswitch.commands import load as command
+
+    sys.exit(
+        command.load(
+            config,
+            rates=rate,
+            duration=duration,
+            ramp=ramp,
+            mix=mix,
+            cards=card,
+            terminals=terminal,
+            thresholds=threshold,
+            seed=seed,
+            report=report,
+            as_json=as_json,
+        )
+    )
+
+
 @app.command(rich_help_panel=LOOK)
 def show(
     transaction: Annotated[

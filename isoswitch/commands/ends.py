@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import ssl
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -86,6 +86,25 @@ def make_terminal(
     Failure
         No terminal has this id.
     """
+    return Terminal(
+        terminal_profile(loaded, terminal_id, timeout_s=timeout_s),
+        keyring=keyring_of(loaded),
+        connect=_connector(loaded, terminal_id),
+        clock=SystemClock(),
+        first_stan=secrets.randbelow(STAN_MAX) + 1,
+    )
+
+
+def terminal_profile(
+    loaded: LoadedNetwork, terminal_id: str, *, timeout_s: float | None = None
+) -> TerminalProfile:
+    """Give how one of the configured terminals speaks, and its key names.
+
+    Raises
+    ------
+    Failure
+        No terminal has this id.
+    """
     network = loaded.network
     row = network.terminals.get(terminal_id)
     if row is None:
@@ -96,7 +115,7 @@ def make_terminal(
         )
     listener = network.listeners[row.listener]
     merchant = network.merchants[row.merchant]
-    profile = TerminalProfile(
+    return TerminalProfile(
         terminal_id=terminal_id,
         merchant_id=row.merchant,
         merchant_name=merchant.name,
@@ -110,13 +129,6 @@ def make_terminal(
         acquirer_id=network.switch.acquirer_id,
         currency=row.currency or network.switch.currency,
         timeout_s=timeout_s or network.timers.terminal_s,
-    )
-    return Terminal(
-        profile,
-        keyring=keyring_of(loaded),
-        connect=_connector(loaded, terminal_id),
-        clock=SystemClock(),
-        first_stan=secrets.randbelow(STAN_MAX) + 1,
     )
 
 
@@ -187,41 +199,51 @@ async def check_listening(loaded: LoadedNetwork, terminal_id: str) -> None:
     Failure
         Nobody listens there.
     """
-    row = loaded.network.terminals[terminal_id]
-    listener = loaded.network.listeners[row.listener]
     try:
         with trio.fail_after(CONNECT_TIMEOUT_S):
             stream = await _connector(loaded, terminal_id)()
     except (OSError, trio.TooSlowError):
-        raise Failure(
-            f"no switch listens on {listener.host}:{listener.port}",
-            fix="start the network in another window: make up",
-            exit_code=UNREACHABLE,
-        ) from None
+        raise nobody_listens(loaded, terminal_id) from None
     with suppress(trio.BrokenResourceError):
         await trio.aclose_forcefully(stream)
+
+
+def nobody_listens(loaded: LoadedNetwork, terminal_id: str) -> Failure:
+    """Make the failure that no switch takes a terminal's connections."""
+    row = loaded.network.terminals[terminal_id]
+    listener = loaded.network.listeners[row.listener]
+    return Failure(
+        f"no switch listens on {listener.host}:{listener.port}",
+        fix="start the network in another window: make up",
+        exit_code=UNREACHABLE,
+    )
+
+
+def connect_socket(loaded: LoadedNetwork, terminal_id: str) -> socket.socket:
+    """Connect a terminal outside trio, over TLS where it must be; raises OSError."""
+    row = loaded.network.terminals[terminal_id]
+    listener = loaded.network.listeners[row.listener]
+    sock = socket.create_connection(
+        (listener.host, listener.port), timeout=CONNECT_TIMEOUT_S
+    )
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    context = _client_context(loaded, terminal_id)
+    if context is None:
+        return sock
+    return context.wrap_socket(sock, server_hostname=listener.host)
 
 
 def _connector(loaded: LoadedNetwork, terminal_id: str) -> Connect:
     """Give what connects a terminal to its listener, over TLS where it must be."""
     row = loaded.network.terminals[terminal_id]
     listener = loaded.network.listeners[row.listener]
-    make_context: Callable[[], ssl.SSLContext] | None = None
-    if listener.tls is not None:
-        assert row.tls is not None, "checked when the configuration was loaded"
-        files = tls_files(loaded, row.tls)
-
-        def make_context() -> ssl.SSLContext:
-            context = ssl.create_default_context(cafile=files.ca)
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
-            context.load_cert_chain(files.certificate, files.key)
-            return context
 
     async def connect() -> trio.abc.Stream:
         stream = await trio.open_tcp_stream(listener.host, listener.port)
-        if make_context is None:
+        context = _client_context(loaded, terminal_id)
+        if context is None:
             return stream
-        secure = trio.SSLStream(stream, make_context(), server_hostname=listener.host)
+        secure = trio.SSLStream(stream, context, server_hostname=listener.host)
         try:
             await secure.do_handshake()
         except BaseException as fault:
@@ -232,3 +254,16 @@ def _connector(loaded: LoadedNetwork, terminal_id: str) -> Connect:
         return secure
 
     return connect
+
+
+def _client_context(loaded: LoadedNetwork, terminal_id: str) -> ssl.SSLContext | None:
+    """Make a terminal's side of mutual TLS, None where it speaks plain TCP."""
+    row = loaded.network.terminals[terminal_id]
+    if loaded.network.listeners[row.listener].tls is None:
+        return None
+    assert row.tls is not None, "checked when the configuration was loaded"
+    files = tls_files(loaded, row.tls)
+    context = ssl.create_default_context(cafile=files.ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(files.certificate, files.key)
+    return context

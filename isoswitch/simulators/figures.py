@@ -58,10 +58,15 @@ class Threshold:
     figure: str
     comparison: str
     limit: float
+    unit: str
 
     def is_met(self, value: float) -> bool:
         """Whether a value is on the right side of the limit."""
         return _COMPARE[self.comparison](value, self.limit)
+
+    def show(self, value: float) -> str:
+        """Write a value of the figure with its unit."""
+        return f"{value:,.2f} {self.unit}".rstrip()
 
 
 def parse_threshold(text: str) -> Threshold:
@@ -99,6 +104,7 @@ def parse_threshold(text: str) -> Threshold:
         figure=figure,
         comparison=comparison,
         limit=float(limit) * units[unit],
+        unit=next(iter(units)),
     )
 
 

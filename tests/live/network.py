@@ -51,8 +51,6 @@ def write_network(
     for table, lines in tables.items():
         assert f"\n[{table}]" in text, f"no table {table} in the packaged network"
         text = text.replace(f"\n[{table}]", f"\n[{table}]\n{lines}", 1)
-    # Terminals of tests pay faster than shops do.
-    text += "\n[admission]\nterminal_per_s = 1000\nterminal_burst = 1000\n"
     path = folder / "network.toml"
     path.write_text(text, encoding="utf-8")
     return path

@@ -1,0 +1,75 @@
+"""What somebody types to load a network, and what is said of it when it cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.commands.console import USAGE, Failure
+from isoswitch.commands.load import Plan, make_plan
+from isoswitch.config.load import load_network, packaged_network
+
+TYPED: dict[str, Any] = {
+    "rates": [10.0],
+    "duration": "30s",
+    "ramp": "5s",
+    "mix": "purchase",
+    "cards": ["visa-ok"],
+    "terminals": [],
+    "thresholds": [],
+    "seed": 1,
+}
+
+
+def plan(**changed: Any) -> Plan:
+    """Make the plan of a load on the packaged network."""
+    return make_plan(load_network(packaged_network()), **{**TYPED, **changed})
+
+
+def test_steps_rise_and_are_held() -> None:
+    made = plan(rates=[10.0, 30.0])
+    assert [each.seconds for each in made.stages] == [5.0, 30.0, 5.0, 30.0]
+    assert made.seconds == 70.0
+
+
+def test_a_mix_is_drawn_by_its_weights_and_again_by_the_same_seed() -> None:
+    made = plan(mix="purchase=3,balance=1", cards=["visa-ok", "mc-ok"])
+    first, second = made.draw(Random(1)), made.draw(Random(1))
+    drawn = [first() for _ in range(1000)]
+    assert drawn == [second() for _ in range(1000)]
+    purchases = sum(each.kind is Kind.PURCHASE for each in drawn)
+    assert 700 < purchases < 800
+    assert {each.card.name for each in drawn} == {"visa-ok", "mc-ok"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"duration": "soon"}, "'soon' is no duration"),
+        ({"ramp": "-1s"}, "'-1s' is no duration"),
+        ({"mix": "purchase=0"}, "'purchase=0' is no part of a mix"),
+        ({"mix": "void"}, "'void' is no part of a mix"),
+        ({"mix": ""}, "'' is no part of a mix"),
+        ({"cards": ["gold"]}, "no test card 'gold'"),
+        ({"terminals": ["TERM9999"]}, "no terminal 'TERM9999'"),
+        ({"thresholds": ["p99<1"]}, "measured in ms or s"),
+    ],
+)
+def test_what_cannot_be_is_wrong_usage(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(Failure, match=said) as caught:
+        plan(**changed)
+    assert caught.value.exit_code == USAGE
+
+
+def test_a_network_of_terminals_that_must_sign_in_cannot_be_loaded(
+    tmp_path: Path,
+) -> None:
+    text = packaged_network().read_text(encoding="utf-8")
+    config = tmp_path / "network.toml"
+    config.write_text(text.replace("tak = ", 'tmk = "tmk"\ntak = '), encoding="utf-8")
+    with pytest.raises(Failure, match="sign in first"):
+        make_plan(load_network(config), **TYPED)
