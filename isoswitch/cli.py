@@ -30,6 +30,7 @@ from isoswitch.commands.schemas import app as schemas_app
 from isoswitch.commands.translate import translate
 from isoswitch.commands.units import app as units_app
 from isoswitch.commands.wire import decode, diff, encode
+from isoswitch.store.place import Place
 
 app = typer.Typer(
     name="isoswitch",
@@ -455,9 +456,8 @@ app.add_typer(schemas_app, rich_help_panel=CODES)
 app.command(rich_help_panel=CODES)(explain)
 
 
-def _store(config: Path | None) -> Path:
+def _store(config: Path | None) -> Place:
     """Give the store of a configuration."""
     from isoswitch.config.load import load_network
 
-    loaded = load_network(config)
-    return loaded.file(loaded.network.store.path)
+    return load_network(config).store

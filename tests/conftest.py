@@ -9,6 +9,9 @@ import structlog
 from hypothesis import settings
 
 from tests.leak_watch import OutputWatch, leaks_in_written_files
+from tests.postgres import postgres
+
+__all__ = ["postgres"]
 
 # The machine may be busy; how long an example takes says nothing about the code.
 settings.register_profile("isoswitch", deadline=None)

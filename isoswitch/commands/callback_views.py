@@ -21,7 +21,7 @@ from isoswitch.switch.control import ReplayCallback, send_order
 def list_callbacks(config: Path | None, *, state: str, as_json: bool) -> int:
     """Print the callbacks of a store."""
     loaded = load_network(config)
-    with open_reader(loaded.file(loaded.network.store.path)) as reader:
+    with open_reader(loaded.store) as reader:
         found = reader.find_rows(Callback, state=state)
     if as_json:
         for each in found:
@@ -44,7 +44,7 @@ def list_callbacks(config: Path | None, *, state: str, as_json: bool) -> int:
 def show(config: Path | None, callback_id: str) -> int:
     """Print one callback with what it says."""
     loaded = load_network(config)
-    with open_reader(loaded.file(loaded.network.store.path)) as reader:
+    with open_reader(loaded.store) as reader:
         found = reader.find_row(Callback, callback_id)
     if found is None:
         msg = f"no callback {callback_id}; `isoswitch callbacks list` names them"

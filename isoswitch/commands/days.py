@@ -15,6 +15,7 @@ from isoswitch.commands.console import OK, plain_table, print_json, stdout
 from isoswitch.commands.operate import operator_name, socket_of
 from isoswitch.config.load import load_network
 from isoswitch.store.days import open_date
+from isoswitch.store.place import Place
 from isoswitch.store.reader import StoreReader, open_reader
 from isoswitch.switch.control import CutDay, send_order
 
@@ -78,9 +79,8 @@ def close(config: Path | None, *, operator: str) -> int:
     return OK
 
 
-def _store(config: Path | None) -> Path:
-    loaded = load_network(config)
-    return loaded.file(loaded.network.store.path)
+def _store(config: Path | None) -> Place:
+    return load_network(config).store
 
 
 def _confirmations(reader: StoreReader, date: str) -> dict[tuple[str, str], str]:

@@ -21,7 +21,7 @@ def show_exposure(config: Path | None, *, cards_max: int, as_json: bool) -> int:
     """Print what issuers have not been told of, and what cards got today."""
     loaded = load_network(config)
     profiles = stand_in_profiles(loaded.network)
-    with open_reader(loaded.file(loaded.network.store.path)) as reader:
+    with open_reader(loaded.store) as reader:
         exposures = reader.exposures()
         day = open_date({day.date: day for day in reader.days()})
         cards = reader.stand_in_cards(day)[:cards_max]

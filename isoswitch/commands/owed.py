@@ -14,6 +14,7 @@ from isoswitch.commands.console import OK, plain_table, print_json, stdout
 from isoswitch.commands.operate import operator_name, socket_of
 from isoswitch.config.load import load_network
 from isoswitch.journal.records import ChainedRecord, RecordKind
+from isoswitch.store.place import Place
 from isoswitch.store.port import SafEntry, SafState
 from isoswitch.store.reader import StoreReader, open_reader
 from isoswitch.switch.control import ParkSaf, ResolveException, RetrySaf, send_order
@@ -165,6 +166,5 @@ def _age(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _store(config: Path | None) -> Path:
-    loaded = load_network(config)
-    return loaded.file(loaded.network.store.path)
+def _store(config: Path | None) -> Place:
+    return load_network(config).store

@@ -94,7 +94,7 @@ def replay_day(config: Path | None, day: str, changed: Path, *, as_json: bool) -
     """Print what another configuration would have decided on a day."""
     loaded = load_network(config)
     old, new = load_routing(loaded), load_routing(load_network(changed))
-    with open_reader(loaded.file(loaded.network.store.path)) as reader:
+    with open_reader(loaded.store) as reader:
         again = _Again()
         for each in _replayed(reader, day, old, new, again):
             again.add(each)

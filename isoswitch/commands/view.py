@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -31,8 +30,9 @@ from isoswitch.commands.messages import message_table
 from isoswitch.commands.story import Sentence, ending, relate, tell
 from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.store.inspection import inspect_store
+from isoswitch.store.place import Place
 from isoswitch.store.port import StoredTransaction
-from isoswitch.store.reader import StoreReader, open_reader
+from isoswitch.store.reader import LIMIT_MAX, StoreReader, open_reader
 from isoswitch.switch.numbers import to_rrn
 
 POLL_S = 0.2
@@ -82,13 +82,13 @@ _SHOWN_IN_HEADLINE = frozenset({"kind", "business_date", "merchant"})
 _UNTOLD = _SHOWN_APART | _TOLD_BY_THE_ROUTE | _SHOWN_IN_HEADLINE
 
 
-def show(path: Path, transaction_id: str, *, as_json: bool) -> int:
+def show(place: Place, transaction_id: str, *, as_json: bool) -> int:
     """Print the story of one transaction, what is related to it, and every leg."""
-    with open_reader(path) as reader:
+    with open_reader(place) as reader:
         stored = _find(reader, transaction_id)
         records = reader.records(stored.id)
         original = reader.find_transaction(stored.original_id)
-        followers = reader.transactions(original_id=stored.id, limit=-1)
+        followers = reader.transactions(original_id=stored.id, limit=LIMIT_MAX)
     sentences, related = tell(records), relate(stored, original, followers[::-1])
     if as_json:
         print_json(
@@ -116,9 +116,9 @@ def show(path: Path, transaction_id: str, *, as_json: bool) -> int:
     return OK
 
 
-def tail(path: Path, *, endpoint: str, last: int, follow: bool, as_json: bool) -> int:
+def tail(place: Place, *, endpoint: str, last: int, follow: bool, as_json: bool) -> int:
     """Print legs as they are written down, until Ctrl-C."""
-    with open_reader(path) as reader:
+    with open_reader(place) as reader:
         head, _ = reader.head()
         console = stdout()
         seq = max(head - last, 0)
@@ -133,9 +133,9 @@ def tail(path: Path, *, endpoint: str, last: int, follow: bool, as_json: bool) -
     return OK
 
 
-def verify_journal(path: Path, *, as_json: bool) -> int:
+def verify_journal(place: Place, *, as_json: bool) -> int:
     """Walk the whole hash chain, compare the tables with it, and say what holds."""
-    verdict = inspect_store(path)
+    verdict = inspect_store(place)
     chain = verdict.chain
     findings = list(verdict.findings)
     if not chain.is_sound:

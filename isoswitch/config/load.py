@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,8 +23,11 @@ from isoswitch.config.source import (
     read_source,
 )
 from isoswitch.config.types import PATTERNS
+from isoswitch.store.place import DatabaseUrl, Place
 
 LOCAL_NAME = "network.toml"
+# The address of a database may hold a password.
+STORE_URL = "ISOSWITCH_STORE_URL"
 
 _FIXES = {
     "int_type": "write a whole number, without quotes",
@@ -48,6 +52,12 @@ class LoadedNetwork:
     def file(self, name: Path) -> Path:
         """Give the place of a file that the configuration names."""
         return self.folder / name
+
+    @property
+    def store(self) -> Place:
+        """Where the store is; ``ISOSWITCH_STORE_URL`` stands in for ``[store] url``."""
+        url = os.environ.get(STORE_URL) or self.network.store.url
+        return DatabaseUrl(url) if url else self.file(self.network.store.path)
 
 
 def packaged_network() -> Path:

@@ -111,10 +111,21 @@ class Timers(Table):
     clock_jump_s: Annotated[float, Field(ge=1, le=86_400)] = 30.0
 
 
+DatabaseAddress = Annotated[
+    str, StringConstraints(pattern=r"^postgres(ql)?://[^/\s]*/[^/\s]+$")
+]
+
+
 class Store(Table):
-    """Where units of work are kept."""
+    """Where units of work are kept: in a file, or in the database of ``url``.
+
+    What belongs to the process itself lies beside ``path`` in either case.
+    """
 
     path: FileName
+    url: (
+        Annotated[str, StringConstraints(pattern=r"^postgres(ql)?://\S+/\S+$")] | None
+    ) = None
 
 
 class Log(Table):

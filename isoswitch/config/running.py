@@ -40,6 +40,7 @@ def configuration_of(loaded: LoadedNetwork) -> Configuration:
         routing=load_routing(loaded),
         lasting={
             "store.path": str(network.store.path),
+            "store.url": str(loaded.store if network.store.url else ""),
             "hsm.socket": str(network.hsm.socket),
             "hsm.payshield": str(network.hsm.payshield or "none"),
             "log.path": str(network.log.path or ""),

@@ -45,7 +45,7 @@ from isoswitch.store.port import (
     StoredTransaction,
     TransactionState,
 )
-from isoswitch.store.reader import StoreReader
+from isoswitch.store.reader import LIMIT_MAX, StoreReader
 
 RECORDS_PER_READ = 1000
 _MONEY_KINDS = frozenset(kind.value for kind in DEBITS)
@@ -139,7 +139,7 @@ async def view_store(store: Store) -> StoreView:
 
 def read_store(reader: StoreReader) -> StoreView:
     """Read everything that an audit needs from the file of a store."""
-    transactions = tuple(reversed(reader.transactions(limit=-1)))
+    transactions = tuple(reversed(reader.transactions(limit=LIMIT_MAX)))
     return StoreView(
         transactions=transactions,
         pending_saf=tuple(reader.saf(SafState.PENDING)),

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import apsw
-
 from isoswitch.codecs.canonical.errors import StoreUnavailable, VerificationFailed
 from isoswitch.journal.chain import (
     GENESIS,
@@ -20,8 +18,8 @@ from isoswitch.journal.chain import (
     to_checkpoint,
     walk_chain,
 )
-from isoswitch.store.reader import StoreReader
-from isoswitch.store.schema import connect_reader
+from isoswitch.store.place import Place
+from isoswitch.store.reader import Connection, StoreReader, open_connection
 
 TAIL_RECORDS = 1000
 FINDINGS_MAX = 20
@@ -128,7 +126,7 @@ class StoreVerdict:
 
 
 def inspect_store(
-    path: Path,
+    place: Place,
     *,
     heads: Mapping[int, bytes] | None = None,
     verify_signature: SignatureVerifier | None = None,
@@ -150,23 +148,21 @@ def inspect_store(
     StoreUnavailable
         The store cannot be read at all.
     """
-    connection = connect_reader(path)
-    try:
-        connection.execute("BEGIN")
+    with open_connection(place) as connection:
+        is_file = isinstance(place, Path)
+        connection.execute(
+            "BEGIN" if is_file else "BEGIN ISOLATION LEVEL REPEATABLE READ"
+        )
         reader = StoreReader(connection)
         roots: dict[int, bytes] = {}
-        findings = [*_damage(connection)]
+        # PostgreSQL looks at its files itself.
+        findings = [*_damage(connection)] if is_file else []
         if verify_signature is not None:
             findings += _read_checkpoints(reader, verify_signature, roots)
         chain = walk_chain(reader.links(), heads=heads, roots=roots)
         if chain.is_sound:
             findings += _breaches(connection)
         return StoreVerdict(chain=chain, findings=tuple(findings[:FINDINGS_MAX]))
-    except apsw.Error as exc:
-        msg = f"store {path} cannot be read: {exc}"
-        raise StoreUnavailable(msg) from exc
-    finally:
-        connection.close()
 
 
 def verify_tail(reader: StoreReader) -> None:
@@ -190,13 +186,13 @@ def verify_tail(reader: StoreReader) -> None:
         raise StoreContradiction(msg)
 
 
-def _damage(connection: apsw.Connection) -> list[str]:
+def _damage(connection: Connection) -> list[str]:
     """List what SQLite itself finds wrong with the file."""
     rows = connection.execute("PRAGMA integrity_check").fetchall()
     return [f"the file is damaged: {row[0]}" for row in rows if row[0] != "ok"]
 
 
-def _breaches(connection: apsw.Connection) -> list[str]:
+def _breaches(connection: Connection) -> list[str]:
     return [
         f"{place}: it does not hold that {rule.sentence}"
         for rule in RULES

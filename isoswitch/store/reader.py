@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import apsw
@@ -22,6 +21,7 @@ from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Hold
 from isoswitch.store.days import BusinessDay
+from isoswitch.store.place import DatabaseUrl, Place
 from isoswitch.store.port import (
     Lease,
     Reconciliation,
@@ -521,7 +521,7 @@ class StoreReader:
 
 
 @contextmanager
-def open_reader(path: Path) -> Iterator[StoreReader]:
+def open_reader(place: Place) -> Iterator[StoreReader]:
     """Open a store for reading, also while a switch writes to it.
 
     Raises
@@ -529,11 +529,25 @@ def open_reader(path: Path) -> Iterator[StoreReader]:
     StoreUnavailable
         There is no store of this version, or it cannot be read.
     """
-    connection = connect_reader(path)
-    try:
+    with open_connection(place) as connection:
         yield StoreReader(connection)
+
+
+@contextmanager
+def open_connection(place: Place) -> Iterator[Connection]:
+    """Open a store for questions in SQL; raises as `open_reader` does."""
+    if isinstance(place, DatabaseUrl):
+        # An extra, which a switch of one process does without.
+        from isoswitch.store.postgres.reading import open_postgres  # noqa: PLC0415
+
+        with open_postgres(place) as answering:
+            yield answering
+        return
+    connection = connect_reader(place)
+    try:
+        yield connection
     except apsw.Error as exc:
-        msg = f"store {path} cannot be read: {exc}"
+        msg = f"store {place} cannot be read: {exc}"
         raise StoreUnavailable(msg) from exc
     finally:
         connection.close()

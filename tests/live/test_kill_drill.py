@@ -35,7 +35,7 @@ from isoswitch.simulators.customers import Visit, come, draw_card
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.store.disk import MemoryDisk
-from isoswitch.store.reader import open_reader
+from isoswitch.store.reader import LIMIT_MAX, open_reader
 from tests.hsm.softhsm import require_softhsm
 from tests.live.conftest import Tell
 from tests.live.live_network import Site
@@ -167,7 +167,9 @@ class Drill(Site):
         with open_reader(self.store_path) as reader:
             disk = MemoryDisk(
                 links=list(reader.links()),
-                transactions={row.id: row for row in reader.transactions(limit=-1)},
+                transactions={
+                    row.id: row for row in reader.transactions(limit=LIMIT_MAX)
+                },
                 saf={entry.id: entry for entry in reader.saf()},
             )
         return list(check_journal(disk))
@@ -175,7 +177,7 @@ class Drill(Site):
     def kinds(self) -> Counter[Kind]:
         """Count what was approved, by kind."""
         with open_reader(self.store_path) as reader:
-            rows = reader.transactions(limit=-1)
+            rows = reader.transactions(limit=LIMIT_MAX)
         return Counter(
             Kind(row.kind)
             for row in rows

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import trio
@@ -27,8 +24,6 @@ from isoswitch.ledger.holds import (
     Return,
 )
 from isoswitch.store.days import DayClosed, DayMove, DayRefused, DayState
-from isoswitch.store.disk import MemoryDisk
-from isoswitch.store.memory import open_memory_store
 from isoswitch.store.port import (
     WAITING_MAX,
     Committed,
@@ -55,7 +50,7 @@ from isoswitch.store.rows import (
     StoredAnswer,
     StoredWish,
 )
-from isoswitch.store.sqlite import open_sqlite_store
+from tests.store.conftest import Open
 from tests.store.units import (
     AT,
     close_move,
@@ -73,25 +68,6 @@ PLACED = Place(
     id="1", debit="issuer/alpha", credit="merchant/M1", amount=Money(1250, "978")
 )
 CAPTURED = Capture(id="1", by="1", minor=1250, business_date="2026-01-31")
-
-Open = Callable[[], AbstractAsyncContextManager[Store]]
-
-
-@pytest.fixture(params=["sqlite", "memory"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    """Open the same store as often as wanted."""
-    disk = MemoryDisk()
-    return {
-        "sqlite": lambda: open_sqlite_store(tmp_path / "store.db"),
-        "memory": lambda: open_memory_store(disk),
-    }[request.param]
-
-
-@pytest.fixture
-async def store(open_store: Open) -> AsyncIterator[Store]:
-    """Open an empty store."""
-    async with open_store() as opened:
-        yield opened
 
 
 async def test_a_committed_unit_is_found_again(store: Store) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,33 +9,13 @@ import pytest
 import trio
 
 from isoswitch.journal.records import RecordKind
-from isoswitch.store.disk import MemoryDisk
 from isoswitch.store.inspection import inspect_store
-from isoswitch.store.memory import open_memory_store
 from isoswitch.store.port import Move, SafState, Store, TransactionState, UnitOfWork
 from isoswitch.store.reader import open_reader
 from isoswitch.store.sqlite import open_sqlite_store
 from isoswitch.store.standins import CardUse, Exposure, StandInRefused
+from tests.store.conftest import Open
 from tests.store.units import record, saf_update, standing_in, transaction
-
-Open = Callable[[], AbstractAsyncContextManager[Store]]
-
-
-@pytest.fixture(params=["sqlite", "memory"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    """Open the same store as often as wanted."""
-    disk = MemoryDisk()
-    return {
-        "sqlite": lambda: open_sqlite_store(tmp_path / "store.db"),
-        "memory": lambda: open_memory_store(disk),
-    }[request.param]
-
-
-@pytest.fixture
-async def store(open_store: Open) -> AsyncIterator[Store]:
-    """Open an empty store."""
-    async with open_store() as opened:
-        yield opened
 
 
 def untold(count: int, minor: int) -> list[Exposure]:
