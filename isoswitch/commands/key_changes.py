@@ -30,10 +30,12 @@ from isoswitch.hsm.functions.ibm3624 import Ibm3624Rule
 from isoswitch.hsm.hardening import harden_process
 from isoswitch.hsm.keychange import KeyStore
 from isoswitch.hsm.keyfile import read_storage_key
-from isoswitch.hsm.keys import KeyPlan, KeyRecord, Mode, Usage
+from isoswitch.hsm.keys import KeyPlan, KeyRecord, Mode, Usage, check_value
+from isoswitch.hsm.payshield.keys import UnitKey
 from isoswitch.hsm.pkcs11_engine import Pkcs11Engine
 from isoswitch.hsm.port import ListKeys
 from isoswitch.hsm.settings import HsmdSettings
+from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.token import open_engine, open_vault
 from isoswitch.switch.control import ExchangeKeys, control_path, send_order
 from isoswitch.switch.keyexchange import CHANGED, Change
@@ -168,9 +170,15 @@ def confirm(act: str, *, yes: bool) -> None:
         raise Failure("nothing was changed")
 
 
-def say(record: KeyRecord) -> None:
-    """Print what became of a key."""
-    stdout().print(f"{record.plan.describe()}: {record.state}, check {record.kcv}")
+def say(record: KeyRecord | UnitKey, *, became: str = "") -> None:
+    """Print what became of a key; its state says so while it is stored."""
+    became = became or record.state
+    stdout().print(f"{record.plan.describe()}: {became}, check {record.kcv}")
+
+
+def check_value_of(value: KeyValue, algorithm: Algorithm) -> str:
+    """Give the check value of a key that is not stored yet, for its holders to see."""
+    return check_value(SoftwareEngine(), value, algorithm)
 
 
 def ask_components(

@@ -91,6 +91,7 @@ def form(
     exportable: Exportable = False,
     pin_rule: PinRule = "",
     config: Config = None,
+    yes: Yes = False,
 ) -> None:
     """Form a key from components that different people enter, one after the other."""
     from isoswitch.commands import key_changes
@@ -106,6 +107,8 @@ def form(
     )
     value, holders = key_changes.ask_components(plan.algorithm, components)
     with key_changes.changing(config, *holders) as store:
+        check = key_changes.check_value_of(value, plan.algorithm)
+        key_changes.confirm(f"form {plan.describe()} of check value {check}", yes=yes)
         key_changes.say(store.add(plan, value, action="form"))
 
 
@@ -256,7 +259,7 @@ def remove(
 
     with key_changes.changing(config, operator) as store:
         key_changes.confirm(f"remove key {name} version {version}", yes=yes)
-        key_changes.say(store.remove(name, version))
+        key_changes.say(store.remove(name, version), became="removed")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from isoswitch.commands.console import USAGE, Failure, plain_table, print_json, stdout
+from isoswitch.commands.key_changes import say
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.config.model import PaymentHsms
@@ -17,7 +18,6 @@ from isoswitch.config.settings import payshield_settings
 from isoswitch.hsm.keys import KeyPlan
 from isoswitch.hsm.payshield import keyplane
 from isoswitch.hsm.payshield.client import PayshieldHsm, open_payshield
-from isoswitch.hsm.payshield.keys import UnitKey
 from isoswitch.hsm.payshield.keystore import UnitKeyStore
 from isoswitch.hsm.payshield.layouts import KeyKind
 
@@ -117,11 +117,6 @@ def export(config: Path | None, operator: str, name: str, under: str) -> None:
     )
     store.note(key, "export")
     stdout().print(f"{cryptogram.hex().upper()} {check_value}")
-
-
-def say(key: UnitKey) -> None:
-    """Print what became of a key."""
-    stdout().print(f"{key.plan.describe()}: {key.state}, check {key.kcv}")
 
 
 def _ask(config: Path | None, ask: Callable[[PayshieldHsm], Awaitable[T]]) -> T:

@@ -136,7 +136,7 @@ def activate(
     from isoswitch.commands import key_changes, unit_keys
 
     key_changes.confirm(f"activate key {name} version {version}", yes=yes)
-    unit_keys.say(unit_keys.open_store(config, operator).activate(name, version))
+    key_changes.say(unit_keys.open_store(config, operator).activate(name, version))
 
 
 @app.command()
@@ -151,4 +151,5 @@ def remove(
     from isoswitch.commands import key_changes, unit_keys
 
     key_changes.confirm(f"remove key {name} version {version}", yes=yes)
-    unit_keys.say(unit_keys.open_store(config, operator).remove(name, version))
+    key = unit_keys.open_store(config, operator).remove(name, version)
+    key_changes.say(key, became="removed")

@@ -8,6 +8,8 @@ import pwd
 import resource
 import socket
 import struct
+from contextlib import suppress
+from pathlib import Path
 
 import trio
 
@@ -17,25 +19,33 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _MCL_CURRENT = 1
 _MCL_FUTURE = 2
+# Pages are locked when they are first used, not all that could ever be.
+_MCL_ONFAULT = 4
+_CAP_IPC_LOCK = 14
+_UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
-def harden_process() -> None:
+def harden_process() -> bool:
     """Forbid core dumps, debuggers and new privileges; stay out of swap if allowed.
 
-    Locking all memory is tried only without a limit on locked memory: under a limit,
-    later allocations would fail instead.
+    Gives whether no memory of this process is ever swapped.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
     for option, value in ((_PR_SET_DUMPABLE, 0), (_PR_SET_NO_NEW_PRIVS, 1)):
         if libc.prctl(option, value, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl refuses to harden the process")
-    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
-        libc.mlockall(_MCL_CURRENT | _MCL_FUTURE)
+    # Under a limit on locked memory later allocations would fail.
+    if not _may_lock_all():
+        return False
+    flags = _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT
+    return bool(libc.mlockall(flags) == 0)
 
 
 def drop_privileges(user: str) -> None:
     """Become another user for good; for processes that root starts.
+
+    Whoever may, takes along the right to lock all memory.
 
     Raises
     ------
@@ -44,6 +54,8 @@ def drop_privileges(user: str) -> None:
     """
     try:
         entry = pwd.getpwnam(user)
+        with suppress(ValueError):
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, _UNLIMITED)
         os.initgroups(user, entry.pw_gid)
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
@@ -58,3 +70,15 @@ def is_same_user(sock: trio.socket.SocketType) -> bool:
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     _, uid, _ = struct.unpack("3i", credentials)
     return bool(uid == os.getuid())
+
+
+def _may_lock_all() -> bool:
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
+        return True
+    status = Path("/proc/self/status").read_text()
+    (capabilities,) = (
+        int(line.split()[1], 16)
+        for line in status.splitlines()
+        if line.startswith("CapEff:")
+    )
+    return bool(capabilities >> _CAP_IPC_LOCK & 1)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 import trio
 
 from isoswitch.codecs.canonical.errors import ConfigError, HsmError
@@ -31,6 +32,8 @@ from isoswitch.hsm.token import open_engine, open_service
 
 _STDIN = 0
 _WEAR_CHECK_S = 1.0
+
+log = structlog.get_logger()
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +66,8 @@ async def work(orders: Orders) -> None:
     if settings.user:
         drop_privileges(settings.user)
     # Changing the user would make the process dumpable again, so this comes after.
-    harden_process()
+    if not harden_process():
+        log.info("memory may be swapped", fix="LimitMEMLOCK=infinity or CAP_IPC_LOCK")
     engine = open_engine(settings.tokens[orders.token])
     service = open_service(engine, settings.keys_file, settings.environment)
     worn_out = trio.Event()

@@ -77,7 +77,7 @@ def test_a_key_is_generated_rotated_activated_and_removed(keys: Keys) -> None:
     keys("rotate", "a/zak", "--yes")
     keys("activate", "a/zak", "2", "--yes", "--operator", "ann")
     assert listed(keys)["a/zak"] == ["retired", "active"]
-    keys("remove", "a/zak", "1", "--yes")
+    assert "removed" in keys("remove", "a/zak", "1", "--yes").stdout
     keys("retire", "a/zak", "2", "--yes")
     assert listed(keys)["a/zak"] == ["retired"]
     changes = [json.loads(line) for line in keys("log", "--json").stdout.splitlines()]
@@ -129,7 +129,13 @@ def typed_components(*components: tuple[str, str, str]) -> str:
 
 def test_a_key_is_formed_by_two_people(keys: Keys) -> None:
     typed = typed_components(("ann", *FIRST), ("bob", *SECOND))
-    done = keys("form", "a/kek", "--usage", "K0", "--mode", "B", typed=typed)
+    form = ("form", "a/kek", "--usage", "K0", "--mode", "B")
+    with pytest.raises(IsoswitchError, match="nothing was changed"):
+        keys(*form, typed=typed + "n\n")
+    assert "a/kek" not in listed(keys)
+    done = keys(*form, typed=typed + "y\n")
+    # The holders see what they formed before it is: OpenSSL's CMAC of the sum.
+    assert "check value FD03633FBB?" in done.output
     assert FIRST[0] not in done.output
     assert listed(keys)["a/kek"] == ["active"]
     (change,) = (json.loads(line) for line in keys("log", "--json").stdout.splitlines())
@@ -243,7 +249,7 @@ def test_a_key_without_a_block_needs_a_profile_and_a_check_value(
     """The key 0123..3210 under itself, as a partner without key blocks sends it."""
     typed = typed_components(("ann", *TDES_FIRST), ("bob", *TDES_SECOND))
     options = ("--usage", "K0", "--mode", "B", "--algorithm", "tdes")
-    keys("form", "north/zmk", *options, typed=typed)
+    keys("form", "north/zmk", *options, "--yes", typed=typed)
     came = ("import", "b/zpk", CRYPTOGRAM, "--under", "north/zmk", "--yes")
     plan = ("--usage", "P0", "--mode", "D", "--check-value")
     with pytest.raises(IsoswitchError, match="profile"):

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_MEMLOCK, getrlimit
 
 import pytest
 import trio
@@ -36,6 +37,8 @@ from isoswitch.hsm.worker import Orders, encode_orders
 from tests.hsm.softhsm import PLANS, plan, provisioned
 
 pytestmark = pytest.mark.live
+
+CAP_IPC_LOCK = 14
 
 RUN = """
 import sys
@@ -388,6 +391,31 @@ def test_the_worker_is_not_dumpable_and_leaves_no_core(tmp_path: Path) -> None:
         assert core.split()[4:6] == ["0", "0"]
         status = Path(f"/proc/{worker}/status").read_text()
         assert "NoNewPrivs:\t1" in status
+        # May this test lock memory, so may the worker; else it says that it may not.
+        may_lock = bool(effective_capabilities() >> CAP_IPC_LOCK & 1)
+        may_lock |= getrlimit(RLIMIT_MEMLOCK)[0] == RLIM_INFINITY
+        assert ("VmLck:\t       0 kB" not in status) == may_lock
+
+
+def effective_capabilities() -> int:
+    """Give the rights of this process, which its children have too (proc(5))."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("CapEff:")[2].split()[0], 16)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes somebody else")
+def test_whoever_may_not_lock_memory_is_told_so() -> None:
+    program = (
+        "from isoswitch.hsm.hardening import drop_privileges, harden_process\n"
+        "from resource import RLIMIT_MEMLOCK, setrlimit\n"
+        "drop_privileges('nobody')\n"
+        "setrlimit(RLIMIT_MEMLOCK, (2**20, 2**20))\n"
+        "print(harden_process(), len(bytes(2**26)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=30, check=False
+    )
+    assert done.stdout.split() == [b"False", b"67108864"], done.stderr
 
 
 def test_a_folder_in_the_place_of_the_socket_is_left_alone(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_operators_make_give_take_and_retire_keys_of_a_unit(folder: Path) -> Non
         )
         assert refused.returncode != 0
         assert "active" in units(folder, "activate", "p/zpk", "2", "--yes")
-        assert "retired" in units(folder, "remove", "p/zpk", "1", "--yes")
+        assert "removed" in units(folder, "remove", "p/zpk", "1", "--yes")
         assert "check values" in units(folder, "check")
         assert unit.poll() is None
     rows = [json.loads(line) for line in units(folder, "list", "--json").splitlines()]
