@@ -92,9 +92,9 @@ class ClearingHouse:
     ``payments`` is what an auditor reads; ``closed`` the nets of earlier windows;
     ``documents`` everything that was sent and received. With a ``signer`` nothing
     passes unsigned. What it tells unasked lies in a queue, and is told again on every
-    new connection. ``on_payment`` hears of each payment before it is decided. What
-    arrives ``limit_s`` after its order is refused: whoever asks after that hears the
-    last word.
+    new connection. ``on_payment`` hears of each payment before it is decided. What it
+    was asked for and did not know it refuses when it arrives after all: whoever asks
+    hears the last word.
     """
 
     members: Mapping[str, Member]
@@ -104,7 +104,6 @@ class ClearingHouse:
     rules: Iterable[Rule] = ()
     framing: str = "bin4"
     signer: Signer | None = None
-    limit_s: float = 10.0
     payments: dict[str, Payment] = field(default_factory=dict)
     closed: list[tuple[NetPosition, ...]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -114,6 +113,7 @@ class ClearingHouse:
     window: Window = field(init=False)
     _book: RuleBook = field(init=False)
     _serial: int = 0
+    _denied: set[str] = field(default_factory=set)
     _queue: list[tuple[float, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -262,8 +262,7 @@ class ClearingHouse:
 
         if reaction.code is not None and not reaction.code.is_approval:
             return rejected(to_reason(reaction.code))
-        accepted_at = transfer.accepted_at or self.clock.now()
-        if (self.clock.now() - accepted_at).total_seconds() > self.limit_s:
+        if transfer.uetr in self._denied:
             return rejected("AB05")
         if receiver is None or debtor not in self.members:
             return rejected("RC04")
@@ -303,6 +302,7 @@ class ClearingHouse:
         if payment is not None:
             self._put(wire, self._report(payment))
             return
+        self._denied.add(question.uetr)
         original = question.original
         status = TransferStatus(
             status="RJCT",

@@ -420,12 +420,22 @@ async def test_a_question_set_by_a_wrong_clock_does_not_wait_for_hours(
     assert (await find(world)).state is TransferState.RETURNED
 
 
-async def test_a_payment_that_arrives_after_its_time_is_refused(world: World) -> None:
-    world.partition(HOUSE, 12.0)
+async def test_what_the_house_said_it_had_not_received_it_never_books(
+    world: World,
+) -> None:
+    react(world, books=False)
     assert not await pay(world)
-    await trio.sleep(30)
-    assert (await find(world)).state is TransferState.REJECTED
-    assert {each.amount.minor for each in house_of(world).window.positions()} <= {0}
+    await trio.sleep(8)
+    (document,) = (
+        each
+        for each in house_of(world).documents
+        if read_document(each).body and b"FIToFICstmrCdtTrf" in each
+    )
+    (house,) = world.switch.houses.values() if world.switch else ()
+    house.send_nowait(document)
+    await trio.sleep(1)
+    assert [each.status for each in house_of(world).payments.values()] == ["RJCT"]
+    assert await ledger(world) == {}
 
 
 async def test_a_net_debit_cap_refuses_what_would_exceed_it(

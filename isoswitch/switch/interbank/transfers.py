@@ -77,6 +77,8 @@ class Transfers:
         self._services = services
         self._houses = houses
         self._waiters: dict[str, _Waiter] = {}
+        # When a transfer was first seen here that somebody else should end.
+        self._seen_at: dict[str, float] = {}
         self.on_given_back: GivenBack | None = None
 
     async def pay(
@@ -137,10 +139,13 @@ class Transfers:
                 if not waiting and not self._houses:
                     # Without a house no transfer begins.
                     return
-                # By a clock that has jumped everything would be over, or nothing.
-                if self._services.health.trusts_clock():
-                    for transfer in waiting:
-                        await self._follow(transfer)
+                for transfer in waiting:
+                    await self._follow(transfer)
+                self._seen_at = {
+                    each.id: self._seen_at[each.id]
+                    for each in waiting
+                    if each.id in self._seen_at
+                }
             except StoreUnavailable as error:
                 log.error("transfers_postponed", reason=str(error))
             await trio.sleep(TICK_S)
@@ -254,8 +259,7 @@ class Transfers:
         """Do what time asks for: expire what lost its owner, ask, recall."""
         profile = self._profile(transfer)
         if transfer.state in {TransferState.CREATED, TransferState.SENT}:
-            is_over = self._is_over(transfer.expires_at, within_s=profile.total_s)
-            if is_over and transfer.uetr not in self._waiters:
+            if self._has_lost_its_owner(transfer, profile):
                 await self.hear(
                     News(
                         uetr=transfer.uetr,
@@ -267,6 +271,16 @@ class Transfers:
             transfer.next_at, within_s=max(profile.ask_after_s, profile.ask_every_s)
         ):
             await self._ask(transfer)
+
+    def _has_lost_its_owner(self, transfer: Transfer, profile: TransferProfile) -> bool:
+        """Whether nobody expires a transfer, here or at another node.
+
+        Its owner counts its own seconds, and so do we: wall clocks may be wrong.
+        """
+        if transfer.uetr in self._waiters:
+            return False
+        seen_at = self._seen_at.setdefault(transfer.id, trio.current_time())
+        return trio.current_time() - seen_at > profile.total_s + SKEW_MAX_S
 
     def _is_over(self, at: float, *, within_s: float) -> bool:
         """Whether a time has come that was at most so far ahead when it was set.
