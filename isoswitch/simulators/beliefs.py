@@ -1,4 +1,4 @@
-"""What a terminal believes about each transaction it started, for the auditor."""
+"""What terminals and payers believe about what they started, for the auditor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import StrEnum
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.switch.refusals import Refusal
 
 
 class BeliefState(StrEnum):
@@ -61,3 +62,19 @@ class Belief:
 
     def __str__(self) -> str:
         return f"terminal {self.terminal_id} STAN {self.stan} ({self.state.value})"
+
+
+@dataclass(slots=True, kw_only=True)
+class Receipt:
+    """What somebody was told of one wish.
+
+    ``transaction_id`` is empty when nothing was opened or nobody answered; ``is_paid``
+    None says that the outcome was not told. ``refused`` is why nothing was opened.
+    """
+
+    kind: Kind
+    amount_minor: int
+    code_id: str = ""
+    transaction_id: str = ""
+    is_paid: bool | None = None
+    refused: Refusal | None = None

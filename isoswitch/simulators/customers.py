@@ -18,12 +18,17 @@ from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import CARDS, TestCard
 from isoswitch.simulators.requests import INQUIRIES, Request
+from isoswitch.simulators.shoppers import Shoppers
 from isoswitch.simulators.terminal import Terminal
+from isoswitch.simulators.world import SHOPPER
 
 GOOD_CARDS = ("visa-ok", "mc-ok")
 GOOD_CARD_CHANCE = 0.5
 AMOUNT_MINOR_MIN = 100
 AMOUNT_MINOR_MAX = 20_000
+TAP_MINOR_MAX = 6_000
+# How long a shopper thinks at most who is asked to confirm.
+CONSIDERED_S = 18.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,7 @@ class Visit:
 
     terminal: Terminal
     card: TestCard
+    shoppers: Shoppers
     random: Random
     counts: Counter[str]
     accuse: Callable[[str], None]
@@ -167,11 +173,128 @@ async def pay_and_ask_again(visit: Visit) -> Belief:
     return belief
 
 
+async def pay_a_code(visit: Visit, *, payers: int = 1) -> None:
+    """Pay a code that the merchant shows, some of them with others at once."""
+    minor = visit.random.randint(AMOUNT_MINOR_MIN, AMOUNT_MINOR_MAX)
+    code = await visit.shoppers.show_code(visit.random, minor)
+    if code is not None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(payers):
+                nursery.start_soon(visit.shoppers.pay, visit.random, code, minor)
+
+
+async def pay_a_code_again(visit: Visit) -> None:
+    """Pay a code, and once more whatever came of it."""
+    minor = visit.random.randint(AMOUNT_MINOR_MIN, AMOUNT_MINOR_MAX)
+    code = await visit.shoppers.show_code(visit.random, minor)
+    if code is not None:
+        for _ in range(2):
+            await visit.shoppers.pay(visit.random, code, minor)
+            await trio.sleep(visit.random.uniform(0.0, 20.0))
+
+
+async def pay_a_static_code(visit: Visit) -> None:
+    """Type amounts at a code that has none."""
+    code = await visit.shoppers.show_code(visit.random, 0)
+    if code is not None:
+        for _ in range(2):
+            minor = visit.random.randint(AMOUNT_MINOR_MIN, AMOUNT_MINOR_MAX)
+            await visit.shoppers.pay(visit.random, code, minor)
+
+
+async def pay_a_code_and_bring_back(visit: Visit) -> None:
+    """Pay a code, and get it back in parts, perhaps more of them than there is."""
+    minor = visit.random.randint(AMOUNT_MINOR_MIN, AMOUNT_MINOR_MAX)
+    code = await visit.shoppers.show_code(visit.random, minor)
+    if code is None:
+        return
+    payment = await visit.shoppers.pay(visit.random, code, minor)
+    if payment is None or not payment.is_paid:
+        return
+    async with trio.open_nursery() as nursery:
+        for _ in range(visit.random.randint(1, 3)):
+            part = visit.random.randint(minor // 3, minor)
+            nursery.start_soon(visit.shoppers.give_back, visit.random, payment, part)
+
+
+async def tap(visit: Visit) -> Belief:
+    """Pay with a telephone or a watch."""
+    random = visit.random
+    request = visit.terminal.build_tap(
+        random.choice(visit.shoppers.devices),
+        random.randint(AMOUNT_MINOR_MIN, TAP_MINOR_MAX),
+        random=random,
+        holder_verified=random.random() < 0.5,
+    )
+    return await visit.terminal.pay(request)
+
+
+async def tap_and_cancel(visit: Visit) -> Belief:
+    """Pay by a tap, and undo it."""
+    belief = await tap(visit)
+    if belief.state is BeliefState.APPROVED:
+        await visit.terminal.reverse(belief)
+    return belief
+
+
+async def show_a_code(visit: Visit, *, confirms: bool = False) -> Belief:
+    """Pay by a code on a screen; perhaps the shopper is asked first."""
+    wallet, random = visit.shoppers.wallet, visit.random
+    shown = wallet.show_code(SHOPPER, confirms=confirms)
+    minor = random.randint(AMOUNT_MINOR_MIN, AMOUNT_MINOR_MAX)
+    async with trio.open_nursery() as nursery:
+        if confirms:
+            nursery.start_soon(_decide, visit)
+        return await visit.terminal.pay(visit.terminal.build_scan(shown, minor))
+
+
+async def show_a_code_twice(visit: Visit) -> None:
+    """Have one code scanned at two tills at once, and once more."""
+    shown = visit.shoppers.wallet.show_code(SHOPPER)
+
+    async def pay_here() -> None:
+        till = visit.shoppers.draw_till(visit.random)
+        minor = visit.random.randint(AMOUNT_MINOR_MIN, AMOUNT_MINOR_MAX)
+        await till.pay(till.build_scan(shown, minor))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pay_here)
+        nursery.start_soon(pay_here)
+    await pay_here()
+
+
+async def show_a_code_and_cancel(visit: Visit) -> Belief:
+    """Pay by a code, and undo it."""
+    belief = await show_a_code(visit)
+    if belief.state is BeliefState.APPROVED:
+        await visit.terminal.reverse(belief)
+    return belief
+
+
+async def show_a_code_and_bring_back(visit: Visit) -> Belief:
+    """Pay by a code, and get a part of it back."""
+    belief = await show_a_code(visit)
+    if belief.state is BeliefState.APPROVED:
+        refund = visit.terminal.build_scan_refund(belief, visit.part_of(belief))
+        await visit.terminal.pay(refund)
+    return belief
+
+
+async def sign_in(visit: Visit) -> None:
+    """Have a terminal fetch new keys; it asks until it is answered."""
+    terminal = visit.terminal
+    async with visit.shoppers.tills[terminal.profile.terminal_id]:
+        outcome = None
+        while outcome is None:
+            outcome = await terminal.sign_in()
+    visit.counts[f"sign-in {outcome.code.value}"] += 1
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What a visit does, and how often it is drawn."""
 
-    act: Callable[[Visit], Awaitable[Belief]]
+    act: Callable[[Visit], Awaitable[Belief | None]]
     weight: int
 
 
@@ -192,6 +315,19 @@ VISITS: Mapping[str, Row] = {
     "pays and voids": Row(pay_and_void, 6),
     "pays and brings back": Row(pay_and_bring_back, 6),
     "pays and takes less": Row(pay_and_take_less, 5),
+    "pays a code": Row(pay_a_code, 12),
+    "pays a code with others": Row(partial(pay_a_code, payers=3), 4),
+    "pays a code again": Row(pay_a_code_again, 5),
+    "pays a static code": Row(pay_a_static_code, 4),
+    "pays a code and brings back": Row(pay_a_code_and_bring_back, 8),
+    "taps": Row(tap, 10),
+    "taps and cancels": Row(tap_and_cancel, 4),
+    "shows a code": Row(show_a_code, 6),
+    "shows a code and is asked": Row(partial(show_a_code, confirms=True), 6),
+    "shows a code twice": Row(show_a_code_twice, 3),
+    "shows a code and cancels": Row(show_a_code_and_cancel, 3),
+    "shows a code and brings back": Row(show_a_code_and_bring_back, 3),
+    "signs a terminal in": Row(sign_in, 4),
 }
 
 
@@ -205,8 +341,9 @@ async def come(visit: Visit, within_s: float) -> None:
     terminal_id = visit.terminal.profile.terminal_id
     visit.note(f"customer {name} with {visit.card.name} at {terminal_id}")
     belief = await VISITS[name].act(visit)
-    visit.counts[f"belief {belief.state.value}"] += 1
-    visit.note(f"customer {name}: {belief}")
+    if belief is not None:
+        visit.counts[f"belief {belief.state.value}"] += 1
+        visit.note(f"customer {name}: {belief}")
 
 
 def draw_card(random: Random) -> TestCard:
@@ -214,6 +351,13 @@ def draw_card(random: Random) -> TestCard:
     if random.random() < GOOD_CARD_CHANCE:
         return CARDS[random.choice(GOOD_CARDS)]
     return random.choice(list(CARDS.values()))
+
+
+async def _decide(visit: Visit) -> None:
+    """Think, and confirm; or say no; or forget it."""
+    await trio.sleep(visit.random.uniform(0.0, CONSIDERED_S))
+    wallet = visit.shoppers.wallet
+    visit.random.choice([wallet.confirm, wallet.confirm, wallet.refuse, list])()
 
 
 def _belief(visit: Visit, request: Request) -> Belief:

@@ -22,6 +22,7 @@ from isoswitch.store.port import Store, StoredTransaction
 from isoswitch.store.reader import StoreReader
 
 ISSUER = "issuer/"
+RECALLS = "recalls/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +122,16 @@ def _check_holds(
             stands[hold.of] -= minor
     for hold_id, hold in ledger.holds.items():
         kept = hold.captured_minor - hold.returned_minor
+        if _stands_aside(hold):
+            # Settled too late and not given back: it is no transaction's.
+            kept = 0
         if kept != stands[hold_id]:
             sides = f"ledger {kept}, transactions {stands[hold_id]}"
             yield Difference(hold_id, "the ledger took another amount", sides)
+
+
+def _stands_aside(hold: Hold) -> bool:
+    return any(each.startswith(RECALLS) for each in (hold.debit, hold.credit))
 
 
 def _check_set_aside(

@@ -15,14 +15,16 @@ from random import Random
 import trio
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
-from isoswitch.codecs.canonical.errors import HsmUnavailable
+from isoswitch.codecs.canonical.errors import HsmUnavailable, IsoswitchError
+from isoswitch.codecs.dialects.key_change import KeyPurpose
 from isoswitch.hsm.port import AnyCommand, Hsm
 from isoswitch.simulators.cards import CARDS
+from isoswitch.simulators.clearing_house import ClearingHouse
 from isoswitch.simulators.node import Node
 from isoswitch.simulators.plan import Plan
 from isoswitch.simulators.rules import Fault, Reaction, Rule, Uniform
 from isoswitch.simulators.triggers import standing_rules
-from isoswitch.simulators.world import LISTENERS, World
+from isoswitch.simulators.world import KEKS, LISTENERS, World
 
 STORM_S = 240.0
 LATE_S = 12.0
@@ -30,7 +32,7 @@ DOWN_S_MAX = 12.0
 STEPS_MAX = 300
 HOUR_S = 3600.0
 # DE 39 of an approval, by issuer.
-APPROVALS: Mapping[str, str] = {"north": "00", "south": "000"}
+APPROVALS: Mapping[str, str] = {"north": "00", "south": "000", "wallet": "00"}
 
 
 class MoodyHsm:
@@ -104,6 +106,9 @@ class Storm:
         for name, issuer in self.world.issuers.items():
             self.world.heal_link(name)
             issuer.set_rules(standing_rules(late_s=LATE_S))
+        for name, house in self.world.houses.items():
+            self.world.heal_link(name)
+            calm_house(house)
         for node in self.world.nodes:
             node.clock.offset_s = 0.0
             node.stalled_until = 0.0
@@ -206,7 +211,7 @@ async def lose_crypto_answers(storm: Storm, random: Random) -> None:
 
 async def cut_link(storm: Storm, random: Random) -> None:
     """Let one issuer refuse connections for a while."""
-    name = random.choice(list(storm.world.issuers))
+    name = random.choice([*storm.world.issuers, *storm.world.houses])
     storm.world.cut_link(name)
     await trio.sleep(random.uniform(0.1, 40.0))
     storm.world.heal_link(name)
@@ -214,7 +219,7 @@ async def cut_link(storm: Storm, random: Random) -> None:
 
 async def partition(storm: Storm, random: Random) -> None:
     """Let nothing pass to or from an issuer, or the terminals of a listener."""
-    party = random.choice([*storm.world.issuers, *LISTENERS])
+    party = random.choice([*storm.world.issuers, *storm.world.houses, *LISTENERS])
     storm.world.partition(party, random.uniform(0.5, 40.0))
     await trio.lowlevel.checkpoint()
 
@@ -225,6 +230,60 @@ async def spoil_issuer(storm: Storm, random: Random) -> None:
     storm.world.issuers[name].set_rules(_bad_habits(name, random))
     await trio.sleep(random.uniform(5.0, 60.0))
     storm.world.issuers[name].set_rules(standing_rules(late_s=LATE_S))
+
+
+async def spoil_house(storm: Storm, random: Random) -> None:
+    """Let the clearing house and a bank of it behave badly for a while."""
+    (house,) = storm.world.houses.values()
+    no = Reaction(code=ResponseCode.INSUFFICIENT_FUNDS)
+    habits = {
+        "rejects": no,
+        "loses payments": Reaction(books=False),
+        "is late": Reaction(delay=Uniform(low_s=5.0, high_s=30.0)),
+        "is silent": Reaction(fault=Fault.SILENCE),
+        "answers twice": Reaction(fault=Fault.DUPLICATE),
+        "answers nonsense": Reaction(fault=Fault.GARBAGE),
+        "hangs up": Reaction(fault=Fault.DISCONNECT),
+    }
+    house.set_rules(
+        Rule(name=name, then=habits[name], chance=random.uniform(0.05, 0.5))
+        for name in random.sample(sorted(habits), 3)
+    )
+    bank = random.choice(list(house.members.values()))
+    bank.posts_later = random.random() < 0.5
+    bank.credits_in_the_end = random.random() < 0.5
+    bank.agrees_to_recalls = random.random() < 0.8
+    await trio.sleep(random.uniform(5.0, 60.0))
+    calm_house(house)
+
+
+def calm_house(house: ClearingHouse) -> None:
+    """Let a house and its banks do what they should."""
+    house.set_rules(())
+    for bank in house.members.values():
+        bank.posts_later = False
+        bank.credits_in_the_end = bank.agrees_to_recalls = True
+
+
+async def close_window(storm: Storm, random: Random) -> None:
+    """End a settlement window of the clearing house."""
+    del random
+    for house in storm.world.houses.values():
+        house.close_window()
+    await trio.lowlevel.checkpoint()
+
+
+async def change_keys(storm: Storm, random: Random) -> None:
+    """Let a node or an issuer change the working keys of a link."""
+    name = random.choice(list(KEKS))
+    issuer, switch = storm.world.issuers[name], storm.draw_node(random).switch
+    # What cannot be done now is tried again, or it was not wanted badly enough.
+    with suppress(IsoswitchError):
+        if random.random() < 0.5 and issuer.wires:
+            await issuer.change_key(random.choice(list(KeyPurpose)))
+        elif switch is not None and switch.services is not None:
+            await switch.keys.order(switch.services, name, operator="somebody")
+    await trio.lowlevel.checkpoint()
 
 
 async def move_clock(storm: Storm, random: Random) -> None:
@@ -320,7 +379,10 @@ STRIKES: Mapping[str, Callable[[Storm, Random], Awaitable[None]]] = {
     "cut link": cut_link,
     "partition": partition,
     "spoilt issuer": spoil_issuer,
+    "spoilt house": spoil_house,
+    "settlement window": close_window,
     "clock moved": move_clock,
+    "key change": change_keys,
     "nonsense": send_nonsense,
     "reset stream": reset_stream,
     "silent stream": silence_stream,

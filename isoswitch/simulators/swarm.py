@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import trio
@@ -30,15 +30,22 @@ from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.consistency import check_journal
 from isoswitch.simulators.customers import Visit, come, draw_card
 from isoswitch.simulators.determinism import deterministic
+from isoswitch.simulators.features import draw_features, equip
+from isoswitch.simulators.interbank_audit import (
+    Interbank,
+    audit_interbank,
+    pending_transfers,
+)
 from isoswitch.simulators.leaks import Leak, card_secrets, find_clear, key_secrets
 from isoswitch.simulators.ledger_audit import standing_minor
 from isoswitch.simulators.plan import Plan, draw_plan
+from isoswitch.simulators.shoppers import Shoppers
 from isoswitch.simulators.storm import LATE_S, STORM_S, STRIKES, MoodyHsm, Storm
 from isoswitch.simulators.witness import Witness, listen
-from isoswitch.simulators.world import EPOCH, World
+from isoswitch.simulators.world import EPOCH, HOUSE, World
 from isoswitch.store.disk import read_record
 from isoswitch.store.memory import MemoryStore
-from isoswitch.store.port import SafState
+from isoswitch.store.port import SafState, TransactionState
 from isoswitch.switch.settings import SwitchSettings
 
 SETTLE_S = 1200.0
@@ -143,6 +150,12 @@ def _is_busy(world: World) -> bool:
     """Tell cheaply whether something is under way that an audit would call pending."""
     if not any(node.switch for node in world.nodes):
         return True
+    houses = world.settings.houses
+    if any(
+        row.endpoint in houses and row.state is not TransactionState.CLOSED
+        for row in world.disk.transactions.values()
+    ) or any(pending_transfers(world.disk)):
+        return True
     return any(
         entry.state is SafState.PENDING for entry in world.disk.saf.values()
     ) or any(
@@ -153,10 +166,16 @@ def _is_busy(world: World) -> bool:
 
 
 async def _audit_world(world: World) -> Verdict:
-    return audit(
+    verdict = audit(
         view=await view_store(MemoryStore(world.disk)),
         bookings={name: each.bookings for name, each in world.issuers.items()},
         beliefs=[b for t in world.terminals.values() for b in t.beliefs],
+    )
+    sides = Interbank(world.disk, world.houses[HOUSE], world.receipts)
+    return replace(
+        verdict,
+        findings=(*verdict.findings, *audit_interbank(sides)),
+        pending=(*verdict.pending, *pending_transfers(world.disk)),
     )
 
 
@@ -168,6 +187,7 @@ async def _tell(plan: Plan, witness: Witness, change: Adapt) -> Report:
         moody.append(MoodyHsm(hsm))
         return moody[0]
 
+    features = draw_features(plan)
     slowest_s = random.choice([0.0, 0.001, 0.05, 0.5])
     world = World(
         seed=plan.seed,
@@ -176,7 +196,8 @@ async def _tell(plan: Plan, witness: Witness, change: Adapt) -> Report:
         late_s=LATE_S,
         store_delay_s=lambda: random.random() * slowest_s,
         wrap_hsm=wrap,
-        change=change,
+        with_wallet=True,
+        change=lambda settings: change(equip(settings, features)),
     )
     storm = Storm(world=world, plan=plan, hsm=moody[0], note=witness.note)
     witness.watch(world)
@@ -205,11 +226,13 @@ def _epoch(plan: Plan) -> datetime:
 def _invite(nursery: trio.Nursery, storm: Storm, witness: Witness) -> None:
     """Let the customers of a plan come, each on their own."""
     terminals = list(storm.world.terminals.values())
+    shoppers = Shoppers(storm.world, storm.plan.source("shoppers"))
     for number in storm.plan.customers:
         random = storm.plan.source(f"customer {number}")
         visit = Visit(
             terminal=random.choice(terminals),
             card=draw_card(random),
+            shoppers=shoppers,
             random=random,
             counts=storm.counts,
             accuse=witness.accuse,
@@ -221,6 +244,7 @@ def _invite(nursery: trio.Nursery, storm: Storm, witness: Witness) -> None:
 def _report(storm: Storm, verdict: Verdict, witness: Witness) -> Report:
     world, counts = storm.world, storm.counts
     counts.update(world.weather.counts)
+    counts.update(f"feature {name}" for name in draw_features(storm.plan))
     digest = hashlib.sha256(world.disk.links[-1].hash)
     for issuer in world.issuers.values():
         for booking in issuer.bookings.entries:
@@ -251,6 +275,7 @@ def _forged(world: World) -> list[Finding]:
         Finding(transaction=row.id, what="approved, and no terminal asked for it")
         for row in world.disk.transactions.values()
         if row.kind in DEBITS
+        and row.endpoint not in world.houses
         and standing_minor(row)
         and (row.terminal_id, row.stan) not in asked
     ]

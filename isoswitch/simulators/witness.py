@@ -54,6 +54,8 @@ class Witness:
         for name, issuer in world.issuers.items():
             issuer.bookings.on_booking = partial(self._check_intent, name)
             issuer.on_reversal = partial(self._check_repeat, name)
+        for house in world.houses.values():
+            house.on_payment = self._check_transfer
         for terminal in world.terminals.values():
             terminal.on_approval = self._check_approval
 
@@ -87,6 +89,13 @@ class Witness:
         row = self._row(booking.rrn)
         if row is None and not self._is_advice(booking.rrn):
             self.accuse(f"{issuer} saw {booking.rrn} before its intent was durable")
+
+    def _check_transfer(self, uetr: str) -> None:
+        assert self._world is not None, "only a watched world is asked"
+        self.note(f"the house gets {uetr}")
+        transfers = self._world.disk.transfers.values()
+        if not any(each.uetr == uetr for each in transfers):
+            self.accuse(f"the house saw {uetr} before its intent was durable")
 
     def _check_repeat(self, issuer: str, reversal: Transaction) -> None:
         """A reversal that was sent before says so, unless the network repeats it."""

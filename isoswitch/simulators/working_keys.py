@@ -25,6 +25,9 @@ from isoswitch.simulators.keyring import SharedKey
 
 R = TypeVar("R")
 
+# So many offers may stay without an answer before the oldest is forgotten.
+OFFERED_MAX = 8
+
 _VERSIONS = {Algorithm.TDES: "B", Algorithm.AES: "D"}
 _LETTERS = {Algorithm.TDES: "T", Algorithm.AES: "A"}
 _RETAIL_MAC, _CMAC, _PIN = "M3", "M6", "P0"
@@ -34,8 +37,10 @@ _CHECK_BYTES = {Algorithm.TDES: 3, Algorithm.AES: 5}
 class WorkingKeys:
     """The versions of one key: the one in use, and others that are accepted.
 
-    Without a limit in time: a simulated end forgets an old key when two more came.
-    ``on_use`` is told of each key that comes into use, so that it outlives a restart.
+    Without a limit in time: a simulated end forgets an old key when two more came. A
+    key that was offered comes into use when the other end says that it took it, or
+    shows it by using it. ``on_use`` is told of each key that comes into use, so that
+    it outlives a restart.
     """
 
     def __init__(
@@ -43,25 +48,30 @@ class WorkingKeys:
     ) -> None:
         self.active = key
         self._others: tuple[SharedKey, ...] = ()
+        self._offered: tuple[SharedKey, ...] = ()
         self._on_use = on_use
 
     def __iter__(self) -> Iterator[SharedKey]:
         yield self.active
+        yield from self._offered
         yield from self._others
 
     def accept(self, key: SharedKey) -> None:
-        """Accept another key beside the one in use."""
-        self._others = (key, *self._others)[:2]
+        """Accept a key that was offered beside the one in use."""
+        self._offered = (key, *self._offered)[:OFFERED_MAX]
 
     def use(self, key: SharedKey) -> None:
         """Use a key from now on; the present one is accepted still."""
         if key != self.active:
-            self._others = (self.active, *(each for each in self if each != key))[:2]
+            known = (each for each in self._others if each != key)
+            self._others = (self.active, *known)[:2]
+            self._forget(key)
             self.active = key
             self._on_use(key)
 
     def drop(self, key: SharedKey) -> None:
         """Accept a key no longer."""
+        self._forget(key)
         self._others = tuple(each for each in self._others if each != key)
 
     def try_each(self, attempt: Callable[[SharedKey], R]) -> R:
@@ -69,10 +79,19 @@ class WorkingKeys:
         *others, last = self
         for key in others:
             try:
-                return attempt(key)
+                return self._try(key, attempt)
             except VerificationFailed:
                 continue
-        return attempt(last)
+        return self._try(last, attempt)
+
+    def _try(self, key: SharedKey, attempt: Callable[[SharedKey], R]) -> R:
+        result = attempt(key)
+        if key in self._offered:
+            self.use(key)
+        return result
+
+    def _forget(self, key: SharedKey) -> None:
+        self._offered = tuple(each for each in self._offered if each != key)
 
 
 def draw_key(random: Random, cipher: Algorithm) -> SharedKey:

@@ -40,6 +40,7 @@ from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
 from isoswitch.routing.bins import BinRow, code_prefixes
 from isoswitch.routing.table import RoutingTable
+from isoswitch.simulators.beliefs import Receipt
 from isoswitch.simulators.cards import CARDS, NORTH, SOUTH, cards_of
 from isoswitch.simulators.clearing_house import ClearingHouse, Member
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
@@ -105,8 +106,8 @@ class World:
     ``crash_switch``, ``start_switch``, ``cut_link`` and ``heal_link`` to disturb it.
     ``change`` adapts the nodes' settings before they start; ``routing`` takes the place
     of a table of the test cards' BINs; ``on_step`` is told of every step after which a
-    node may have died; ``with_wallet`` there is a ``wallet`` too. ``switch`` and
-    ``store`` are those of the first node.
+    node may have died; ``with_wallet`` there is a ``wallet`` too. ``receipts`` is what
+    payers of codes were told. ``switch`` and ``store`` are those of the first node.
     """
 
     def __init__(
@@ -163,6 +164,7 @@ class World:
         if with_wallet:
             self.issuers[WALLET] = self.wallet
         self.houses = {HOUSE: self._make_house(seed)}
+        self.receipts: list[Receipt] = []
         self.terminals = {
             name: self._make_terminal(name, listener)
             for name, listener in TERMINALS.items()

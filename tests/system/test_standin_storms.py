@@ -78,7 +78,8 @@ def test_both_ways_into_stand_in_are_taken(given: list[StandIn]) -> None:
         given.clear()
         counts = tell(seed).counts
         assert counts.get("record stood_in", 0) == len(given)
-        reasons[counts.get("record timed_out", 0) > 0] += len(given)
+        if given:
+            reasons[counts.get("record timed_out", 0) > 0] += 1
     assert reasons[True] > 0
 
 

@@ -22,6 +22,7 @@ from isoswitch.journal.chain import encode_record
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.crashpoints import all_deaths, tell_with
 from isoswitch.simulators.customers import VISITS
+from isoswitch.simulators.features import FEATURES
 from isoswitch.simulators.plan import Plan, draw_plan
 from isoswitch.simulators.shrink import shrink
 from isoswitch.simulators.storm import STRIKES
@@ -42,16 +43,16 @@ from isoswitch.switch import (
 from isoswitch.switch.mux import Waiting
 
 SEEDS = range(1, 31)
-# Every way in which a transaction of these stories can go. They have no operator,
-# nobody who stands in for the issuers, no merchant who settles, no codes to be paid;
-# what is quarantined is a finding of the audit.
+# Every way in which a transaction of these stories can go; what is quarantined is a
+# finding of the audit.
 SEEN = (
     *(RecordKind.BOOT, RecordKind.OPENED, RecordKind.SENDING, RecordKind.ANSWERED),
     *(RecordKind.TIMED_OUT, RecordKind.NOT_WRITTEN, RecordKind.CLOSED),
     *(RecordKind.REPEATED, RecordKind.LATE, RecordKind.UNMATCHED),
     *(RecordKind.REVERSAL_OWED, RecordKind.ADVICE_OWED, RecordKind.FORWARDED),
     *(RecordKind.DELIVERED, RecordKind.EXCEPTION, RecordKind.LINK),
-    *(RecordKind.CONDITION, RecordKind.BUSINESS_DAY),
+    *(RecordKind.CONDITION, RecordKind.BUSINESS_DAY, RecordKind.CODE),
+    *(RecordKind.STOOD_IN, RecordKind.SETTLEMENT, RecordKind.OPERATOR),
 )
 SEEDS_TO_FIND_MAX = 300
 
@@ -71,6 +72,7 @@ def test_every_fault_strikes_and_every_way_to_end_is_seen() -> None:
         *(f"customer {name}" for name in VISITS),
         *("chopped read", "repeated piece", "slow write", "cut write", "death"),
         "search for secrets",
+        *(f"feature {name}" for name in FEATURES),
         *(f"record {kind}" for kind in SEEN),
     }
     assert {name for name in expected if not counts[name]} == set()
