@@ -11,20 +11,26 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 
 import trio
 
-from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.simulators.auditor import Verdict
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.consistency import check_journal
 from isoswitch.simulators.determinism import deterministic
+from isoswitch.simulators.features import equip
 from isoswitch.simulators.node import Node
+from isoswitch.simulators.rules import Fault, Fixed, Reaction, Rule
+from isoswitch.simulators.shoppers import Shoppers
+from isoswitch.simulators.storm import calm_house
 from isoswitch.simulators.swarm import SETTLE_S, settle
 from isoswitch.simulators.terminal import Terminal
+from isoswitch.simulators.wallet import Wallet
 from isoswitch.simulators.witness import Witness, listen
-from isoswitch.simulators.world import World
+from isoswitch.simulators.world import MERCHANT_BANK, SHOPPER, World
 
 DOWN_S = 2.0
 LATE_S = 12.0
@@ -35,6 +41,16 @@ PURCHASES: Mapping[str, Sequence[str]] = {
     "TERM0001": ("visa-ok", "mc-silent", "visa-late", "mc-partial", "visa-duplicate"),
     "TERM0002": ("mc-ok", "visa-silent", "mc-late", "visa-insufficient", "mc-ok"),
 }
+# How the clearing house treats one payment after the other; does its bank post later.
+HOUSE_HABITS = (
+    (Reaction(), False),
+    (Reaction(fault=Fault.SILENCE), False),
+    (Reaction(delay=Fixed(delay_s=LATE_S)), False),
+    (Reaction(code=ResponseCode.INSUFFICIENT_FUNDS), False),
+    (Reaction(books=False), False),
+    (Reaction(), True),
+)
+FLOWS = ("clearing house", "key exchange")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +126,13 @@ class _Reaper:
 
 async def _tell(death: Death | None, witness: Witness) -> Ending:
     reaper = _Reaper(death)
-    world = World(late_s=LATE_S, on_step=reaper.step)
+    world = World(
+        late_s=LATE_S,
+        on_step=reaper.step,
+        with_wallet=True,
+        change=lambda settings: equip(settings, FLOWS),
+    )
+    shoppers = Shoppers(world, Random(1))  # noqa: S311 it guards nothing
     witness.watch(world)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_start_again, world)
@@ -118,7 +140,8 @@ async def _tell(death: Death | None, witness: Witness) -> Ending:
         with trio.move_on_after(SETTLE_S) as patience:
             async with trio.open_nursery() as busy:
                 for terminal in world.terminals.values():
-                    busy.start_soon(_serve, terminal)
+                    busy.start_soon(_serve, terminal, shoppers)
+                busy.start_soon(_shop, world, shoppers)
         if patience.cancelled_caught:
             witness.accuse("a terminal asks for ever and is not answered")
         verdict = await settle(world)
@@ -141,8 +164,16 @@ async def _start_again(world: World) -> None:
         await world.start_switch()
 
 
-async def _serve(terminal: Terminal) -> None:
+async def _serve(terminal: Terminal, shoppers: Shoppers) -> None:
     """Serve the customers of one terminal, one after the other."""
+    device = shoppers.devices[0]
+    await terminal.pay(terminal.build_tap(device, 1250, random=Random(2)))  # noqa: S311
+    shown = shoppers.wallet.show_code(SHOPPER, confirms=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_confirm, shoppers.wallet)
+        belief = await terminal.pay(terminal.build_scan(shown, 700))
+    if belief.state is BeliefState.APPROVED:
+        await terminal.pay(terminal.build_scan_refund(belief, 300))
     for name in PURCHASES[terminal.profile.terminal_id]:
         card = get_card(name)
         belief = await terminal.purchase(card, 1250, pin=card.pin)
@@ -151,3 +182,29 @@ async def _serve(terminal: Terminal) -> None:
     card = get_card("visa-ok")
     await terminal.pay(terminal.build(Kind.CASH_WITHDRAWAL, card, 2500, pin=card.pin))
     await terminal.balance(card, pin=card.pin)
+    held = await terminal.preauthorise(card, 900, pin=card.pin)
+    if held.state is BeliefState.APPROVED:
+        await terminal.complete(held, 800)
+
+
+async def _confirm(wallet: Wallet) -> None:
+    """Let a shopper think for a moment."""
+    await trio.sleep(3.0)
+    wallet.confirm()
+
+
+async def _shop(world: World, shoppers: Shoppers) -> None:
+    """Pay codes over the house: at once, too late, posted later and then returned."""
+    (house,) = world.houses.values()
+    random = Random(3)  # noqa: S311
+    for reaction, posts_later in HOUSE_HABITS:
+        while world.switch is None:  # noqa: ASYNC110 (seldom, short)
+            await trio.sleep(1.0)
+        house.set_rules([Rule(name="habit", then=reaction)])
+        bank = house.members[MERCHANT_BANK]
+        bank.posts_later, bank.credits_in_the_end = posts_later, False
+        code = await shoppers.show_code(random, 1250)
+        paid = await shoppers.pay(random, code, 1250) if code else None
+        if paid and paid.is_paid:
+            await shoppers.give_back(random, paid, 400)
+    calm_house(house)
