@@ -27,6 +27,7 @@ from isoswitch.commands.qr import app as qr_app
 from isoswitch.commands.route import app as route_app
 from isoswitch.commands.saf import exceptions_app, saf_app
 from isoswitch.commands.schemas import app as schemas_app
+from isoswitch.commands.standin import app as standin_app
 from isoswitch.commands.translate import translate
 from isoswitch.commands.units import app as units_app
 from isoswitch.commands.wire import decode, diff, encode
@@ -314,18 +315,6 @@ def tail(
     )
 
 
-@app.command(rich_help_panel=LOOK)
-def standin(
-    config: Config = None,
-    cards: Annotated[int, typer.Option(min=0, help="At most so many cards.")] = 10,
-    as_json: Json = False,
-) -> None:
-    """Show what was approved in issuers' places, and how much more may be."""
-    from isoswitch.commands import exposure
-
-    sys.exit(exposure.show_exposure(config, cards_max=cards, as_json=as_json))
-
-
 @verify_app.callback()
 def _verify() -> None:
     """Prove what was written down."""
@@ -435,6 +424,7 @@ def simulate_payshield(config: Config = None) -> None:
 
 app.add_typer(verify_app, rich_help_panel=LOOK)
 app.add_typer(route_app, rich_help_panel=LOOK)
+app.add_typer(standin_app, rich_help_panel=LOOK)
 app.command(rich_help_panel=OPERATE)(links)
 app.add_typer(link_app, rich_help_panel=OPERATE)
 app.add_typer(day_app, rich_help_panel=OPERATE)

@@ -20,7 +20,7 @@ Profiles = dict[str, StandInSettings]
 def show_exposure(config: Path | None, *, cards_max: int, as_json: bool) -> int:
     """Print what issuers have not been told of, and what cards got today."""
     loaded = load_network(config)
-    profiles = stand_in_profiles(loaded.network)
+    profiles = stand_in_profiles(loaded)
     with open_reader(loaded.store) as reader:
         exposures = reader.exposures()
         day = open_date({day.date: day for day in reader.days()})

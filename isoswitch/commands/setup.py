@@ -167,6 +167,14 @@ def _shared_plans(loaded: LoadedNetwork) -> Iterator[KeyPlan]:
             yield _mac_plan(terminal.tak, "x9.19")
         if terminal.tmk is not None:
             yield _protection_plan(terminal.tmk, is_legacy=terminal.legacy_keys)
+    for stand_in in network.stand_in.values():
+        if stand_in.cryptogram_key is not None:
+            yield KeyPlan(
+                name=stand_in.cryptogram_key,
+                usage=Usage.EMV_CRYPTOGRAM,
+                mode=Mode.DERIVE_KEYS,
+                algorithm=Algorithm.TDES,
+            )
     for name, issuer in network.simulators.issuers.items():
         endpoint = network.endpoints[name]
         yield _pin_plan(endpoint.zpk, Mode.ENCRYPT)

@@ -15,6 +15,7 @@ import msgspec
 
 from isoswitch.codecs.canonical.money import parse_money
 from isoswitch.codecs.dialects.registry import EDITIONS
+from isoswitch.codecs.emv.cryptogram import ISSUER_DATA
 from isoswitch.codecs.framing import FRAMINGS
 from isoswitch.codecs.headers import HEADERS
 from isoswitch.config.bins import bin_rows, code_rows
@@ -191,6 +192,12 @@ def _stand_in_is_bounded(network: Network) -> Iterator[Problem]:
                     what=f"nobody stands in for {kind}",
                     fix=f"name only {', '.join(sorted(MAY_STAND_IN))}",
                 )
+        if profile.cryptogram_version not in ISSUER_DATA:
+            yield Problem(
+                location=(*at, "cryptogram_version"),
+                what=f"there is no cryptogram version {profile.cryptogram_version!r}",
+                fix=f"one of {', '.join(ISSUER_DATA)}",
+            )
         for key in ("floor", "card_max", "total_max"):
             try:
                 parse_money(getattr(profile, key), profile.currency)

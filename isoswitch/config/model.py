@@ -433,7 +433,9 @@ class StandIn(Table):
 
     Amounts are in major units of ``currency``. ``floor`` bounds one approval,
     ``card_count_max`` and ``card_max`` those of a card on a business day, ``total_max``
-    what an issuer is owed that it has not been told of.
+    what an issuer is owed that it has not been told of. ``cryptogram_key`` is the
+    issuer's master key (E0) under which cryptograms of chips are verified.
+    ``negative_file`` lists cards that get nothing (`isoswitch standin hash`).
     """
 
     currency: NumericCode
@@ -446,6 +448,9 @@ class StandIn(Table):
     with_chip: bool = False
     after_silence: bool = False
     approval_prefix: ApprovalPrefix = "S"
+    cryptogram_key: KeyName | None = None
+    cryptogram_version: str = "visa-18"
+    negative_file: FileName | None = None
 
 
 class Issuer(Table):

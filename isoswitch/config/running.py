@@ -34,6 +34,11 @@ def configuration_of(loaded: LoadedNetwork) -> Configuration:
     files = [loaded.path]
     if network.routing.bins_file is not None:
         files.append(loaded.file(network.routing.bins_file))
+    files += [
+        loaded.file(profile.negative_file)
+        for profile in network.stand_in.values()
+        if profile.negative_file is not None
+    ]
     portal = network.portal
     return Configuration(
         settings=switch_settings(loaded),

@@ -22,6 +22,7 @@ from isoswitch.config.model import (
     Tls,
     Token,
 )
+from isoswitch.config.negative import read_negative
 from isoswitch.config.publickey import read_public
 from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
@@ -106,15 +107,22 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
         contactless=ContactlessSettings(**_given(**network.contactless.model_dump())),
         kinds=_kinds(network.kinds),
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
-        stand_in=stand_in_profiles(network),
+        stand_in=stand_in_profiles(loaded),
         endpoint_health=HealthPolicy(**network.routing.health.model_dump()),
     )
 
 
-def stand_in_profiles(network: Network) -> dict[str, StandInSettings]:
-    """Give the profiles by which the switch approves in an issuer's place."""
+def stand_in_profiles(loaded: LoadedNetwork) -> dict[str, StandInSettings]:
+    """Give the profiles by which the switch approves in an issuer's place.
+
+    Raises
+    ------
+    ConfigError
+        A negative file cannot be read.
+    """
     return {
-        name: _stand_in(name, profile) for name, profile in network.stand_in.items()
+        name: _stand_in(loaded, name, profile)
+        for name, profile in loaded.network.stand_in.items()
     }
 
 
@@ -295,7 +303,7 @@ def _payee(payee: Payee | None) -> PayeeSettings | None:
     return PayeeSettings(**_given(**payee.model_dump()))
 
 
-def _stand_in(name: str, profile: StandIn) -> StandInSettings:
+def _stand_in(loaded: LoadedNetwork, name: str, profile: StandIn) -> StandInSettings:
     def minor(amount: str) -> int:
         return parse_money(amount, profile.currency).minor
 
@@ -311,6 +319,11 @@ def _stand_in(name: str, profile: StandIn) -> StandInSettings:
         with_chip=profile.with_chip,
         after_silence=profile.after_silence,
         approval_prefix=profile.approval_prefix,
+        cryptogram_key=profile.cryptogram_key or "",
+        cryptogram_version=profile.cryptogram_version,
+        negative=read_negative(loaded.file(profile.negative_file))
+        if profile.negative_file
+        else {},
     )
 
 

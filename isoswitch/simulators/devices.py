@@ -17,7 +17,21 @@ from isoswitch.codecs.qr.cpm import build_cpm
 from isoswitch.simulators.card_crypto import make_arqc
 
 # What the cryptogram covers, in this order (CDOL1 of these simulated applications).
-COVERED = ("9F02", "9F03", "9F1A", "95", "5F2A", "9A", "9C", "9F37", "82", "9F36")
+COVERED = (
+    "9F02",
+    "9F03",
+    "9F1A",
+    "95",
+    "5F2A",
+    "9A",
+    "9C",
+    "9F37",
+    "82",
+    "9F36",
+    "9F10",
+)
+# Key index 01, cryptogram version 18, verification results.
+ISSUER_DATA = "06011203A00000"
 
 COVERED_BY_CODE = ("82", "9F36", "9F37")
 
@@ -91,6 +105,7 @@ class Device:
             "5F2A": f"{amount.currency:0>4}",
             "9F02": f"{amount.minor:012}",
             "9F03": "0" * 12,
+            "9F10": ISSUER_DATA,
             "9F1A": "0276",
             "9F27": "80",
             "9F36": f"{self.atc:04x}",

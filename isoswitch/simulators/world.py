@@ -129,7 +129,8 @@ class World:
         self.streams: list[MemoryStream] = []
         self.disk = MemoryDisk()
         keys = {**_draw_keys(self.random), **_draw_key_encryption_keys(seed)}
-        self.keyring = Keyring(keys | _draw_wallet_keys(seed))
+        keys |= _draw_wallet_keys(seed) | _draw_chip_keys(seed)
+        self.keyring = Keyring(keys)
         self.settings = change(_settings(with_wallet=with_wallet))
         codes = code_rows() if with_wallet else {}
         self.routing = routing or RoutingTable(bin_rows(), codes=codes)
@@ -482,6 +483,11 @@ def _draw_wallet_keys(seed: int) -> dict[str, str]:
     return {f"{WALLET}/{key}": random.randbytes(16).hex() for key in ("zpk", "zak")}
 
 
+def _draw_chip_keys(seed: int) -> dict[str, str]:
+    random = Random(f"chip keys {seed}")  # noqa: S311
+    return {f"{name}/imk": random.randbytes(16).hex() for name in ISSUERS}
+
+
 def _draw_key_encryption_keys(seed: int) -> dict[str, str]:
     # A source of their own: worlds of one seed stay as they were before these keys.
     random = Random(f"key encryption {seed}")  # noqa: S311
@@ -506,6 +512,13 @@ def _plan(name: str, keyring: Keyring) -> KeyPlan:
         if role == "kbpk":
             usage = Usage.KEY_BLOCK_PROTECTION
         return KeyPlan(name=name, usage=usage, mode=Mode.BOTH, algorithm=algorithm)
+    if role == "imk":
+        return KeyPlan(
+            name=name,
+            usage=Usage.EMV_CRYPTOGRAM,
+            mode=Mode.DERIVE_KEYS,
+            algorithm=algorithm,
+        )
     mode = Mode.DECRYPT if role == "tpk" else Mode.ENCRYPT
     return KeyPlan(name=name, usage=Usage.PIN, mode=mode, algorithm=algorithm)
 

@@ -152,7 +152,27 @@ class StoredWish:
     state: WishState = WishState.PENDING
 
 
-Row = SpentCode | PaymentCode | CodePayment | StoredAnswer | Callback | StoredWish
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardCounter:
+    """The highest transaction counter of a chip that was stood in for.
+
+    ``id`` is the keyed hash of the number on the card or device.
+    """
+
+    id: str
+    atc: int
+    transaction_id: str
+
+
+Row = (
+    SpentCode
+    | PaymentCode
+    | CodePayment
+    | StoredAnswer
+    | Callback
+    | StoredWish
+    | CardCounter
+)
 R = TypeVar("R", bound=Row)
 
 TABLES: Mapping[type[Any], str] = {
@@ -162,6 +182,7 @@ TABLES: Mapping[type[Any], str] = {
     StoredAnswer: "stored_answers",
     Callback: "callbacks",
     StoredWish: "wishes",
+    CardCounter: "card_counters",
 }
 
 

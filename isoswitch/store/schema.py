@@ -299,6 +299,13 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX callbacks_by_age ON callbacks (created_at)
         WHERE state <> 'pending';
     """,
+    """
+    CREATE TABLE card_counters (
+        id TEXT PRIMARY KEY,
+        atc INTEGER NOT NULL,
+        transaction_id TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

@@ -121,6 +121,8 @@ def _fields(old: Any, new: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, bytes):
         return value.hex() or "nothing"
+    if isinstance(value, Mapping) and len(value) > NAMES_MAX:
+        return f"{len(value)} rows"
     return "nothing" if value in ("", None, ()) else str(value)
 
 

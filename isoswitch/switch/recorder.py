@@ -266,10 +266,12 @@ class Recorder:
         *,
         route: Route,
         after: Silence | None = None,
+        rows: tuple[RowMove, ...] = (),
     ) -> Outcome:
         """Approve in place of an endpoint, and owe it the advice, in one unit.
 
-        ``after`` is the leg that nobody answered: its reversal is owed before.
+        ``after`` is the leg that nobody answered: its reversal is owed before. ``rows``
+        are kept with it.
 
         Raises
         ------
@@ -293,6 +295,7 @@ class Recorder:
             saf_puts=(*reversals, advice_entry(job, advice)),
             ledger=settle_hold(job, outcome),
             stand_in=replace(advice.limits, business_date=job.business_date),
+            rows=rows,
         )
         if job.is_open:
             instead = redirect_hold(job, endpoint=job.endpoint, instead=endpoint)

@@ -141,6 +141,9 @@ class StandInSettings:
     data, which nobody verifies here, are approved only where the profile says so;
     after the issuer was silent only with ``after_silence``. Approval codes begin with
     ``approval_prefix``.
+    With ``cryptogram_key``, the issuer's master key, cryptograms of chips are verified
+    as ``cryptogram_version`` has it. ``negative`` are cards that get nothing, by keyed
+    hash, and what is said instead.
     """
 
     name: str
@@ -154,6 +157,9 @@ class StandInSettings:
     with_chip: bool = False
     after_silence: bool = False
     approval_prefix: str = "S"
+    cryptogram_key: str = ""
+    cryptogram_version: str = "visa-18"
+    negative: Mapping[str, ResponseCode] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,12 @@ from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import EncodeError, HsmError
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.routing.route import Route
+from isoswitch.store.port import OwnershipLost
 from isoswitch.store.standins import StandIn, StandInRefused
 from isoswitch.switch.advices import Advice
 from isoswitch.switch.job import Job
 from isoswitch.switch.legs import seal_advice
+from isoswitch.switch.proof import CHIPS, prove
 from isoswitch.switch.recorder import Silence
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import StandInSettings
@@ -40,7 +42,11 @@ FORBIDDEN: tuple[tuple[Callable[[StandInSettings, Transaction], bool], str], ...
         "not with a PIN that nobody can verify",
     ),
     (
-        lambda profile, txn: txn.emv is not None and not profile.with_chip,
+        lambda profile, txn: (
+            txn.emv is not None
+            and not profile.with_chip
+            and not (profile.cryptogram_key and txn.entry_mode in CHIPS)
+        ),
         "not with chip data that nobody can verify",
     ),
     (
@@ -63,7 +69,9 @@ async def stand_in(
 ) -> Outcome | None:
     """Approve what nobody could be asked about, within a profile; None if it may not.
 
-    ``after`` is the leg that an issuer left unanswered.
+    An outcome that declines is the answer, recorded by the caller: the card proved to
+    be none that anybody would approve. ``after`` is the leg that an issuer left
+    unanswered.
     """
     profile = find_profile(services, route)
     if profile is None or (after is not None and not profile.after_silence):
@@ -73,16 +81,28 @@ async def stand_in(
     if objection:
         log.info("not_stood_in", transaction=job.id, reason=objection)
         return None
-    outcome = Outcome(
-        code=ResponseCode.APPROVED,
-        approval_code=_approval_code(profile, job),
-        reason=f"stand-in: {_why(route, after)}",
-    )
     try:
+        proof = await prove(services, job, profile)
+        if isinstance(proof, Outcome):
+            return replace(proof, reason=f"stand-in: {proof.reason}")
+        outcome = Outcome(
+            code=ResponseCode.APPROVED,
+            approval_code=_approval_code(profile, job),
+            reason=f"stand-in: {_why(route, after)}",
+            emv=proof.answer,
+        )
         advice = await _prepare_advice(services, job, route, profile, outcome)
         if job.reversal_wanted:
             return None
-        await services.recorder.stand_in(job, advice, outcome, route=route, after=after)
+        await services.recorder.stand_in(
+            job, advice, outcome, route=route, after=after, rows=proof.rows
+        )
+    except OwnershipLost:
+        # Another request with the same cryptogram was first?
+        proof = await prove(services, job, profile)
+        if isinstance(proof, Outcome):
+            return proof
+        raise
     except (HsmError, EncodeError, StandInRefused) as error:
         log.warning("not_stood_in", transaction=job.id, reason=str(error))
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from isoswitch.codecs.canonical.codes import EntryMode, Kind
+from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.load import LoadedNetwork, packaged_network, validate
 from isoswitch.config.routing import load_routing
@@ -228,13 +228,16 @@ def test_the_examples_of_the_guide_hold(tmp_path: Path) -> None:
     whole = re.sub(r"confirm_s = .*\npoll_s = .*\n", timers, whole)
     whole += rules.replace("# bins_file", "bins_file")
     loaded = load(whole, tmp_path, bins[0])
-    assert stand_in_profiles(loaded.network)["small"] == StandInSettings(
+    (tmp_path / "negative.csv").write_text("0a" * 32 + ",lost_card\n")
+    assert stand_in_profiles(loaded)["small"] == StandInSettings(
         name="small",
         currency="978",
         floor_minor=3_000,
         card_count_max=3,
         card_minor_max=6_000,
         total_minor_max=2_000_000,
+        cryptogram_key="north/imk",
+        negative={"0a" * 32: ResponseCode.LOST_CARD},
     )
     table = load_routing(loaded)
     assert [rule.name for rule in table.rules] == ["night-cash", "halves", "cheapest"]

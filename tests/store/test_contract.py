@@ -40,6 +40,7 @@ from isoswitch.store.port import (
 from isoswitch.store.rows import (
     Callback,
     CallbackState,
+    CardCounter,
     CodePayment,
     CodeState,
     Forget,
@@ -595,6 +596,7 @@ CODE = PaymentCode(
 )
 ROWS: tuple[Row, ...] = (
     SpentCode(id="a1b2", transaction_id="1-2"),
+    CardCounter(id="c3d4", atc=7, transaction_id="1-2"),
     CODE,
     CodePayment(
         id="1-2",

@@ -133,8 +133,10 @@ async def ask_issuer(services: Services, job: Job, route: Route) -> Outcome:
                 job, leg, answer, outcome, now=trio.current_time()
             )
         await recorder.not_processed(job, leg, answer, now=trio.current_time())
-    approved = await stand_in(services, job, route)
-    return approved or await recorder.refuse(job, NOBODY_UP, route=route)
+    decided = await stand_in(services, job, route)
+    if decided is not None and decided.is_approved:
+        return decided
+    return await recorder.refuse(job, decided or NOBODY_UP, route=route)
 
 
 async def _give_up(
@@ -142,13 +144,14 @@ async def _give_up(
 ) -> Outcome:
     """Reverse what may have been approved; after silence, a profile may approve."""
     now, reason = trio.current_time(), str(error)
+    decided = None
     if isinstance(error, NoAnswer) and leg.sealed:
         silence = Silence(leg=leg, reason=reason, ended_at=now)
-        approved = await stand_in(services, job, route, after=silence)
-        if approved is not None:
-            return approved
+        decided = await stand_in(services, job, route, after=silence)
+        if decided is not None and decided.is_approved:
+            return decided
     return await services.recorder.timed_out(
-        job, leg, NO_ANSWER, reason=reason, now=now
+        job, leg, decided or NO_ANSWER, reason=reason, now=now
     )
 
 
