@@ -3,13 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages up demo test check simulate drill bench clean
+.PHONY: help setup packages up demo test check simulate drill bench soak clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP := .venv/bin/pip --disable-pip-version-check -qq
 JOBS ?= $(shell nproc)
 KILLS ?= 200
+MINUTES ?= 1
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -41,8 +42,11 @@ simulate: .venv/.installed ## Tell 200 stories of a network under faults (a minu
 drill: setup ## Kill the parts of a busy network KILLS times, and audit it.
 	ISOSWITCH_KILLS=$(KILLS) .venv/bin/python -m pytest tests/live/test_kill_drill.py
 
-bench: setup ## Measure against the obvious stack, in one run.
-	.venv/bin/python -m bench
+bench: setup ## Measure everything in one run; QUICK=1 in about a minute.
+	.venv/bin/python -W ignore -m bench $(if $(QUICK),--quick)
+
+soak: setup ## Half load for MINUTES (1), in which nothing may grow.
+	.venv/bin/python -W ignore -m bench soak --minutes $(MINUTES)
 
 clean: ## Remove the virtual environment and all state of the test network.
 	rm -rf .venv var

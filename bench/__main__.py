@@ -1,112 +1,171 @@
-"""Runs all benchmarks, prints their table, and writes it to ``var/bench/latest.json``.
+"""Runs the benchmarks, prints their table, and writes it to ``var/bench/``.
 
-    python -m bench [--quick] [codec] [xml] [routing] [store] [hsm] [purchase]
-        [overload]
+    python -m bench [--quick] [--json | --markdown] [part ...]
+    python -m bench show [--json | --markdown]      the last run again
+    python -m bench soak [--minutes 60]             half load, and nothing may grow
 
-A row is ``{name, cpu_us, per_second, p50_ms, p99_ms, baseline, ratio, goal}``; what was
-not measured is null. ``baseline`` says what the ratio compares with.
+``latest.json`` is ``{machine: {...}, rows: [{part, name, cpu_us, per_second, p50_ms,
+p99_ms, baseline, ratio, goal, ...}]}``; what was not measured is null, ``baseline``
+says what the ratio compares with. ``latest.html`` is the same with plots.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import operator
 import os
 import platform
-import re
+import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import codec, hsm, overload, purchase, routing, store, xml
+from bench import (
+    codec,
+    connections,
+    crypto,
+    framing,
+    hsm,
+    log,
+    overload,
+    purchase,
+    routing,
+    soak,
+    store,
+    switching,
+    xml,
+)
+from bench.page import HEADS, as_markdown, as_page, cells
+from bench.purchase import Stacks, stacks
+from bench.rows import Row
 
-Row = dict[str, Any]
-
-PARTS: Mapping[str, Callable[[bool], list[Row]]] = {
+ALONE: Mapping[str, Callable[[bool], list[Row]]] = {
     "codec": codec.run,
-    "routing": routing.run,
-    "xml": xml.run,
-    "store": store.run,
+    "framing": framing.run,
+    "crypto": crypto.run,
     "hsm": hsm.run,
+    "routing": routing.run,
+    "store": store.run,
+    "log": log.run,
+    "xml": xml.run,
+    "switching": switching.run,
+}
+ON_STACKS: Mapping[str, Callable[[bool, Stacks], list[Row]]] = {
+    "idle": connections.run_idle,
     "purchase": purchase.run,
+    "burst": connections.run_burst,
     "overload": overload.run,
 }
+"""Parts that load the same running switch, one after the other."""
+
+PARTS = (*ALONE, *ON_STACKS)
 LATEST = purchase.FOLDER / "latest.json"
-COLUMNS = ("cpu_us", "per_second", "p50_ms", "p99_ms", "ratio")
-GOALS: Mapping[str, str] = {
-    r">= ([\d.]+)x": "ratio",
-    r"<= ([\d.]+)x": "ratio",
-    r">= ([\d.]+)/s": "per_second",
-    r"<= ([\d.]+) us": "cpu_us",
-    r"< ([\d.]+) ms": "p99_ms",
-}
-"""How a goal is written, and the column it is about."""
-_MEETS: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "<": operator.lt,
-}
 
 
 def main() -> None:
     """Measure what was asked for and report it."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="part")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "parts", nargs="*", metavar="part", help=", ".join((*PARTS, "show", "soak"))
+    )
     parser.add_argument("--quick", action="store_true", help="under one minute")
+    parser.add_argument("--json", action="store_true", help="print the JSON")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of the soak")
     arguments = parser.parse_args()
+    unknown = {*arguments.parts} - {*PARTS, "show", "soak"}
+    if unknown:
+        parser.error(f"no part {', '.join(sorted(unknown))}")
+    if arguments.parts == ["soak"]:
+        raise SystemExit(soak.main(arguments.minutes))
+    if arguments.parts == ["show"]:
+        results = json.loads(LATEST.read_text(encoding="utf-8"))
+    else:
+        results = measure(arguments.parts or PARTS, quick=arguments.quick)
+        save(results)
+    if arguments.json:
+        print(json.dumps(results, indent=1))
+    elif arguments.markdown:
+        print(as_markdown(results))
+    else:
+        show(results)
+
+
+def measure(parts: Sequence[str], *, quick: bool) -> dict[str, Any]:
+    """Run parts one after the other, those on the same switch last."""
+    began, load_before = time.monotonic(), os.getloadavg()[0]
+    console = Console(stderr=True)
     rows: list[Row] = []
-    load_before = os.getloadavg()[0]
-    for name in arguments.parts or PARTS:
-        rows += PARTS[name](arguments.quick)
+
+    def run(name: str, part: Callable[[], list[Row]]) -> None:
+        if name in parts:
+            console.print(f"{time.monotonic() - began:5.0f} s  {name}", style="dim")
+            rows.extend({**row, "part": name} for row in part())
+
+    for name, part in ALONE.items():
+        run(name, partial(part, quick))
+    if {*ON_STACKS} & {*parts}:
+        with stacks() as running:
+            for name, loading in ON_STACKS.items():
+                run(name, partial(loading, quick, running))
+    return {
+        "machine": {
+            "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+            "CPUs": os.cpu_count(),
+            "CPU": _cpu_model(),
+            "Python": platform.python_version(),
+            "kernel": platform.release(),
+            "load before": round(load_before, 1),
+            "load after": round(os.getloadavg()[0], 1),
+            "quick": quick,
+            "seconds": round(time.monotonic() - began),
+        },
+        "rows": rows,
+    }
+
+
+def save(results: Mapping[str, Any]) -> None:
+    """Write the results, and their page beside them."""
     LATEST.parent.mkdir(parents=True, exist_ok=True)
-    LATEST.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    LATEST.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    LATEST.with_suffix(".html").write_text(as_page(results), encoding="utf-8")
+
+
+def show(results: Mapping[str, Any]) -> None:
+    """Print the table for people."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=120)
-    console.print(as_table(rows))
-    console.print(
-        f"{os.cpu_count()} CPUs, Python {platform.python_version()}, load average "
-        f"{load_before:.1f} before and {os.getloadavg()[0]:.1f} after; see {LATEST}"
-    )
+        console = Console(width=130)
+    for part, rows in groupby(results["rows"], key=itemgetter("part")):
+        table = Table(part, *HEADS[1:], box=None, pad_edge=False)
+        table.columns[0].no_wrap = True
+        for column in table.columns[1:-2]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*cells(row))
+        console.print(table)
+        console.print()
+    facts = (f"{name} {value}" for name, value in results["machine"].items())
+    console.print(", ".join(facts), style="dim")
+    console.print(f"{LATEST} and {LATEST.with_suffix('.html')}")
 
 
-def as_table(rows: Sequence[Row]) -> Table:
-    """Lay rows out for people, with a word on each goal."""
-    table = Table("measured", *COLUMNS, "goal", "", box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for column in table.columns[1:-2]:
-        column.justify = "right"
-    for row in rows:
-        cells = ["" if row[key] is None else f"{row[key]:,g}" for key in COLUMNS]
-        table.add_row(row["name"], *cells, row["goal"], verdict(row))
-    return table
-
-
-def verdict(row: Row) -> str:
-    """Say whether a row meets its goal; nothing without one.
-
-    Examples
-    --------
-    >>> verdict({"goal": ">= 1.5x", "ratio": 1.7})
-    'met'
-    >>> verdict({"goal": "< 50 ms", "p99_ms": 80.0})
-    'missed'
-    >>> verdict({"goal": "<= 20 us", "cpu_us": 20.0})
-    'met'
-    """
-    for pattern, column in GOALS.items():
-        found = re.fullmatch(pattern, row["goal"])
-        if found is not None and row[column] is not None:
-            limit = float(found[1])
-            return (
-                "met"
-                if _MEETS[row["goal"].split()[0]](row[column], limit)
-                else "missed"
-            )
-    return ""
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(": ")[2]
+    return platform.machine()
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
     rows = []
     for label, name in LAYOUTS.items():
         codec = get_codec(name)
-        message = codec.build("0200", _values(codec)).raw
+        message = codec.build("0200", purchase_of(codec)).raw
         attacks = _hostile(codec, message)
         contestants = _contestants(codec, message) | attacks
         costs = measure(contestants, rounds=9 if quick else 31)
@@ -106,7 +106,8 @@ _PAIRS = {
 }
 
 
-def _values(codec: Codec) -> dict[int, Value]:
+def purchase_of(codec: Codec) -> dict[int, Value]:
+    """Give the fields of the purchase, as a layout writes them."""
     values = dict(PURCHASE)
     if codec.spec.fields[35].encoding == "ascii":
         values[35] = str(values[35]).replace("D", "=")
@@ -115,7 +116,7 @@ def _values(codec: Codec) -> dict[int, Value]:
 
 def _contestants(codec: Codec, raw: bytes) -> dict[str, Callable[[], object]]:
     library = pyiso8583_spec(get_spec(codec.name))
-    values = _values(codec)
+    values = purchase_of(codec)
     texts, _ = iso8583.decode(raw, library)
 
     def forward_full() -> bytes:
@@ -187,7 +188,7 @@ def _renumbered(codec: Codec) -> list[dict[int, Value]]:
     for field in codec.spec.fields.values():
         key = field.format, field.encoding, field.length
         by_format.setdefault(key, []).append(field.de)
-    values = _values(codec)
+    values = purchase_of(codec)
     places = [
         (numbers, [values[de] for de in numbers if de in values])
         for numbers in by_format.values()

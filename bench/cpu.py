@@ -1,4 +1,4 @@
-"""CPU time of processes, from ``/proc``."""
+"""CPU time and memory of processes, from ``/proc``."""
 
 from __future__ import annotations
 
@@ -22,3 +22,24 @@ def with_children(pid: int) -> list[int]:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
             found += map(int, children.read_text().split())
     return found
+
+
+def memory_kib(pid: int) -> int:
+    """Give the resident memory of a process."""
+    return _status(pid, "VmRSS")
+
+
+def thread_count(pid: int) -> int:
+    """Give how many threads a process has."""
+    return _status(pid, "Threads")
+
+
+def file_count(pid: int) -> int:
+    """Give how many files and sockets a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _status(pid: int, name: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    (line,) = [each for each in status.splitlines() if each.startswith(f"{name}:")]
+    return int(line.split()[1])

@@ -1,7 +1,7 @@
 """The load generator of a benchmark: a process that pays, and prints a line of JSON.
 
 It is ``isoswitch.simulators.load`` with one connection for each terminal and with
-requests that are all encoded before the clock starts. Every answer must be an approval
+requests that are encoded before the clock starts. Every answer must be an approval
 of a request in flight.
 """
 
@@ -22,6 +22,7 @@ from bench.network import (
     DIALECT,
     FRAMING,
     TERMINALS,
+    Content,
     keyring_of,
     purchases,
     terminal_mac,
@@ -35,6 +36,7 @@ from isoswitch.simulators.load import Fate, Generator, Line, Manners, Tally
 PATIENCE_S = 20.0
 PER_SECOND_MAX = 8_000
 SPARE = 5_000
+ENCODED_BEFORE_MAX = 250_000
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +53,13 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     rate: float = 0.0
     pids: dict[str, list[int]] = {}
+    content: Content = Content.PURCHASE
+
+    @property
+    def requests_each(self) -> int:
+        """How many trace numbers of each terminal to set aside."""
+        seconds = self.warm_up_s + self.measure_s
+        return round(seconds * (self.rate or PER_SECOND_MAX) + SPARE) // len(TERMINALS)
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +67,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     ``count`` are approvals; ``refused`` were turned away because of overload, and
     stand apart. ``spectrum`` are shares of the approvals and their milliseconds,
-    ``approved_each_s`` the approvals of what was due in each second, ``own_cpu_s`` is
-    what the generator itself used.
+    ``approved_each_s`` and ``p99_each_s`` tell of what was due in each second,
+    ``own_cpu_s`` is what the generator itself used.
     """
 
     count: int
@@ -71,21 +80,19 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     p999_ms: float
     spectrum: list[tuple[float, float]]
     approved_each_s: list[int]
+    p99_each_s: list[float]
     refused: int
     refused_p99_ms: float
     refused_max_ms: float
     wrong: int
     unanswered: int
-    next_stan: int
 
 
 def main(orders: Orders) -> Result:
     """Prepare, pay, and sum up."""
     keyring = keyring_of(load_network(Path(orders.config)))
     seconds = orders.warm_up_s + orders.measure_s
-    # The most that one terminal can be asked for.
-    count = round(seconds * (orders.rate or PER_SECOND_MAX) + SPARE) // len(TERMINALS)
-    lines = [_line(keyring, name, orders, count=count) for name in TERMINALS]
+    lines = [_line(keyring, name, orders) for name in TERMINALS]
     gc.collect()
     gc.freeze()
     began_at = time.perf_counter()
@@ -109,20 +116,26 @@ def main(orders: Orders) -> Result:
         seconds=paid_s,
         own_cpu_s=own_cpu_s,
         cpu_s={name: cpu_after[name] - cpu_before[name] for name in cpu_after},
-        next_stan=orders.first_stan + count,
     )
 
 
-def _line(keyring: Keyring, terminal_id: str, orders: Orders, *, count: int) -> Line:
+def _line(keyring: Keyring, terminal_id: str, orders: Orders) -> Line:
     manners = Manners(
         dialect=get_dialect(DIALECT),
         framing=FRAMING,
-        make_mac=terminal_mac(keyring, terminal_id),
+        make_mac=terminal_mac(keyring, terminal_id)
+        if orders.content is Content.PURCHASE
+        else None,
     )
     requests = purchases(
-        keyring, terminal_id, first_stan=orders.first_stan, count=count
+        keyring, terminal_id, orders.content, first_stan=orders.first_stan
     )
-    return Line(partial(_connect, orders.port), manners, iter(requests))
+    # A long run makes most of its requests as it goes: all would fill the memory.
+    ahead = min(orders.requests_each, ENCODED_BEFORE_MAX // len(TERMINALS))
+    encoded = list(itertools.islice(requests, ahead))
+    return Line(
+        partial(_connect, orders.port), manners, itertools.chain(encoded, requests)
+    )
 
 
 def _connect(port: int) -> socket.socket:
@@ -137,10 +150,10 @@ def _sum_up(
     seconds: float,
     own_cpu_s: float,
     cpu_s: dict[str, float],
-    next_stan: int,
 ) -> Result:
     fates, approved = tally.fates, tally.latencies[Fate.APPROVED]
     refused = tally.latencies[Fate.REFUSED]
+    course = [tally.seconds[number] for number in sorted(tally.seconds)]
 
     def ms(share: float, times: Histogram = approved) -> float:
         return round(times.percentile_ms(share), 2)
@@ -154,16 +167,13 @@ def _sum_up(
         p99_ms=ms(0.99),
         p999_ms=ms(0.999),
         spectrum=list(approved.spectrum()),
-        approved_each_s=[
-            tally.seconds[number].fates[Fate.APPROVED]
-            for number in sorted(tally.seconds)
-        ],
+        approved_each_s=[each.fates[Fate.APPROVED] for each in course],
+        p99_each_s=[round(each.latencies.percentile_ms(0.99), 2) for each in course],
         refused=fates[Fate.REFUSED],
         refused_p99_ms=ms(0.99, refused),
         refused_max_ms=ms(1.0, refused),
         wrong=tally.wrong + fates[Fate.DECLINED],
         unanswered=fates[Fate.UNANSWERED],
-        next_stan=next_stan,
     )
 
 

@@ -8,7 +8,10 @@ work with the same SoftHSM.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import count
 from pathlib import Path
 
 from bench.codec import ICC
@@ -31,6 +34,8 @@ FRAMING = "bin2"
 ISSUER = "north"
 CARD = "visa-ok"
 MERCHANT = "KIOSK0000000001"
+SECURE = "TERM9001"
+"""The terminal that connects over TLS."""
 TERMINALS = tuple(f"TERM{number:04}" for number in range(1, 51))
 
 _HEAD = """
@@ -70,6 +75,12 @@ port = {issuer_port}
 dialect = "iso87-ascii"
 framing = "bin2"
 port = {port}
+connections_max = 20000
+[listeners.tls]
+dialect = "iso87-ascii"
+framing = "bin2"
+port = {tls_port}
+tls = {{ certificate = "tls/switch.pem", key = "tls/switch.key", ca = "tls/ca.pem" }}
 [merchants.KIOSK0000000001]
 name = "Kiosk by the station"
 mcc = "5994"
@@ -80,6 +91,14 @@ keyring = "test-keys.json"
 [simulators.issuers.north]
 mac = "aes-cmac"
 """
+_SECURE = """
+[terminals.{name}]
+merchant = "KIOSK0000000001"
+listener = "tls"
+tpk = "terminal/{lower}/tpk"
+tak = "terminal/{lower}/tak"
+tls = {{ certificate = "tls/{name}.pem", key = "tls/{name}.key", ca = "tls/ca.pem" }}
+"""
 _TERMINAL = """
 [terminals.{name}]
 merchant = "KIOSK0000000001"
@@ -89,9 +108,17 @@ tak = "terminal/{lower}/tak"
 """
 
 
-def make_network(folder: Path, *, port: int, issuer_port: int) -> LoadedNetwork:
-    """Write the configuration into a folder and make its token and keys."""
-    text = _HEAD.format(port=port, issuer_port=issuer_port)
+def make_network(
+    folder: Path, *, port: int, issuer_port: int, tls_port: int = 0
+) -> LoadedNetwork:
+    """Write the configuration into a folder and make its token and keys.
+
+    Without a port for TLS it lies beside that of the others.
+    """
+    text = _HEAD.format(
+        port=port, tls_port=tls_port or port + 1, issuer_port=issuer_port
+    )
+    text += _SECURE.format(name=SECURE, lower=SECURE.lower())
     text += "".join(_TERMINAL.format(name=t, lower=t.lower()) for t in TERMINALS)
     path = folder / "network.toml"
     path.write_text(text, encoding="utf-8")
@@ -106,12 +133,21 @@ def keyring_of(loaded: LoadedNetwork) -> Keyring:
     return read_keyring(loaded.file(loaded.network.simulators.keyring))
 
 
+class Content(StrEnum):
+    """What a load generator sends; an echo must be its own approval."""
+
+    PURCHASE = "purchase"
+    WITHOUT_MAC = "purchase without MAC"
+    ECHO = "echo"
+
+
 def purchases(
-    keyring: Keyring, terminal_id: str, *, first_stan: int, count: int
-) -> list[Filled]:
-    """Encode so many purchases of a terminal, under trace numbers that follow."""
-    stencil = _stencil(keyring, terminal_id, datetime.now(UTC).replace(microsecond=0))
-    return [stencil.fill(first_stan + number) for number in range(count)]
+    keyring: Keyring, terminal_id: str, content: Content, *, first_stan: int
+) -> Iterator[Filled]:
+    """Encode purchases of a terminal, under trace numbers that follow."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    stencil = _stencil(keyring, terminal_id, content, now)
+    return map(stencil.fill, count(first_stan))
 
 
 def terminal_mac(keyring: Keyring, terminal_id: str) -> MacMaker:
@@ -119,7 +155,9 @@ def terminal_mac(keyring: Keyring, terminal_id: str) -> MacMaker:
     return mac_maker(keyring.get_key(f"terminal/{terminal_id.lower()}/tak"))
 
 
-def _stencil(keyring: Keyring, terminal_id: str, now: datetime) -> Stencil:
+def _stencil(
+    keyring: Keyring, terminal_id: str, content: Content, now: datetime
+) -> Stencil:
     """Make the purchase of a terminal that all others are copied from."""
     card = get_card(CARD)
     pin_key = keyring.get_key(f"terminal/{terminal_id.lower()}/tpk")
@@ -144,9 +182,13 @@ def _stencil(keyring: Keyring, terminal_id: str, now: datetime) -> Stencil:
     )
     leg = LegNumbers(stan="000000", rrn="", transmitted_at=now, acquirer_id="")
     dialect = get_dialect(DIALECT)
+    has_mac = content is Content.PURCHASE
+    message = dialect.to_request(transaction, leg, mac=has_mac)
+    if content is Content.ECHO:
+        message = message.replace({39: "00"}, mti="0210")
     return Stencil(
-        dialect.to_request(transaction, leg, mac=True),
+        message,
         dialect,
         framing=FRAMING,
-        make_mac=terminal_mac(keyring, terminal_id),
+        make_mac=terminal_mac(keyring, terminal_id) if has_mac else None,
     )

@@ -27,6 +27,7 @@ import queue
 import sqlite3
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import count
@@ -53,6 +54,16 @@ FORWARDED = (2, 3, 4, 12, 13, 14, 18, 22, 25, 35, 41, 42, 43, 49, 55)
 ANSWERED = (2, 3, 4, 7, 11, 12, 13, 25, 41, 42, 49)
 HIDDEN = {"35", "52", "55"}
 BATCH_MAX = 400
+SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
+
+PROCESSORS = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.StackInfoRenderer(),
+    structlog.processors.TimeStamper(fmt="iso"),
+    structlog.processors.JSONRenderer(),
+)
+"""structlog's standard JSON."""
 
 log = structlog.get_logger()
 
@@ -60,15 +71,8 @@ log = structlog.get_logger()
 class Crypto:
     """The keys of a SoftHSM token, used through python-pkcs11 where they are needed."""
 
-    def __init__(self, loaded: LoadedNetwork) -> None:
-        token = loaded.network.hsm.tokens[0]
-        assert token.softhsm_conf is not None, "the benchmark runs on SoftHSM"
-        os.environ["SOFTHSM2_CONF"] = str(loaded.file(token.softhsm_conf))
-        library = pkcs11.lib("/usr/lib/softhsm/libsofthsm2.so")
-        pin = loaded.file(token.pin_file).read_text().strip()
-        self._session = library.get_token(token_label=token.label).open(
-            rw=True, user_pin=pin
-        )
+    def __init__(self, loaded: LoadedNetwork, session: Any) -> None:
+        self._session = session
         keyring = keyring_of(loaded)
         self._zpk = self._load(keyring.get_key(f"{ISSUER}/zpk"))
         self._zak = self._load(keyring.get_key(f"{ISSUER}/zak"))
@@ -137,6 +141,16 @@ class Crypto:
                 Attribute.SIGN: True,
             }
         )
+
+
+def log_in(loaded: LoadedNetwork) -> Any:
+    """Open a session with the token."""
+    token = loaded.network.hsm.tokens[0]
+    assert token.softhsm_conf is not None, "the benchmark runs on SoftHSM"
+    os.environ["SOFTHSM2_CONF"] = str(loaded.file(token.softhsm_conf))
+    pin = loaded.file(token.pin_file).read_text().strip()
+    found = pkcs11.lib(SOFTHSM).get_token(token_label=token.label)
+    return found.open(rw=True, user_pin=pin)
 
 
 class Store:
@@ -213,25 +227,40 @@ class Link:
                 arrived.set()
 
 
+class FrameCutter:
+    """Cuts a stream into messages behind two bytes of length."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Give the messages that are whole now."""
+        self._buffer += data
+        frames: list[bytes] = []
+        while True:
+            size = int.from_bytes(self._buffer[:2])
+            if len(self._buffer) < 2 + size or not self._buffer:
+                return frames
+            frames.append(bytes(self._buffer[2 : 2 + size]))
+            del self._buffer[: 2 + size]
+
+
 class FrameReader:
     """Messages behind two bytes of length."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        self._buffer = bytearray()
+        self._cutter = FrameCutter()
+        self._frames: deque[bytes] = deque()
 
     async def frame(self) -> bytes | None:
         """Give the next message, None at the end of the stream."""
-        while True:
-            size = int.from_bytes(self._buffer[:2])
-            if len(self._buffer) >= 2 + size and self._buffer:
-                frame = bytes(self._buffer[2 : 2 + size])
-                del self._buffer[: 2 + size]
-                return frame
+        while not self._frames:
             data = await self._stream.receive_some()
             if not data:
                 return None
-            self._buffer += data
+            self._frames.extend(self._cutter.feed(data))
+        return self._frames.popleft()
 
 
 class Switch:
@@ -356,19 +385,13 @@ async def main(config: Path, port: int) -> None:
     """Connect to the issuer and serve terminals until killed."""
     loaded = load_network(config)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=PROCESSORS,
         logger_factory=structlog.WriteLoggerFactory(
             file=config.with_name("obvious.log").open("w")
         ),
         cache_logger_on_first_use=True,
     )
-    crypto = Crypto(loaded)
+    crypto = Crypto(loaded, log_in(loaded))
     store = Store(config.with_name("obvious.db"))
     stream = await trio.open_tcp_stream(
         "127.0.0.1", loaded.network.endpoints[ISSUER].port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -66,11 +67,19 @@ def _start(arguments: tuple[str, ...], said: IO[bytes]) -> subprocess.Popen[byte
         stdin=subprocess.DEVNULL,
         stdout=said,
         stderr=subprocess.STDOUT,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 (one thread)
+        preexec_fn=_prepare,  # noqa: PLW1509 (one thread)
     )
 
 
-def _die_with_parent() -> None:
+def raise_file_limit() -> int:
+    """Let this process open as many files as it may; gives the number."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def _prepare() -> None:
+    raise_file_limit()
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == 1:
         os._exit(1)

@@ -15,24 +15,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from bench.cpu import with_children
 from bench.load import Orders, Result
-from bench.network import make_network
+from bench.network import Content, make_network
 from bench.processes import free_ports, running
+from bench.rows import Row, row
+from isoswitch.config.load import LoadedNetwork
 
 FOLDER = Path("var/bench")
 REAL = "purchase: isoswitch"
 OBVIOUS = "purchase: obvious stack"
-RATIO_GOAL = 1.5
+OWN = "the generator itself"
+RATE_GOAL = 4000
+RATIO_GOAL = 2.5
 # On each of fifty connections: enough to keep both CPUs busy, little enough that a
 # purchase does not only queue.
 IN_FLIGHT = 2
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,17 @@ class Stack:
 
     port: int
     pids: Mapping[str, list[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stacks:
+    """Both stacks, what loads them, and where everything lies."""
+
+    real: Stack
+    obvious: Stack
+    issuer: Stack
+    payer: Payer
+    loaded: LoadedNetwork
 
 
 class Payer:
@@ -57,34 +69,21 @@ class Payer:
         seconds: float,
         rate: float = 0.0,
         may_refuse: bool = False,
+        in_flight: int = IN_FLIGHT,
+        content: Content = Content.PURCHASE,
     ) -> Result:
-        """Load a stack and give what was measured.
+        """Load a stack and give what was measured; see ``paying``.
 
         Raises
         ------
         RuntimeError
             A purchase was not approved, not answered, or answered with a wrong MAC.
         """
-        orders = Orders(
-            config=str(self._config),
-            port=stack.port,
-            first_stan=self._next_stan,
-            warm_up_s=min(1.0, seconds / 4),
-            measure_s=seconds,
-            rate=rate,
-            in_flight=IN_FLIGHT,
-            pids=dict(stack.pids),
-        )
-        done = subprocess.run(
-            [
-                *(sys.executable, "-W", "ignore", "-m", "bench.load"),
-                msgspec.json.encode(orders).decode(),
-            ],
-            stdout=subprocess.PIPE,
-            check=True,
-        )
-        result = msgspec.json.decode(done.stdout, type=Result)
-        self._next_stan = result.next_stan
+        with self.paying(
+            stack, seconds=seconds, rate=rate, in_flight=in_flight, content=content
+        ) as process:
+            said, _ = process.communicate()
+        result = msgspec.json.decode(said, type=Result)
         unwanted = 0 if may_refuse else result.refused
         if result.wrong or result.unanswered or unwanted:
             msg = (
@@ -94,21 +93,54 @@ class Payer:
             raise RuntimeError(msg)
         return result
 
+    @contextmanager
+    def paying(
+        self,
+        stack: Stack,
+        *,
+        seconds: float,
+        rate: float = 0.0,
+        in_flight: int = IN_FLIGHT,
+        content: Content = Content.PURCHASE,
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a load generator while the block lasts; ``rate`` 0 is the closed loop."""
+        orders = Orders(
+            config=str(self._config),
+            port=stack.port,
+            first_stan=self._next_stan,
+            warm_up_s=min(1.0, seconds / 4),
+            measure_s=seconds,
+            rate=rate,
+            in_flight=in_flight,
+            pids=dict(stack.pids),
+            content=content,
+        )
+        self._next_stan += orders.requests_each
+        arguments = ("-W", "ignore", "-m", "bench.load")
+        with subprocess.Popen(
+            [sys.executable, *arguments, msgspec.json.encode(orders).decode()],
+            stdout=subprocess.PIPE,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
 
-def run(quick: bool) -> list[Row]:
+
+def run(quick: bool, running: Stacks) -> list[Row]:
     """Measure and give the rows of the table."""
-    rounds, seconds = (3, 2.0) if quick else (8, 8.0)
-    with stacks() as (real, obvious, payer):
-        closed: dict[str, list[Result]] = {REAL: [], OBVIOUS: []}
-        for _ in range(rounds):
-            closed[OBVIOUS].append(payer.pay(obvious, seconds=seconds))
-            closed[REAL].append(payer.pay(real, seconds=seconds))
-        peak = statistics.median(map(_per_second, closed[OBVIOUS]))
-        rate = float(round(peak / 2, -2))
-        opened: dict[str, list[Result]] = {REAL: [], OBVIOUS: []}
-        for _ in range(1 if quick else 3):
-            opened[OBVIOUS].append(payer.pay(obvious, seconds=seconds, rate=rate))
-            opened[REAL].append(payer.pay(real, seconds=seconds, rate=rate))
+    rounds, seconds = (2, 1.5) if quick else (6, 6.0)
+    real, obvious, pay = running.real, running.obvious, running.payer.pay
+    closed: dict[str, list[Result]] = {REAL: [], OBVIOUS: []}
+    for _ in range(rounds):
+        closed[OBVIOUS].append(pay(obvious, seconds=seconds))
+        closed[REAL].append(pay(real, seconds=seconds))
+    peak = statistics.median(map(_per_second, closed[OBVIOUS]))
+    rate = float(round(peak / 2, -2))
+    opened: dict[str, list[Result]] = {REAL: [], OBVIOUS: []}
+    for _ in range(1 if quick else 2):
+        opened[OBVIOUS].append(pay(obvious, seconds=seconds, rate=rate))
+        opened[REAL].append(pay(real, seconds=seconds, rate=rate))
     return [
         *_closed_rows(closed[REAL], closed[OBVIOUS]),
         *_open_rows(opened[REAL], opened[OBVIOUS], rate),
@@ -116,17 +148,19 @@ def run(quick: bool) -> list[Row]:
 
 
 @contextmanager
-def stacks() -> Iterator[tuple[Stack, Stack, Payer]]:
+def stacks() -> Iterator[Stacks]:
     """Run issuer, real and obvious stack in a folder of their own."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix="run-") as name:
         folder = Path(name).resolve()
-        port, obvious_port, issuer_port = free_ports(3)
-        loaded = make_network(folder, port=port, issuer_port=issuer_port)
+        port, tls_port, obvious_port, issuer_port = free_ports(4)
+        loaded = make_network(
+            folder, port=port, tls_port=tls_port, issuer_port=issuer_port
+        )
         config = str(loaded.path)
         output = folder / "output"
         with (
-            running("bench.issuer", config, opens=issuer_port, output=output),
+            running("bench.issuer", config, opens=issuer_port, output=output) as issuer,
             running(
                 *("isoswitch", "hsmd", "--config", config),
                 opens=loaded.file(loaded.network.hsm.socket),
@@ -143,13 +177,15 @@ def stacks() -> Iterator[tuple[Stack, Stack, Payer]]:
                 output=output,
             ) as obvious,
         ):
-            yield (
-                Stack(
+            yield Stacks(
+                real=Stack(
                     port=port,
                     pids={"switch": [switch.pid], "crypto": with_children(hsmd.pid)},
                 ),
-                Stack(port=obvious_port, pids={"all": [obvious.pid]}),
-                Payer(loaded.path),
+                obvious=Stack(port=obvious_port, pids={"all": [obvious.pid]}),
+                issuer=Stack(port=issuer_port, pids={"issuer": [issuer.pid]}),
+                payer=Payer(loaded.path),
+                loaded=loaded,
             )
 
 
@@ -165,10 +201,12 @@ def _closed_rows(real: Sequence[Result], obvious: Sequence[Result]) -> list[Row]
     goal = f">= {RATIO_GOAL}x"
     return [
         _row(OBVIOUS, obvious),
+        _row(f"{REAL}, a second", real, goal=f">= {RATE_GOAL}/s"),
         _row(REAL, real, baseline=OBVIOUS, ratio=by_speed, goal=goal),
         _row("purchase: CPU of both processes", real, baseline=OBVIOUS, ratio=by_cpu),
         _row("purchase: CPU of the switch process", real, part="switch"),
         _row("purchase: CPU of the crypto process", real, part="crypto"),
+        _row("purchase: CPU of the load generator, not counted", real, part=OWN),
     ]
 
 
@@ -179,6 +217,8 @@ def _open_rows(
     theirs = _row(f"{OBVIOUS}, {label}", obvious)
     ours = _row(f"{REAL}, {label}", real, baseline=theirs["name"], goal="< 50 ms")
     ours["ratio"] = round(theirs["p99_ms"] / ours["p99_ms"], 2)
+    for made, results in ((ours, real), (theirs, obvious)):
+        made["spectrum"] = results[-1].spectrum
     return [theirs, ours]
 
 
@@ -191,16 +231,16 @@ def _row(
     ratio: float | None = None,
     goal: str = "",
 ) -> Row:
-    return {
-        "name": name,
-        "cpu_us": round(statistics.median(_cpu_us(r, part) for r in results), 1),
-        "per_second": round(statistics.median(map(_per_second, results))),
-        "p50_ms": round(statistics.median(r.p50_ms for r in results), 2),
-        "p99_ms": round(statistics.median(r.p99_ms for r in results), 2),
-        "baseline": baseline,
-        "ratio": None if ratio is None else round(ratio, 2),
-        "goal": goal,
-    }
+    return row(
+        name,
+        cpu_us=round(statistics.median(_cpu_us(r, part) for r in results), 1),
+        per_second=round(statistics.median(map(_per_second, results))),
+        p50_ms=round(statistics.median(r.p50_ms for r in results), 2),
+        p99_ms=round(statistics.median(r.p99_ms for r in results), 2),
+        baseline=baseline,
+        ratio=None if ratio is None else round(ratio, 2),
+        goal=goal,
+    )
 
 
 def _per_second(result: Result) -> float:
@@ -209,10 +249,8 @@ def _per_second(result: Result) -> float:
 
 def _cpu_us(result: Result, part: str = "") -> float:
     """Give the CPU time of a purchase, in one kind of process or in all."""
-    seconds = result.cpu_s[part] if part else sum(result.cpu_s.values())
+    if part == OWN:
+        seconds = result.own_cpu_s
+    else:
+        seconds = result.cpu_s[part] if part else sum(result.cpu_s.values())
     return seconds / result.count * 1e6
-
-
-if __name__ == "__main__":
-    for measured_row in run(quick="--quick" in sys.argv):
-        print(measured_row)
