@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from isoswitch.codecs.canonical.errors import (
@@ -68,6 +69,19 @@ def test_a_key_lives_from_generation_to_removal(store: KeyStore) -> None:
     assert states(store, "link/zak") == [(2, "active")]
     store.retire("link/zak", 2)
     assert states(store, "link/zak") == [(2, "retired")]
+
+
+def test_a_key_without_an_active_version_does_not_leave(store: KeyStore) -> None:
+    store.generate(plan("link/kbpk", "K1", "B", "aes"))
+    exportable = msgspec.structs.replace(
+        plan("link/zpk", "P0", "E"), is_exportable=True
+    )
+    store.generate(exportable)
+    store.rotate("link/zpk")
+    store.retire("link/zpk", 1)
+    assert states(store, "link/zpk") == [(1, "retired"), (2, "pending")]
+    with pytest.raises(KeyRefused, match="no version of key link/zpk is active"):
+        store.export_block("link/zpk", protection_key="link/kbpk")
 
 
 def test_every_change_stands_in_the_trail(store: KeyStore) -> None:

@@ -164,3 +164,14 @@ def test_a_base_key_stops_serving_when_its_time_is_over() -> None:
     now += 60
     with pytest.raises(KeyRefused):
         table.get_terminal_keys("bdk")
+
+
+def test_a_pin_verification_key_stops_serving_when_its_time_is_over() -> None:
+    now = 1000.0
+    pvk = form_record(VAULT, plan("pvk", "V2", "V"), TDES_KEY, created="")
+    retired = msgspec.structs.replace(pvk, state=State.RETIRED, accepted_until=now + 60)
+    table = KeyTable(VAULT, [retired], now=lambda: now)
+    assert len(table.get_objects("pvk", Purpose.VERIFY_PVV)) == 1
+    now += 60
+    with pytest.raises(KeyRefused):
+        table.get_objects("pvk", Purpose.VERIFY_PVV)
