@@ -1,4 +1,4 @@
-"""``isoswitch hsm``: what the tokens can do, and whether they compute right."""
+"""``isoswitch hsm``: what the tokens can do, do right, and have done."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ def selftest(config: Config = None, as_json: Json = False) -> None:
     from isoswitch.commands.selftest import selftest as command
 
     sys.exit(command(config, as_json=as_json))
+
+
+@app.command()
+def metrics(config: Config = None) -> None:
+    """Print what every token was asked since its process started, for Prometheus."""
+    from isoswitch.commands.token_metrics import print_metrics
+
+    print_metrics(config)

@@ -65,6 +65,37 @@ class CommandMetrics:
         return "\n".join(lines) + "\n"
 
 
+def merge(texts: Mapping[str, str]) -> str:
+    """Give the counters of several tokens as one text, each line with its token.
+
+    Examples
+    --------
+    >>> text = '# TYPE n counter\\nn{command="Sign"} 3\\n# TYPE k gauge\\nk 1\\n'
+    >>> print(merge({"a": text, "b": text}))
+    # TYPE n counter
+    n{token="a",command="Sign"} 3
+    n{token="b",command="Sign"} 3
+    # TYPE k gauge
+    k{token="a"} 1
+    k{token="b"} 1
+    <BLANKLINE>
+    """
+    families: dict[str, list[str]] = {}
+    for token, text in texts.items():
+        family = ""
+        for line in text.splitlines():
+            if line.startswith("#"):
+                family = line
+                continue
+            series, _, value = line.rpartition(" ")
+            name, _, labels = series.rstrip("}").partition("{")
+            labels = ",".join(filter(None, (f'token="{token}"', labels)))
+            families.setdefault(family, []).append(f"{name}{{{labels}}} {value}")
+    return "".join(
+        f"{line}\n" for family, series in families.items() for line in (family, *series)
+    )
+
+
 def outcome_of(error: Exception) -> str:
     """Give the outcome that an error counts as."""
     fitting = (name for kind, name in _OUTCOMES.items() if isinstance(error, kind))

@@ -8,13 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 from typer.testing import CliRunner, Result
 
 import isoswitch.config
-from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.codecs.canonical.errors import (
+    HsmUnavailable,
+    IsoswitchError,
+    MacMismatch,
+)
 from isoswitch.commands.hsm import app as hsm_app
 from isoswitch.commands.key_changes import settings_of
 from isoswitch.commands.keys import app
+from isoswitch.hsm.client import open_hsm
+from isoswitch.hsm.port import GenerateMac, VerifyMac
 from isoswitch.hsm.provision import provision
 from tests.hsm.softhsm import PLANS, VALUES, require_softhsm
 from tests.live.test_hsm_processes import hsmd
@@ -241,6 +248,28 @@ def test_the_tokens_test_themselves(config: Path) -> None:
     places = {row["function"]: row["place"] for row in report["functions"]}
     assert places["PIN translation"] == "memory"
     assert places["AES DUKPT"] == "token"
+
+
+def test_what_the_tokens_did_is_told(config: Path) -> None:
+    settings = settings_of(config)
+    arguments = ["metrics", "--config", str(config)]
+    assert isinstance(CliRunner().invoke(hsm_app, arguments).exception, HsmUnavailable)
+    with hsmd(settings):
+        trio.run(do_one_right_and_one_wrong, settings.socket)
+        said = CliRunner().invoke(hsm_app, arguments)
+    assert said.exit_code == 0, said.output
+    labels = f'token="{settings.tokens[0].label}",command='
+    name = "isoswitch_hsm_commands_total"
+    lines = said.stdout.splitlines()
+    assert f'{name}{{{labels}"GenerateMac",outcome="ok"}} 1' in lines
+    assert f'{name}{{{labels}"VerifyMac",outcome="verification_failed"}} 1' in lines
+
+
+async def do_one_right_and_one_wrong(path: Path) -> None:
+    async with open_hsm(path, deadline_s=5) as hsm:
+        await hsm.run(GenerateMac(key="n/zak", data=b"data"))
+        with pytest.raises(MacMismatch):
+            await hsm.run(VerifyMac(key="n/zak", data=b"data", mac=bytes(8)))
 
 
 def test_a_key_without_a_block_needs_a_profile_and_a_check_value(
