@@ -37,18 +37,30 @@ def isoswitch(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
 
 def test_the_command_line_starts_without_what_commands_need(tmp_path: Path) -> None:
     """Heavy imports, not the clock: a busy machine is no reason to fail."""
-    code = "import json, sys, isoswitch.cli; print(json.dumps(sorted(sys.modules)))"
+    loaded = loaded_by("isoswitch.cli", folder=tmp_path)
+    assert loaded & set(HEAVY) == set()
+    assert "typer" in loaded
+
+
+def test_a_switch_starts_without_what_its_portal_needs(tmp_path: Path) -> None:
+    """Terminals that wait after a kill do not wait for HTTP."""
+    loaded = loaded_by("isoswitch.commands.serve", folder=tmp_path)
+    assert loaded & {"fastapi", "hypercorn", "httpx", "jinja2"} == set()
+    assert "isoswitch.switch.server" in loaded
+
+
+def loaded_by(module: str, *, folder: Path) -> set[str]:
+    """Give what a fresh interpreter has loaded once it has loaded a module."""
+    code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
     )
-    loaded = set(json.loads(done.stdout))
-    assert loaded & set(HEAVY) == set()
-    assert "typer" in loaded
+    return set(json.loads(done.stdout))
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from isoswitch.commands.running import run_trio
 from isoswitch.config.load import load_network
 from isoswitch.config.portal import portal_settings
 from isoswitch.config.running import configuration_of, load_configuration
-from isoswitch.portal.server import serve_portal
-from isoswitch.switch.process import run_switch
+from isoswitch.portal.settings import PortalSettings
+from isoswitch.switch.process import Beside, run_switch
+from isoswitch.switch.server import Switch
 
 
 def serve(
@@ -37,7 +38,7 @@ def serve(
     check_ports_free(loaded, issuers=False)
     log_path = log or (loaded.file(network.log.path) if network.log.path else None)
     portal = portal_settings(loaded)
-    beside = [partial(serve_portal, portal)] if portal is not None else []
+    beside = [partial(_serve_portal, portal)] if portal is not None else []
 
     async def main() -> None:
         await run_switch(
@@ -51,3 +52,23 @@ def serve(
         )
 
     run_trio(main)
+
+
+async def _serve_portal(
+    settings: PortalSettings,
+    switch: Switch,
+    *,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer HTTP once what that needs is loaded.
+
+    Loading it takes almost as long as all else does, so terminals do not wait for it.
+    """
+    serve = await trio.to_thread.run_sync(_load_portal)
+    await serve(settings, switch, task_status=task_status)
+
+
+def _load_portal() -> Beside:
+    from isoswitch.portal.server import serve_portal
+
+    return serve_portal

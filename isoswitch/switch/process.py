@@ -45,7 +45,8 @@ async def run_switch(
     """Serve until SIGTERM or SIGINT, then drain; started when terminals can connect.
 
     SIGHUP reads the configuration again by ``load``. What runs ``beside`` the switch
-    starts before it, so that it can tell that the switch is starting.
+    starts with it, so that it can tell that the switch is starting; it is ready as well
+    when the switch counts as started.
 
     Raises
     ------
@@ -73,9 +74,10 @@ async def run_switch(
         reloader = Reloader(switch, configuration, load)
         nursery.start_soon(reloader.run)
         with trio.open_signal_receiver(*SIGNALS) as signals:
-            for part in beside:
-                await nursery.start(part, switch)
-            await nursery.start(switch.run)
+            async with trio.open_nursery() as starting:
+                for part in beside:
+                    starting.start_soon(nursery.start, part, switch)
+                starting.start_soon(nursery.start, switch.run)
             desk = Desk(switch=switch, reloader=reloader)
             path = control_path(store_path)
             await nursery.start(serve_control, desk, path)
