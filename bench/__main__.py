@@ -2,6 +2,7 @@
 
     python -m bench [--quick] [--json | --markdown] [part ...]
     python -m bench show [--json | --markdown]      the last run again
+    python -m bench capacity [--rate 100000]        what a rate takes, by the last run
     python -m bench soak [--minutes 60]             half load, and nothing may grow
 
 ``latest.json`` is ``{machine: {...}, rows: [{part, name, cpu_us, per_second, p50_ms,
@@ -28,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import (
+    capacity,
     codec,
     connections,
     crypto,
@@ -66,6 +68,7 @@ ON_STACKS: Mapping[str, Callable[[bool, Stacks], list[Row]]] = {
 """Parts that load the same running switch, one after the other."""
 
 PARTS = (*ALONE, *ON_STACKS)
+ELSE = ("show", "capacity", "soak")
 LATEST = purchase.FOLDER / "latest.json"
 
 
@@ -77,24 +80,28 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "parts", nargs="*", metavar="part", help=", ".join((*PARTS, "show", "soak"))
+        "parts", nargs="*", metavar="part", help=", ".join((*PARTS, *ELSE))
     )
     parser.add_argument("--quick", action="store_true", help="under one minute")
     parser.add_argument("--json", action="store_true", help="print the JSON")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     parser.add_argument("--minutes", type=float, default=60.0, help="of the soak")
+    parser.add_argument("--rate", type=float, default=1e5, help="of the capacity")
     arguments = parser.parse_args()
-    unknown = {*arguments.parts} - {*PARTS, "show", "soak"}
+    unknown = {*arguments.parts} - {*PARTS, *ELSE}
     if unknown:
         parser.error(f"no part {', '.join(sorted(unknown))}")
     if arguments.parts == ["soak"]:
         raise SystemExit(soak.main(arguments.minutes))
-    if arguments.parts == ["show"]:
+    if arguments.parts in (["show"], ["capacity"]):
         results = json.loads(LATEST.read_text(encoding="utf-8"))
     else:
         results = measure(arguments.parts or PARTS, quick=arguments.quick)
         save(results)
-    if arguments.json:
+    if arguments.parts == ["capacity"]:
+        cost = capacity.cost_of(results)
+        print(capacity.as_markdown(cost, arguments.rate, capacity.Assumptions()))
+    elif arguments.json:
         print(json.dumps(results, indent=1))
     elif arguments.markdown:
         print(as_markdown(results))

@@ -81,7 +81,11 @@ def _idle(
         used_us = _cpu_us_a_second(pid, seconds)
     name = f"idle: {count:,} {kind}"
     return [
-        row(f"{name}, {kib:.1f} KiB each", kib=kib, goal=f"<= {KIB_GOAL[kind]} KiB"),
+        row(
+            f"{name}, memory each",
+            kib=round(kib, 1),
+            goal=f"<= {KIB_GOAL[kind]} KiB",
+        ),
         row(
             f"{name}, CPU a second beyond {alone_us:.0f} us",
             cpu_us=round(max(used_us - alone_us, 0.0)),

@@ -1,7 +1,7 @@
-"""What the log line of a leg costs, beside structlog's standard JSON.
+"""What log lines cost, beside structlog's standard JSON.
 
-A purchase has four. Both write to a file; ours in chunks, the obvious stack's line by
-line through Python's buffer.
+A purchase has four legs, each with a line; other events are rare. All write to a file:
+ours in chunks, the obvious stack's line by line through Python's buffer.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from bench.codec import measure, row_of
 from bench.obvious import PROCESSORS
 from bench.rows import Row
-from isoswitch.switch.logs import configure_logs
+from isoswitch.switch.logs import LegLine, configure_logs, legs
 
-LEG = {
+LEG: dict[str, Any] = {
     "transaction": "37-12345",
     "direction": "in",
     "endpoint": "north",
@@ -29,7 +30,7 @@ LEG = {
 
 
 def run(quick: bool) -> list[Row]:
-    """Measure and give the row of a leg."""
+    """Measure and give the rows of a leg and of another event."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         writer = configure_logs(path / "ours.log")
@@ -43,12 +44,17 @@ def run(quick: bool) -> list[Row]:
             )
             costs = measure(
                 {
-                    "a leg": lambda: ours.info("leg", **LEG),
+                    "a leg": lambda: legs.put(LegLine(**LEG)),
+                    "another event": lambda: ours.info("event", **LEG),
                     "structlog's JSON": lambda: theirs.info("leg", **LEG),
                 },
                 rounds=9 if quick else 31,
             )
         writer.flush()
+        legs.writer = None
         structlog.reset_defaults()
     baseline = "structlog's JSON"
-    return [row_of("log: a leg", costs["a leg"], baseline, costs[baseline], None)]
+    return [
+        row_of(f"log: {name}", costs[name], baseline, costs[baseline], None)
+        for name in ("a leg", "another event")
+    ]

@@ -18,7 +18,17 @@ from isoswitch.simulators.charts import (
     table,
 )
 
-HEADS = ("measured", "CPU us", "per second", "p50 ms", "p99 ms", "ratio", "goal", "")
+HEADS = (
+    "measured",
+    "CPU us",
+    "per second",
+    "p50 ms",
+    "p99 ms",
+    "KiB",
+    "ratio",
+    "goal",
+    "",
+)
 SHARE_MAX = 3.0
 NOTE = (
     "CPU time is per operation. A ratio above 1 is better than the baseline of the "
@@ -57,7 +67,12 @@ def as_markdown(results: Mapping[str, Any]) -> str:
 def cells(row: Row) -> list[str]:
     """Give a row as text; what was not measured is empty."""
     name = row["name"].removeprefix(f"{row['part']}: ")
-    return [name, *(_number(row[key]) for key in COLUMNS), row["goal"], verdict(row)]
+    return [
+        name,
+        *(_number(row.get(key)) for key in COLUMNS),
+        row["goal"],
+        verdict(row),
+    ]
 
 
 def _number(value: float | None) -> str:

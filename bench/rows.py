@@ -9,7 +9,7 @@ from typing import Any
 
 Row = dict[str, Any]
 
-COLUMNS = ("cpu_us", "per_second", "p50_ms", "p99_ms", "ratio")
+COLUMNS = ("cpu_us", "per_second", "p50_ms", "p99_ms", "kib", "ratio")
 GOALS: Mapping[str, str] = {
     r">= ([\d.]+)x": "ratio",
     r"<= ([\d.]+)x": "ratio",
@@ -30,8 +30,8 @@ _MEETS: Mapping[str, Callable[[float, float], bool]] = {
 def row(name: str, **given: Any) -> Row:
     """Make a row; what is not given was not measured.
 
-    Besides the columns there may be ``kib``, memory for each connection; ``spectrum``,
-    shares and their milliseconds; ``course``, approvals in each second.
+    ``kib`` is memory or disk for each. Besides the columns there may be ``spectrum``,
+    shares and their milliseconds, and ``course``, approvals in each second.
     """
     return {"name": name, **dict.fromkeys(COLUMNS), "baseline": "", "goal": "", **given}
 
