@@ -76,7 +76,9 @@ def _idle(
     (pid,) = running.real.pids["switch"]
     seconds = 2.0 if quick else 10.0
     before_kib, alone_us = memory_kib(pid), _cpu_us_a_second(pid, seconds)
+    used = cpu_seconds(pid)
     with _connected(running, terminal_id, count):
+        connecting_us = (cpu_seconds(pid) - used) / count * 1e6
         kib = (memory_kib(pid) - before_kib) / count
         used_us = _cpu_us_a_second(pid, seconds)
     name = f"idle: {count:,} {kind}"
@@ -86,6 +88,7 @@ def _idle(
             kib=round(kib, 1),
             goal=f"<= {KIB_GOAL[kind]} KiB",
         ),
+        row(f"{name}, connecting each", cpu_us=round(connecting_us)),
         row(
             f"{name}, CPU a second beyond {alone_us:.0f} us",
             cpu_us=round(max(used_us - alone_us, 0.0)),
