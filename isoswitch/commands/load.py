@@ -195,6 +195,9 @@ def load(
     loaded = load_network(config)
     plan = make_plan(loaded, **typed)
     _warn(loaded, plan)
+    if report is not None:
+        # A place that cannot be written is told before the run, and not after.
+        report.touch()
     began = SystemClock().now()
     tally = _pay(loaded, plan)
     result = Run(plan=plan, tally=tally, began=began)

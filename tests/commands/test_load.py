@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.commands.console import USAGE, Failure
-from isoswitch.commands.load import Plan, make_plan
+from isoswitch.commands.load import Plan, Run, make_plan
 from isoswitch.config.load import load_network, packaged_network
+from isoswitch.simulators.load import Tally
 
 TYPED: dict[str, Any] = {
     "rates": [10.0],
@@ -63,6 +65,25 @@ def test_what_cannot_be_is_wrong_usage(changed: dict[str, Any], said: str) -> No
     with pytest.raises(Failure, match=said) as caught:
         plan(**changed)
     assert caught.value.exit_code == USAGE
+
+
+@pytest.mark.parametrize(
+    ("wrong", "is_good"), [pytest.param(0, True, id="none"), pytest.param(1, False)]
+)
+def test_a_wrong_answer_fails_a_run_whatever_its_thresholds(
+    wrong: int,
+    is_good: bool,
+) -> None:
+    tally = Tally(begins_at=0.0, ends_at=1.0)
+    tally.take(ResponseCode.APPROVED, due_at=0.5, now=0.6)
+    tally.wrong = wrong
+    run = Run(
+        plan=plan(thresholds=["approved>=100%"]),
+        tally=tally,
+        began=datetime(2026, 3, 1, tzinfo=UTC),
+    )
+    assert run.is_good is is_good
+    assert run.as_json()["met"] is is_good
 
 
 def test_a_network_of_terminals_that_must_sign_in_cannot_be_loaded(
