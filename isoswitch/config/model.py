@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
+from isoswitch.codecs.emv.contactless import Scheme
 from isoswitch.config.houses import House, Payee, SimulatedHouse
 from isoswitch.config.types import (
     ApprovalPrefix,
@@ -37,6 +38,7 @@ from isoswitch.config.types import (
     Seconds,
     Table,
     TerminalId,
+    TokenRange,
     UnitAddress,
 )
 
@@ -86,15 +88,37 @@ class Kinds(Table):
     noted_files: list[Annotated[str, StringConstraints(max_length=99)]] = []
 
 
-class Contactless(Table):
+class TapLimits(Table):
     """How far a tap goes without a PIN, in minor units of the switch's currency.
 
-    ``taps_max`` and ``sum_max_minor`` count since the account's last PIN.
+    ``taps_max`` and ``sum_max_minor`` count since the account's last PIN. Where the
+    device verified its holder, it pays up to ``device_max_minor``, 0 for any amount.
     """
 
     tap_max_minor: Annotated[int, Field(ge=0)] | None = None
     taps_max: Annotated[int, Field(ge=0)] | None = None
     sum_max_minor: Annotated[int, Field(ge=0)] | None = None
+    device_max_minor: Annotated[int, Field(ge=0)] | None = None
+
+
+class TapDevice(TapLimits):
+    """A kind of device, by scheme and wallet; its limits, else those of all.
+
+    ``wallets`` are names such as "Apple Pay" or token requestors of eleven digits. A
+    device's word that it verified its holder is taken where it ``verifies``, and of
+    numbers in ``token_ranges`` alone where there are any.
+    """
+
+    schemes: list[Annotated[Scheme, Field(strict=False)]] = []
+    wallets: list[str] = []
+    token_ranges: list[TokenRange] = []
+    verifies: bool = True
+
+
+class Contactless(TapLimits):
+    """How far taps go, in general and by the kind of device; the first that fits."""
+
+    devices: dict[Name, TapDevice] = {}
 
 
 class Timers(Table):

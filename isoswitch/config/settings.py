@@ -13,11 +13,13 @@ from isoswitch.codecs.canonical.money import parse_money
 from isoswitch.config.houses import House, HouseSignature, Payee
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import (
+    Contactless,
     Endpoint,
     Kinds,
     Listener,
     Network,
     StandIn,
+    TapLimits,
     Terminal,
     Tls,
     Token,
@@ -26,11 +28,13 @@ from isoswitch.config.negative import read_negative
 from isoswitch.config.publickey import read_public
 from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
+from isoswitch.routing.bins import Span
 from isoswitch.routing.health import HealthPolicy
 from isoswitch.switch.settings import (
     DAY_S,
     AdmissionSettings,
     ContactlessSettings,
+    DeviceSettings,
     EndpointSettings,
     HouseSettings,
     KeyExchangeSettings,
@@ -104,7 +108,7 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
         cutover_zone=network.day.zone,
         ready_endpoints=network.switch.ready_endpoints,
         clock_jump_s=network.timers.clock_jump_s,
-        contactless=ContactlessSettings(**_given(**network.contactless.model_dump())),
+        contactless=_contactless(network.contactless),
         kinds=_kinds(network.kinds),
         admission=AdmissionSettings(**_given(**network.admission.model_dump())),
         stand_in=stand_in_profiles(loaded),
@@ -301,6 +305,27 @@ def _payee(payee: Payee | None) -> PayeeSettings | None:
     if payee is None:
         return None
     return PayeeSettings(**_given(**payee.model_dump()))
+
+
+def _contactless(contactless: Contactless) -> ContactlessSettings:
+    limits = set(TapLimits.model_fields)
+    general = _given(**contactless.model_dump(include=limits))
+    devices = tuple(
+        DeviceSettings(
+            name=name,
+            schemes=frozenset(device.schemes),
+            wallets=frozenset(device.wallets),
+            token_ranges=tuple(
+                Span.of_digits(*each.split("..")) for each in device.token_ranges
+            ),
+            verifies=device.verifies,
+            limits=ContactlessSettings(
+                **general | _given(**device.model_dump(include=limits))
+            ),
+        )
+        for name, device in contactless.devices.items()
+    )
+    return ContactlessSettings(**general, devices=devices)
 
 
 def _stand_in(loaded: LoadedNetwork, name: str, profile: StandIn) -> StandInSettings:

@@ -65,6 +65,9 @@ Hours = Annotated[
     StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"),
 ]
 TerminalId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,8}$")]
+TokenRange = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]{6,11}(\.\.[0-9]{6,11})?$")
+]
 MerchantId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,15}$")]
 HexDigits = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2})+$")]
 PeerNetwork = Annotated[str, AfterValidator(_check_peer_network)]

@@ -114,9 +114,7 @@ class Device:
         }
         if self.profile.form_factor:
             values["9F6E"] = self.profile.form_factor
-        if self.par:
-            values["9F19"] = f"{self.profile.requestor_id:0>12}"
-            values["9F24"] = self.par.encode().hex()
+        values |= self._owner()
         values["9F26"] = make_arqc(
             self.master,
             self.pan,
@@ -138,9 +136,7 @@ class Device:
             "9F36": f"{self.atc:04x}",
             "9F37": random.randbytes(4).hex(),
         }
-        if self.par:
-            values["9F19"] = f"{self.profile.requestor_id:0>12}"
-            values["9F24"] = self.par.encode().hex()
+        values |= self._owner()
         values["9F26"] = make_arqc(
             self.master,
             self.pan,
@@ -158,6 +154,15 @@ class Device:
             template("63", told),
         )
         return ScannedCode(build_cpm([template("61", application)]).encode())
+
+    def _owner(self) -> dict[str, str]:
+        """Give what names the wallet and the account, of a device that has them."""
+        owner = {}
+        if self.par and self.profile.requestor_id:
+            owner["9F19"] = f"{self.profile.requestor_id:0>12}"
+        if self.par:
+            owner["9F24"] = self.par.encode().hex()
+        return owner
 
 
 def covered(values: Mapping[str, bytes], tags: Iterable[str] = COVERED) -> bytes:

@@ -166,10 +166,12 @@ class RequestBuilder:
         kind: Kind = Kind.PURCHASE,
         holder_verified: bool = False,
         pin: Pin | None = None,
+        original: Belief | None = None,
     ) -> Request:
         """Build the request of a tap with a card or a device."""
         card = TestCard(name="", pan=device.pan, pin=Pin("0000"), issuer="", outcome="")
-        transaction = self.build(kind, card, amount_minor, pin=pin).transaction
+        request = self.build(kind, card, amount_minor, pin=pin, original=original)
+        transaction = request.transaction
         amount = Money(amount_minor, self.profile.currency)
         chip = device.tap(amount, holder_verified=holder_verified, random=random)
         return self.build_from(

@@ -2,7 +2,8 @@
 
 It stands before an issuer, as a network's does: the acquirer's host sends the device
 number, and never learns the card's. A token is bound to its domain (a tap), to the key
-in its device, and to a counter that only goes forward.
+in its device, and to a counter that only goes forward. It names its own account (PAR)
+and wallet, or none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from isoswitch.codecs.canonical.errors import DecodeError, IsoswitchError
 from isoswitch.codecs.canonical.secrets import Pan
 from isoswitch.codecs.canonical.transaction import Transaction
 from isoswitch.codecs.emv.tlv import decode_tlv
+from isoswitch.codecs.emv.tokens import find_token
 from isoswitch.simulators.card_crypto import make_arqc
 from isoswitch.simulators.cards import TestCard
 from isoswitch.simulators.devices import (
@@ -49,6 +51,7 @@ class Token:
 
     card: TestCard
     par: str
+    requestor_id: str = ""
     domain: frozenset[EntryMode] = TAPS
     is_suspended: bool = False
 
@@ -77,7 +80,9 @@ class TokenService:
         """Put a card into a device: a number of its own, the account's PAR, a key."""
         pan = draw_device_number(card.pan, self._random)
         par = self._pars.setdefault(card.name, self._draw_par())
-        self._vault[pan.reveal()] = Token(card=card, par=par, domain=domain)
+        self._vault[pan.reveal()] = Token(
+            card=card, par=par, requestor_id=profile.requestor_id, domain=domain
+        )
         return Device(profile=profile, pan=pan, par=par, master=self._master)
 
     def suspend(self, device: Device) -> None:
@@ -104,6 +109,7 @@ class TokenService:
             if txn.entry_mode not in token.domain:
                 self._refuse(ResponseCode.CARD_NOT_PERMITTED, "outside its domain")
             self._verify(txn, txn.pan)
+            self._verify_owner(txn, token)
         return replace(txn, pan=token.card.pan, expiry=token.card.expiry)
 
     def _verify(self, txn: Transaction, dpan: Pan) -> None:
@@ -131,6 +137,23 @@ class TokenService:
         if number < last or (number == last and not txn.is_repeat):
             self._refuse(ResponseCode.SECURITY_VIOLATION, "an old cryptogram")
         self._last_atc[dpan.reveal()] = number
+
+    def _verify_owner(self, txn: Transaction, token: Token) -> None:
+        """Check that the device names its own account and wallet, where it names any.
+
+        No cryptogram covers them, and hosts count by what they say.
+        """
+        assert txn.emv is not None, "its cryptogram was verified"
+        try:
+            told = find_token(decode_tlv(txn.emv.reveal()))
+        except DecodeError:
+            self._refuse(ResponseCode.FORMAT_ERROR, "chip data that make no sense")
+        if told is None:
+            return
+        if told.par and told.par != token.par:
+            self._refuse(ResponseCode.SECURITY_VIOLATION, "the PAR of another")
+        if told.requestor_id and told.requestor_id != token.requestor_id:
+            self._refuse(ResponseCode.SECURITY_VIOLATION, "the wallet of another")
 
     def _refuse(self, code: ResponseCode, reason: str) -> NoReturn:
         self.counts[reason] += 1

@@ -5,7 +5,8 @@ all devices of an account share. Look-ups, and with them refunds and limits, go 
 PAR where there is one and else by the number.
 
 A tap needs no PIN up to a limit, and so many times and up to such a sum since the last
-PIN. A device that verified its holder itself (CDCVM) has no such limit.
+PIN. A device that verified its holder itself (CDCVM) has no such limit. Kinds of
+devices are data (``DeviceSettings``): whose word is taken, and how far they go.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
 from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.codecs.canonical.secrets import Pan
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
-from isoswitch.codecs.emv.contactless import read_tap
+from isoswitch.codecs.emv.contactless import Tap, read_tap
 from isoswitch.codecs.emv.tlv import decode_tlv
-from isoswitch.codecs.emv.tokens import account_key, find_token
+from isoswitch.codecs.emv.tokens import PaymentToken, account_key, find_token
+from isoswitch.routing.bins import Span
 from isoswitch.store.port import StoredTransaction
-from isoswitch.switch.settings import ContactlessSettings
+from isoswitch.switch.settings import ContactlessSettings, DeviceSettings
 
 TAKES_MONEY = frozenset(
     {
@@ -49,14 +51,16 @@ class Verification(StrEnum):
 class Device:
     """What a device says of itself: the account, and who verified its holder.
 
-    ``account`` is its PAR, or the number it pays with.
+    ``account`` is its PAR, or the number it pays with; ``limits`` are those of its
+    kind, None where it is of none.
     """
 
     account: Pan | str
     verification: Verification
+    limits: ContactlessSettings | None = None
 
 
-def read_device(txn: Transaction) -> Device:
+def read_device(txn: Transaction, kinds: Iterable[DeviceSettings] = ()) -> Device:
     """Read the device of a transaction with a card number.
 
     Raises
@@ -73,16 +77,42 @@ def read_device(txn: Transaction) -> Device:
             verification = Verification.NONE
         return Device(account=txn.pan, verification=verification)
     data = decode_tlv(txn.emv.reveal())
-    token = find_token(data, path="55")
+    token, tap = find_token(data, path="55"), read_tap(data)
     account = account_key(token.par if token else "", txn.pan)
+    kind = next((each for each in kinds if _fits(each, token, tap)), None)
     if txn.pin_block is not None:
         verification = Verification.PIN
-    elif txn.entry_mode is EntryMode.QR or read_tap(data).cdcvm:
+    elif (txn.entry_mode is EntryMode.QR or tap.cdcvm) and _believes(kind, txn.pan):
         # Who shows a code has opened the device.
         verification = Verification.DEVICE
     else:
         verification = Verification.NONE
-    return Device(account=account, verification=verification)
+    limits = kind.limits if kind else None
+    return Device(account=account, verification=verification, limits=limits)
+
+
+def _fits(kind: DeviceSettings, token: PaymentToken | None, tap: Tap) -> bool:
+    named = {token.wallet, token.requestor_id} if token else set()
+    return (not kind.schemes or tap.scheme in kind.schemes) and (
+        not kind.wallets or not kind.wallets.isdisjoint(named)
+    )
+
+
+def _believes(kind: DeviceSettings | None, pan: Pan) -> bool:
+    """Whether it is believed of a device that it verified its holder."""
+    if kind is None:
+        return True
+    number, ranges = Span.of_card(pan), kind.token_ranges
+    return kind.verifies and (not ranges or any(number in each for each in ranges))
+
+
+def check_device(txn: Transaction, limits: ContactlessSettings) -> Outcome | None:
+    """Decline what is too much for a device that verified its holder itself."""
+    if txn.kind not in TAKES_MONEY or txn.amount is None:
+        return None
+    if 0 < limits.device_max_minor < txn.amount.minor:
+        return _pin_wanted("more than this device pays without a PIN")
+    return None
 
 
 def check_tap(

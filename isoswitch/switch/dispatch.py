@@ -286,8 +286,8 @@ def look_up_commands(services: Services, job: Job) -> list[AnyCommand]:
     commands: list[AnyCommand] = []
     key, txn = services.settings.pan_hash_key, job.txn
     if txn.pan is not None:
-        device = read_device(txn)
-        job.verification = device.verification
+        device = read_device(txn, services.settings.contactless.devices)
+        job.verification, job.tap_limits = device.verification, device.limits
         account = device.account
         text = account.reveal() if isinstance(account, Pan) else account
         commands.append(HashData(key=key, data=text.encode()))

@@ -23,7 +23,11 @@ from isoswitch.codecs.iso8583.message import Message
 from isoswitch.ledger.holds import Hold
 from isoswitch.store.port import StoredTransaction
 from isoswitch.switch.numbers import Numbering
-from isoswitch.switch.settings import MerchantSettings, TerminalSettings
+from isoswitch.switch.settings import (
+    ContactlessSettings,
+    MerchantSettings,
+    TerminalSettings,
+)
 
 # Their requests carry the RRN of what they act on, so their answers bring their own.
 NAMES_ANOTHER = frozenset({Kind.INCREMENTAL, Kind.COMPLETION, Kind.VOID, Kind.REFUND})
@@ -52,7 +56,8 @@ class Job:
     is set aside waits ``held_s``.
     ``rrn`` is what every message of it carries: its own, or for a repeat that of the
     transaction it repeats. ``in_hand`` is how many messages were being decided when it
-    came. ``code_hash`` is the look-up hash of a payer's code, which pays once.
+    came. ``code_hash`` is the look-up hash of a payer's code, which pays once, and
+    ``tap_limits`` those of the kind of device that is tapped.
     ``original_id`` is the stored transaction that this one is about, ``acted`` what it
     acts on, once that is found; ``endpoint`` the last one that was asked.
     ``is_open`` says that the store knows it; ``reversal_wanted`` is set by a
@@ -80,6 +85,7 @@ class Job:
     pan_hash: str = ""
     code_hash: str = ""
     verification: str = ""
+    tap_limits: ContactlessSettings | None = None
     mac_verdict: str = "none"
     in_hand: int = 1
     late_from: str = ""

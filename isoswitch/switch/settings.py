@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.routing.bins import Span
 from isoswitch.routing.health import HealthPolicy
 
 DAY_S = 86_400.0
@@ -375,12 +376,34 @@ class HouseSettings:
 class ContactlessSettings:
     """What a tap may do without a PIN, in minor units of the default currency.
 
-    ``taps_max`` and ``sum_max_minor`` count since the last PIN of the account.
+    ``taps_max`` and ``sum_max_minor`` count since the last PIN of the account. Who was
+    verified by the device itself may pay ``device_max_minor``, 0 for any amount.
+    ``devices`` have limits of their own; the first that fits counts.
     """
 
     tap_max_minor: int = 5_000
     taps_max: int = 5
     sum_max_minor: int = 15_000
+    device_max_minor: int = 0
+    devices: tuple[DeviceSettings, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSettings:
+    """A kind of device: how it is known, whether its word is taken, its limits.
+
+    It is known by the scheme of its application and by its wallet, a name in
+    ``codecs/emv/tokens.py`` or a token requestor; where none is named, any will do.
+    That it verified its holder is believed where ``verifies``, and of numbers in the
+    ``token_ranges`` alone, where there are any.
+    """
+
+    name: str
+    schemes: frozenset[str] = frozenset()
+    wallets: frozenset[str] = frozenset()
+    token_ranges: tuple[Span, ...] = ()
+    verifies: bool = True
+    limits: ContactlessSettings = ContactlessSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,14 +218,15 @@ def test_the_examples_of_the_guide_hold(tmp_path: Path) -> None:
     text = guide.read_text(encoding="utf-8")
     tables = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     bins = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
-    assert (len(tables), len(bins)) == (5, 1)
-    wallets, rules, not_processed, profile, stand_in = tables
+    assert (len(tables), len(bins)) == (6, 1)
+    wallets, taps, rules, not_processed, profile, stand_in = tables
     endpoint = not_processed + stand_in.removeprefix("[endpoints.north]\n")
     codes, _, confirming = wallets.partition("\n[endpoints.wallet]")
     whole = PACKAGED.replace("[endpoints.north]\n", endpoint) + profile
     whole = re.sub(r"\[wallets\].*\n.*\n", codes, whole)
     timers = confirming.partition("\n")[2]
     whole = re.sub(r"confirm_s = .*\npoll_s = .*\n", timers, whole)
+    whole = re.sub(r"\[contactless\]\n.*?(?=\[merchants)", taps, whole, flags=re.DOTALL)
     whole += rules.replace("# bins_file", "bins_file")
     loaded = load(whole, tmp_path, bins[0])
     (tmp_path / "negative.csv").write_text("0a" * 32 + ",lost_card\n")
@@ -239,6 +240,7 @@ def test_the_examples_of_the_guide_hold(tmp_path: Path) -> None:
         cryptogram_key="north/imk",
         negative={"0a" * 32: ResponseCode.LOST_CARD},
     )
+    assert loaded.network.contactless.devices["apple-pay-like"].tap_max_minor == 0
     table = load_routing(loaded)
     assert [rule.name for rule in table.rules] == ["night-cash", "halves", "cheapest"]
     found = table.bins.find(Span.of_digits("41111130007"))

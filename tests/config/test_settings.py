@@ -212,3 +212,35 @@ def test_everything_that_can_be_set_can_be_configured(
 ) -> None:
     names = {each.name for each in dataclasses.fields(settings)}
     assert set(table.model_fields) == names - derived
+
+
+def test_kinds_of_devices_have_their_own_limits_and_else_those_of_all(
+    tmp_path: Path,
+) -> None:
+    contactless = switch_settings(load(WITHOUT_FILES, tmp_path)).contactless
+    kinds = {each.name: each for each in contactless.devices}
+    assert (contactless.tap_max_minor, contactless.device_max_minor) == (5_000, 0)
+    apple, unionpay = kinds["apple-pay-like"], kinds["unionpay-like"]
+    assert (apple.wallets, apple.limits.tap_max_minor) == ({"Apple Pay"}, 0)
+    assert apple.limits.taps_max == contactless.taps_max
+    assert (unionpay.schemes, unionpay.limits.device_max_minor) == (
+        {"unionpay"},
+        200_000,
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ['schemes = ["visas"]', 'token_ranges = ["4895"]', "tap_max_minor = -1"]
+)
+def test_a_kind_of_device_that_cannot_be_is_told(tmp_path: Path, line: str) -> None:
+    table = f"\n[contactless.devices.watch]\n{line}\n"
+    with pytest.raises(ConfigError, match=line.partition(" ")[0]):
+        load(WITHOUT_FILES + table, tmp_path)
+
+
+def test_token_ranges_are_prefixes_or_reach_from_one_to_another(tmp_path: Path) -> None:
+    ranges = 'token_ranges = ["489537", "51200000..51209999"]'
+    text = f"{WITHOUT_FILES}\n[contactless.devices.watch]\n{ranges}\n"
+    watch = switch_settings(load(text, tmp_path)).contactless.devices[-1]
+    assert Span.of_digits("51201234") in watch.token_ranges[1]
+    assert Span.of_digits("51210000") not in watch.token_ranges[1]

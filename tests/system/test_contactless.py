@@ -8,8 +8,10 @@ from random import Random
 
 import pytest
 
-from isoswitch.codecs.canonical.codes import EntryMode, ResponseCode
+from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
 from isoswitch.codecs.canonical.secrets import Secret
+from isoswitch.codecs.emv.tlv import decode_tlv
+from isoswitch.routing.bins import Span
 from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.bookings import BookingKind
 from isoswitch.simulators.cards import get_card
@@ -17,6 +19,11 @@ from isoswitch.simulators.devices import PROFILES, Device
 from isoswitch.simulators.token_service import TokenService
 from isoswitch.simulators.world import World
 from isoswitch.switch.contactless import read_device
+from isoswitch.switch.settings import (
+    ContactlessSettings,
+    DeviceSettings,
+    SwitchSettings,
+)
 
 MASTER = bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")
 CARD = get_card("visa-ok")
@@ -163,6 +170,30 @@ async def test_a_cryptogram_of_another_amount_is_refused(
     assert tokens.counts["wrong cryptogram"] == 1
 
 
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"9F24": b"V0010013021298765432109876543"}, "the PAR of another"),
+        ({"9F19": bytes.fromhex("062010000001")}, "the wallet of another"),
+    ],
+)
+async def test_a_device_names_its_own_account_and_wallet(
+    world: World,
+    tokens: TokenService,
+    phone: Device,
+    told: dict[str, bytes],
+    reason: str,
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    request = terminal.build_tap(phone, 100, random=Random(1))
+    assert request.transaction.emv is not None
+    data = decode_tlv(request.transaction.emv.reveal())
+    changed = Secret(data.replace(told).encode())
+    forged = terminal.build_from(replace(request.transaction, emv=changed))
+    assert code(await terminal.pay(forged)) is ResponseCode.SECURITY_VIOLATION
+    assert tokens.counts[reason] == 1
+
+
 async def test_a_cryptogram_pays_once(
     world: World, tokens: TokenService, phone: Device
 ) -> None:
@@ -220,3 +251,109 @@ async def test_the_number_of_a_device_is_not_in_what_is_printed_of_it(
 ) -> None:
     request = world.terminals["TERM0001"].build_tap(plastic, 100, random=Random(1))
     assert CARD.pan.reveal() not in repr(read_device(request.transaction))
+
+
+def kinds(*devices: DeviceSettings) -> Callable[[SwitchSettings], SwitchSettings]:
+    """Give a switch that knows these kinds of devices."""
+    return lambda settings: replace(
+        settings, contactless=ContactlessSettings(devices=devices)
+    )
+
+
+async def taps(
+    run: Callable[[World], Awaitable[None]],
+    device: DeviceSettings,
+    *amounts: int,
+    profile: str = "apple-pay-like",
+    verified: bool = False,
+) -> list[ResponseCode]:
+    """Tap with a device at a switch that knows this kind; give the answers."""
+    network = World(change=kinds(device))
+    await run(network)
+    service = TokenService(MASTER, random=network.random)
+    network.issuers["north"].tokens = service
+    tapped = service.enroll(CARD, PROFILES[profile])
+    terminal = network.terminals["TERM0001"]
+    codes = []
+    for minor in amounts:
+        request = terminal.build_tap(
+            tapped, minor, random=Random(1), holder_verified=verified
+        )
+        codes.append(code(await terminal.pay(request)))
+    return codes
+
+
+APPLE = DeviceSettings(name="apple", wallets=frozenset({"Apple Pay"}))
+OK = ResponseCode.APPROVED
+Run = Callable[[World], Awaitable[None]]
+
+
+async def test_a_kind_of_device_has_its_own_limit_without_a_pin(run: Run) -> None:
+    kind = replace(APPLE, limits=ContactlessSettings(tap_max_minor=0))
+    assert await taps(run, kind, 1) == [TOO_MUCH]
+    assert await taps(run, kind, 1, verified=True) == [OK]
+    assert await taps(run, kind, 5000, profile="google-pay-like") == [OK]
+
+
+async def test_a_kind_is_known_by_its_scheme(run: Run) -> None:
+    kind = DeviceSettings(
+        name="unionpay",
+        schemes=frozenset({"unionpay"}),
+        limits=ContactlessSettings(tap_max_minor=9_000, device_max_minor=20_000),
+    )
+    limits = 9_000, 9_001
+    assert await taps(run, kind, *limits, profile="unionpay-like") == [OK, TOO_MUCH]
+    assert await taps(run, kind, 9_000) == [TOO_MUCH]
+    far = await taps(run, kind, 20_000, 20_001, profile="unionpay-like", verified=True)
+    assert far == [OK, TOO_MUCH]
+
+
+@pytest.mark.parametrize(
+    ("kind", "believed"),
+    [
+        (APPLE, True),
+        (replace(APPLE, verifies=False), False),
+        (replace(APPLE, token_ranges=(Span.of_digits(CARD.pan.leading(8)),)), True),
+        (replace(APPLE, token_ranges=(Span.of_digits("489537"),)), False),
+    ],
+    ids=["any number", "never", "in its range", "outside its range"],
+)
+async def test_whose_word_is_taken_for_the_holder(
+    run: Run, kind: DeviceSettings, believed: bool
+) -> None:
+    expected = OK if believed else TOO_MUCH
+    assert await taps(run, kind, 5_001, verified=True) == [expected]
+
+
+async def test_a_wallet_is_known_by_its_token_requestor_too(run: Run) -> None:
+    kind = replace(
+        APPLE,
+        wallets=frozenset({"62010000001"}),
+        limits=ContactlessSettings(tap_max_minor=0),
+    )
+    assert await taps(run, kind, 1, profile="unionpay-like") == [TOO_MUCH]
+    assert await taps(run, kind, 1) == [OK]
+
+
+async def test_a_tap_is_given_back_to_the_account_with_another_device(
+    tokens: TokenService, phone: Device, tap: Tap, world: World
+) -> None:
+    bought = await tap(phone, 1250)
+    watch = tokens.enroll(CARD, PROFILES["apple-pay-like"])
+    terminal = world.terminals["TERM0001"]
+    request = terminal.build_tap(
+        watch, 1250, random=Random(1), kind=Kind.REFUND, original=bought
+    )
+    assert code(await terminal.pay(request)) is ResponseCode.APPROVED
+
+
+async def test_a_tap_is_not_given_back_to_another_account(
+    tokens: TokenService, phone: Device, tap: Tap, world: World
+) -> None:
+    bought = await tap(phone, 1250)
+    stranger = tokens.enroll(get_card("visa-pin"), PROFILES["apple-pay-like"])
+    terminal = world.terminals["TERM0001"]
+    request = terminal.build_tap(
+        stranger, 1250, random=Random(1), kind=Kind.REFUND, original=bought
+    )
+    assert code(await terminal.pay(request)) is ResponseCode.ORIGINAL_NOT_FOUND

@@ -25,7 +25,7 @@ from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.routing.route import Route
 from isoswitch.store.port import OwnershipLost
 from isoswitch.switch.checks import MOVES_NO_MONEY, check_card_request, may_be_partial
-from isoswitch.switch.contactless import Verification, check_tap
+from isoswitch.switch.contactless import Verification, check_device, check_tap
 from isoswitch.switch.job import Job
 from isoswitch.switch.legs import prepare_leg
 from isoswitch.switch.recorder import Silence
@@ -69,8 +69,8 @@ async def authorise(services: Services, job: Job) -> Outcome:
     """Have the card's issuer decide, and record what it decided before telling."""
     recorder = services.recorder
     decline = check_card_request(job, services.settings.kinds)
-    if decline is None and job.verification == Verification.NONE:
-        decline = await _check_tap(services, job)
+    if decline is None:
+        decline = await _check_device(services, job)
     if decline is None and await is_spent(services, job):
         decline = SPENT
     if decline is not None:
@@ -87,10 +87,15 @@ async def authorise(services: Services, job: Job) -> Outcome:
         return await recorder.refuse(job, SPENT)
 
 
-async def _check_tap(services: Services, job: Job) -> Outcome | None:
+async def _check_device(services: Services, job: Job) -> Outcome | None:
     """Decline a tap that has gone far enough without a PIN."""
+    limits = job.tap_limits or services.settings.contactless
+    if job.verification == Verification.DEVICE:
+        return check_device(job.txn, limits)
+    if job.verification != Verification.NONE:
+        return None
     earlier = await services.store.recent_of_card(job.pan_hash, RECENT_MAX)
-    return check_tap(job.txn, earlier, services.settings.contactless)
+    return check_tap(job.txn, earlier, limits)
 
 
 async def ask_issuer(services: Services, job: Job, route: Route) -> Outcome:
