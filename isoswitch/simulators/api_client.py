@@ -34,8 +34,10 @@ class ApiClient:
     base_url: str
     clock: Clock
 
-    async def post(self, path: str, wanted: Mapping[str, Any]) -> httpx.Response:
-        """Ask for something that is done once, under a key of its own."""
+    async def post(
+        self, path: str, wanted: Mapping[str, Any], *, key: str = ""
+    ) -> httpx.Response:
+        """Ask for something that is done once, under this key or one of its own."""
         body = json.dumps(wanted).encode()
         signable = Signable(
             key=self.name,
@@ -43,7 +45,7 @@ class ApiClient:
             path=path,
             query="",
             body=body,
-            idempotency_key=secrets.token_urlsafe(16),
+            idempotency_key=key or secrets.token_urlsafe(16),
             timestamp=str(int(self.clock.now().timestamp())),
             nonce=secrets.token_urlsafe(16),
         )
