@@ -16,8 +16,9 @@ class TransferProfile:
     """The timers of a clearing house, in seconds.
 
     ``ask_after_s`` counts from the deadline; asking goes on every ``ask_every_s`` and
-    becomes an exception after ``asks_max`` times, without an end. ``settlement_method``
-    and ``local_instrument`` go into the messages.
+    becomes an exception after ``asks_max`` times, without an end. What follows goes
+    into messages: how and where is settled, which service, why a late transfer is
+    recalled, and by which status a transfer to us is taken.
     """
 
     total_s: float
@@ -26,8 +27,11 @@ class TransferProfile:
     ask_every_s: float
     asks_max: int
     settlement_method: str = "CLRG"
+    clearing_system: str = ""
+    service_level: str = ""
     local_instrument: str = ""
     recall_reason: str = "DS24"
+    taken_status: str = "ACCC"
 
 
 PROFILES: Mapping[str, TransferProfile] = {
@@ -36,7 +40,13 @@ PROFILES: Mapping[str, TransferProfile] = {
     ),
     # Settled or rejected within 20 s of the time stamp; asked for from 25 s on.
     "fednow-like": TransferProfile(
-        total_s=20.0, receiver_s=15.0, ask_after_s=5.0, ask_every_s=10.0, asks_max=3
+        total_s=20.0,
+        receiver_s=15.0,
+        ask_after_s=5.0,
+        ask_every_s=10.0,
+        asks_max=3,
+        clearing_system="FDN",
+        taken_status="ACTC",
     ),
     # 10 s hard, 7 s for the beneficiary's institution.
     "sct-inst-like": TransferProfile(
@@ -45,10 +55,13 @@ PROFILES: Mapping[str, TransferProfile] = {
         ask_after_s=0.0,
         ask_every_s=10.0,
         asks_max=3,
+        service_level="SEPA",
         local_instrument="INST",
         recall_reason="TECH",
+        taken_status="ACCP",
     ),
-    # Item by item in real time; the common status request follows after a minute.
+    # Item by item in real time; the common status request follows after a minute. Its
+    # name of its system is longer than a code of ISO 20022, so none is given.
     "cnaps-like": TransferProfile(
         total_s=20.0, receiver_s=15.0, ask_after_s=40.0, ask_every_s=60.0, asks_max=3
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import socket
 import ssl
@@ -19,7 +20,9 @@ from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Simulators
 from isoswitch.config.settings import tls_files
 from isoswitch.simulators.cards import CARDS, TestCard, cards_of
-from isoswitch.simulators.clearing_house import ClearingHouse, Member
+from isoswitch.simulators.clearing_house import ClearingHouse
+from isoswitch.simulators.house_books import Member
+from isoswitch.simulators.house_door import Door
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.keyring import Keyring, read_keyring, update_keyring
 from isoswitch.simulators.requests import TerminalProfile
@@ -171,9 +174,9 @@ def make_issuer(
 
 def make_house(loaded: LoadedNetwork, name: str) -> ClearingHouse:
     """Make a simulated clearing house with our bank and the banks of its payees."""
-    network = loaded.network
+    network, simulated = loaded.network, simulators_of(loaded).houses[name]
     accounts: dict[str, set[str]] = {
-        network.houses[name].member: set(simulators_of(loaded).houses[name].accounts)
+        network.houses[name].member: set(simulated.accounts)
     }
     for merchant in network.merchants.values():
         payee = merchant.payee
@@ -188,6 +191,14 @@ def make_house(loaded: LoadedNetwork, name: str) -> ClearingHouse:
         random=SystemRandom(),
         currency=network.switch.currency,
         signer=signer_of(loaded, name),
+        door=Door(
+            over_https=network.houses[name].transport == "https",
+            tls=None if simulated.tls is None else tls_files(loaded, simulated.tls),
+        ),
+        rules=tuple(msgspec.convert(rule, Rule) for rule in simulated.rules),
+        window_s=simulated.window_s or math.inf,
+        participant=network.houses[name].member,
+        profile=network.houses[name].profile,
     )
 
 

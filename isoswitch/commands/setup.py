@@ -244,6 +244,14 @@ def _ensure_certificates(loaded: LoadedNetwork) -> Iterator[Path]:
         (terminal.tls, name, False)
         for name, terminal in loaded.network.terminals.items()
     ]
+    sides += [
+        (house.tls, "isoswitch", False) for house in loaded.network.houses.values()
+    ]
+    simulators = loaded.network.simulators
+    sides += [
+        (house.tls, name, True)
+        for name, house in (simulators.houses.items() if simulators else ())
+    ]
     for tls, name, is_server in sides:
         if tls is None:
             continue

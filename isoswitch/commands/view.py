@@ -70,6 +70,8 @@ WAYS: Mapping[RecordKind, Way] = {
     RecordKind.LINK: Way("link {endpoint}", "dim"),
     RecordKind.CONDITION: Way("condition", "red"),
     RecordKind.CODE: Way("payment code", "cyan"),
+    RecordKind.RECEIVED: Way("{endpoint} → switch for a customer", "green"),
+    RecordKind.REPORTED: Way("{endpoint} reports", "dim"),
     RecordKind.OPERATOR: Way("operator", "magenta"),
     RecordKind.BUSINESS_DAY: Way("business day", "magenta"),
     RecordKind.SETTLEMENT: Way("settlement", "magenta"),

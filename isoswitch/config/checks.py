@@ -22,8 +22,10 @@ from isoswitch.config.bins import bin_rows, code_rows
 from isoswitch.config.linkchecks import headers_are_whole, links_make_sense
 from isoswitch.config.model import Endpoint, Listener, Network, RoutingRule
 from isoswitch.config.portalchecks import (
+    accounts_have_owners,
     clients_can_sign,
     houses_are_no_endpoints,
+    links_over_https_have_tls,
     payees_can_be_paid,
     servers_are_terminals,
     signed_links_have_their_keys,
@@ -344,9 +346,10 @@ def _simulators_fit_the_network(network: Network) -> Iterator[Problem]:
     for name, issuer in simulators.issuers.items():
         yield from _known(name, network.endpoints, "endpoint", at, name)
         yield from _rules_hold(issuer.rules, (*at, name, "rules"))
-    for name in simulators.houses:
+    for name, house in simulators.houses.items():
         at = ("simulators", "houses")
         yield from _known(name, network.houses, "clearing house", at, name)
+        yield from _rules_hold(house.rules, (*at, name, "rules"))
     trickle = simulators.trickle
     if trickle is None:
         return
@@ -434,8 +437,10 @@ CHECKS: tuple[Check, ...] = (
     _simulators_fit_the_network,
     _payment_hsms_do_what_the_network_needs,
     payees_can_be_paid,
+    accounts_have_owners,
     houses_are_no_endpoints,
     signed_links_have_their_keys,
+    links_over_https_have_tls,
     clients_can_sign,
     servers_are_terminals,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 
@@ -13,10 +13,14 @@ from isoswitch.config.types import (
     CountryLetters,
     FileName,
     KeyName,
+    MerchantId,
     Name,
     Port,
+    ReasonCode,
+    Seconds,
     SignerName,
     Table,
+    Tls,
 )
 
 
@@ -32,10 +36,20 @@ class HouseSignature(Table):
     their_file: FileName
 
 
+class HouseAccount(Table):
+    """An account that others may pay to: a merchant's, else a customer's."""
+
+    merchant: MerchantId | None = None
+    blocked: bool = False
+
+
 class House(Table):
     """A clearing house for instant transfers: its address, and who we are there.
 
     ``profile`` chooses the deadlines. With a ``signature`` no document passes unsigned.
+    Documents travel in frames over TCP, with ``tls`` over TLS, or by HTTPS.
+    ``accounts`` are those at our bank that others may pay to, besides those of payees
+    at it. Recalls for the reasons in ``recalls_agreed`` are followed without asking.
     """
 
     host: str = "127.0.0.1"
@@ -44,7 +58,11 @@ class House(Table):
     profile: Literal["default", "fednow-like", "sct-inst-like", "cnaps-like"] = (
         "default"
     )
+    transport: Literal["tcp", "https"] = "tcp"
+    tls: Tls | None = None
     signature: HouseSignature | None = None
+    accounts: dict[AccountNumber, HouseAccount] = {}
+    recalls_agreed: list[ReasonCode] | None = None
 
 
 class Payee(Table):
@@ -66,8 +84,13 @@ class SimulatedHouse(Table):
 
     Its members are our bank, with these ``accounts``, and the banks of the payees. On a
     signed link it signs with ``key_file`` and verifies what we sign by ``our_file``.
+    ``rules`` say how it misbehaves, in the form that ``isoswitch.simulators.rules``
+    describes; its windows end every ``window_s``, or never.
     """
 
     accounts: list[AccountNumber] = []
+    tls: Tls | None = None
     key_file: FileName | None = None
     our_file: FileName | None = None
+    rules: list[dict[str, Any]] = []
+    window_s: Seconds | None = None

@@ -38,6 +38,7 @@ from isoswitch.config.types import (
     Seconds,
     Table,
     TerminalId,
+    Tls,
     TokenRange,
     UnitAddress,
 )
@@ -167,14 +168,6 @@ class Token(Table):
     module: FileName | None = None
     storage_key: KeyName | None = None
     softhsm_conf: FileName | None = None
-
-
-class Tls(Table):
-    """PEM files of one side of mutual TLS."""
-
-    certificate: FileName
-    key: FileName
-    ca: FileName
 
 
 class PaymentHsms(Table):

@@ -31,6 +31,18 @@ def payees_can_be_paid(network: Network) -> Iterator[Problem]:
             )
 
 
+def accounts_have_owners(network: Network) -> Iterator[Problem]:
+    """Whoever is credited with what others send is there."""
+    for name, house in network.houses.items():
+        for number, account in house.accounts.items():
+            if account.merchant not in (None, *network.merchants):
+                yield Problem(
+                    location=("houses", name, "accounts", number),
+                    what=f"the account is of {account.merchant}, which is no merchant",
+                    fix=f'add [merchants."{account.merchant}"]',
+                )
+
+
 def houses_are_no_endpoints(network: Network) -> Iterator[Problem]:
     """A name says whether an issuer or a house moves the money of a transaction."""
     for name in network.houses.keys() & network.endpoints.keys():
@@ -53,6 +65,25 @@ def signed_links_have_their_keys(network: Network) -> Iterator[Problem]:
                 location=("simulators", "houses", name),
                 what=f"the simulated {name} cannot sign, and its link is signed",
                 fix='add key_file = "var/houses/house.key", our_file = "..."',
+            )
+
+
+def links_over_https_have_tls(network: Network) -> Iterator[Problem]:
+    """Both ends of a house's link have TLS, or none; HTTPS always has."""
+    simulated = network.simulators.houses if network.simulators else {}
+    for name, house in network.houses.items():
+        if house.transport == "https" and house.tls is None:
+            yield Problem(
+                location=("houses", name, "transport"),
+                what=f"documents for {name} would travel over plain HTTP",
+                fix="add tls with certificate, key and ca",
+            )
+        end = simulated.get(name)
+        if end is not None and (end.tls is None) != (house.tls is None):
+            yield Problem(
+                location=("simulators", "houses", name, "tls"),
+                what=f"one end of the link with {name} has TLS, the other has not",
+                fix="give tls to both ends, or to none",
             )
 
 

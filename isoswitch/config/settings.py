@@ -21,11 +21,11 @@ from isoswitch.config.model import (
     StandIn,
     TapLimits,
     Terminal,
-    Tls,
     Token,
 )
 from isoswitch.config.negative import read_negative
 from isoswitch.config.publickey import read_public
+from isoswitch.config.types import Tls
 from isoswitch.hsm.payshield.settings import PayshieldSettings
 from isoswitch.hsm.settings import Environment, HsmdSettings, TokenSettings
 from isoswitch.routing.bins import Span
@@ -271,10 +271,28 @@ def _terminal(loaded: LoadedNetwork, name: str, terminal: Terminal) -> TerminalS
 
 
 def _house(loaded: LoadedNetwork, name: str, house: House) -> HouseSettings:
+    agreed = house.recalls_agreed
+    accounts = {
+        payee.account: f"merchant/{merchant_id}"
+        for merchant_id, merchant in loaded.network.merchants.items()
+        if (payee := merchant.payee) is not None
+        and (payee.house, payee.bank) == (name, house.member)
+    }
+    for number, account in house.accounts.items():
+        owner = account.merchant and f"merchant/{account.merchant}"
+        accounts[number] = owner or f"customer/{number}"
     return HouseSettings(
         name=name,
         signing=_signing(loaded, house.signature),
-        **house.model_dump(exclude={"signature"}),
+        accounts=accounts,
+        blocked=frozenset(
+            number for number, account in house.accounts.items() if account.blocked
+        ),
+        **_given(recalls_agreed=None if agreed is None else frozenset(agreed)),
+        tls=None if house.tls is None else tls_files(loaded, house.tls),
+        **house.model_dump(
+            exclude={"signature", "accounts", "recalls_agreed", "tls"},
+        ),
     )
 
 

@@ -31,6 +31,7 @@ PATTERNS = {
     r"^[ -~]{1,15}$": "a merchant id of 1 to 15 characters (DE 42)",
     r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$": "a BIC of 8 or 11 characters",
     r"^[A-Z0-9]{5,34}$": "an IBAN or account number without spaces",
+    r"^[A-Z0-9]{4}$": "a reason of four capital letters and digits, such as DUPL",
     r"^[A-Za-z0-9._-]{1,64}$": "a name of letters, digits and ._-",
     r"^[A-Z]{2}$": "a country of two capital letters, such as DE",
     r"^https?://[^\s@]{1,500}$": "an address such as https://shop.example/hook",
@@ -58,6 +59,7 @@ CodeDigits = Annotated[str, StringConstraints(pattern=r"^\d{2}(\.\.\d{2})?$")]
 CategoryRange = Annotated[str, StringConstraints(pattern=r"^\d{4}(-\d{4})?$")]
 MajorUnits = Annotated[str, StringConstraints(pattern=r"^\d{1,12}(\.\d{1,4})?$")]
 ApprovalPrefix = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}$")]
+ReasonCode = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{4}$")]
 SignerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Rate = Annotated[str, StringConstraints(pattern=r"^\d(\.\d{1,8})?$")]
 Hours = Annotated[
@@ -93,3 +95,11 @@ class Table(BaseModel):
     """A table of the file; a key that it does not name is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Tls(Table):
+    """PEM files of one side of mutual TLS."""
+
+    certificate: FileName
+    key: FileName
+    ca: FileName

@@ -38,6 +38,8 @@ class RecordKind(StrEnum):
     BUSINESS_DAY = "business_day"
     SETTLEMENT = "settlement"
     CODE = "code"
+    RECEIVED = "received"
+    REPORTED = "reported"
 
 
 @quick

@@ -18,10 +18,9 @@ from isoswitch.simulators.world import (
     MERCHANT,
     MERCHANT_ACCOUNT,
     MERCHANT_BANK,
-    PAYER_BANK,
+    house_settings,
 )
 from isoswitch.switch.settings import (
-    HouseSettings,
     KeyExchangeSettings,
     PayeeSettings,
     StandInSettings,
@@ -62,9 +61,10 @@ def with_house(settings: SwitchSettings) -> SwitchSettings:
         country="DE",
         callback_url="https://shop.example/hook",
     )
-    house = HouseSettings(name=HOUSE, host="", port=0, member=PAYER_BANK)
     merchant = replace(MERCHANT, payee=payee)
-    return replace(settings, houses={HOUSE: house}, merchants={MERCHANT.id: merchant})
+    return replace(
+        settings, houses={HOUSE: house_settings()}, merchants={MERCHANT.id: merchant}
+    )
 
 
 def with_key_exchange(settings: SwitchSettings) -> SwitchSettings:

@@ -20,7 +20,8 @@ from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.ledger.entries import balances
 from isoswitch.simulators.auditor import Finding
 from isoswitch.simulators.beliefs import Receipt
-from isoswitch.simulators.clearing_house import ClearingHouse, Payment
+from isoswitch.simulators.clearing_house import ClearingHouse
+from isoswitch.simulators.house_books import Payment
 from isoswitch.simulators.ledger_audit import standing_minor
 from isoswitch.simulators.world import HOUSE, MERCHANT_BANK
 from isoswitch.store.disk import MemoryDisk

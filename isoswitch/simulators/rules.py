@@ -273,6 +273,8 @@ FIELDS: Mapping[str, Callable[[Transaction], FieldValue]] = {
     "rrn": lambda txn: txn.rrn,
     "terminal_id": lambda txn: txn.terminal_id,
     "merchant_id": lambda txn: txn.merchant_id,
+    # At a clearing house: the account that is to be credited.
+    "account": lambda txn: txn.merchant_id,
     "mcc": lambda txn: txn.mcc,
     "acquirer_id": lambda txn: txn.acquirer_id,
     "entry_mode": lambda txn: txn.entry_mode.value,

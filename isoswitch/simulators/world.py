@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -42,7 +43,9 @@ from isoswitch.routing.bins import BinRow, code_prefixes
 from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.beliefs import Receipt
 from isoswitch.simulators.cards import CARDS, NORTH, SOUTH, cards_of
-from isoswitch.simulators.clearing_house import ClearingHouse, Member
+from isoswitch.simulators.clearing_house import ClearingHouse
+from isoswitch.simulators.house_books import Member
+from isoswitch.simulators.house_door import Door
 from isoswitch.simulators.issuer import Issuer, IssuerProfile
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.network import MemoryStream, Weather, connect_in_memory
@@ -92,6 +95,8 @@ ISSUERS: Mapping[str, tuple[str, Algorithm]] = {
 HOUSE, HOUSE_KEY = "house", "house/signature"
 PAYER_BANK, MERCHANT_BANK = "NORTDEFFXXX", "SOUTDEFFXXX"
 PAYER_ACCOUNT, MERCHANT_ACCOUNT = "DE89370400440532013000", "DE02120300000000202051"
+# Accounts at the payer's bank, which the nodes act for: a merchant's, a blocked one.
+SHOP_ACCOUNT, BLOCKED_ACCOUNT = "DE75512108001245126199", "DE02500105170137075030"
 # A wallet that honours payment codes.
 WALLET, WALLET_DIALECT, WALLET_CODES = "wallet", "iso87-ascii", "25..30"
 SHOPPER = "shopper"
@@ -139,7 +144,7 @@ class World:
         folder = Path(tempfile.mkdtemp(prefix="isoswitch-world-"))
         weakref.finalize(self, shutil.rmtree, folder)
         self.keys_file = folder / "keys.json"
-        self.hsm = wrap_hsm(LocalHsm(self._make_crypto(seed)))
+        self.hsm = wrap_hsm(LocalHsm(self._make_crypto()))
         self._cut: set[str] = set()
         self._unreachable_until: dict[str, float] = {}
         self.nursery: trio.Nursery | None = None
@@ -164,7 +169,7 @@ class World:
         self.wallet = self._make_wallet(seed)
         if with_wallet:
             self.issuers[WALLET] = self.wallet
-        self.houses = {HOUSE: self._make_house(seed)}
+        self.houses = {HOUSE: self._make_house()}
         self.receipts: list[Receipt] = []
         self.terminals = {
             name: self._make_terminal(name, listener)
@@ -254,7 +259,7 @@ class World:
         """Wait as long as nothing passes between the nodes and a party."""
         await trio.sleep_until(self._unreachable_until.get(party, 0.0))
 
-    def _make_crypto(self, seed: int) -> CryptoService:
+    def _make_crypto(self) -> CryptoService:
         engine = SoftwareEngine()
         self.vault = vault = Vault.of_value(engine, KeyValue(self.random.randbytes(32)))
         values = {
@@ -263,7 +268,7 @@ class World:
         }
         values[_STORE_PLANS[0]] = KeyValue(self.random.randbytes(32))
         values[_STORE_PLANS[1]] = KeyValue(self.random.randbytes(32))
-        values[_HOUSE_PLAN] = _house_keys(seed)["switch"]
+        values[_HOUSE_PLAN] = _house_keys()["switch"]
         records = [
             form_record(vault, plan, value, created=EPOCH.isoformat())
             for plan, value in values.items()
@@ -303,13 +308,17 @@ class World:
             rules=standing_rules(late_s=late_s),
         )
 
-    def _make_house(self, seed: int) -> ClearingHouse:
-        keys, signing = _house_keys(seed), house_settings(seed=seed).signing
+    def _make_house(self) -> ClearingHouse:
+        house = self.settings.houses.get(HOUSE, house_settings())
+        keys, signing = _house_keys(), house.signing
         assert signing is not None, "documents of this house are signed"
         return ClearingHouse(
             members={bank.bic: bank for bank in banks()},
             clock=self,
             random=self.random,
+            participant=PAYER_BANK,
+            profile=house.profile,
+            door=Door(over_https=house.transport == "https"),
             signer=Signer(
                 name=signing.their_name,
                 private=keys["house"],
@@ -357,15 +366,21 @@ class World:
         )
 
 
-def house_settings(*, seed: int = 1, profile: str = "default") -> HouseSettings:
-    """Give how a node reaches the clearing house of the world of a seed, signed."""
-    keys = _house_keys(seed)
+def house_settings(*, profile: str = "default") -> HouseSettings:
+    """Give how a node reaches the clearing house, signed."""
+    keys = _house_keys()
     return HouseSettings(
         name=HOUSE,
         host="",
         port=0,
         member=PAYER_BANK,
         profile=profile,
+        accounts={
+            PAYER_ACCOUNT: f"customer/{PAYER_ACCOUNT}",
+            SHOP_ACCOUNT: f"merchant/{MERCHANT.id}",
+            BLOCKED_ACCOUNT: f"customer/{BLOCKED_ACCOUNT}",
+        },
+        blocked=frozenset({BLOCKED_ACCOUNT}),
         signing=SigningSettings(
             key=HOUSE_KEY,
             name="switch-1",
@@ -375,9 +390,10 @@ def house_settings(*, seed: int = 1, profile: str = "default") -> HouseSettings:
     )
 
 
-def _house_keys(seed: int) -> dict[str, KeyValue]:
+@cache
+def _house_keys() -> Mapping[str, KeyValue]:
     """Draw the two private keys that sign between the switch and the house."""
-    random = Random(f"house keys {seed}")  # noqa: S311
+    random = Random("house keys")  # noqa: S311
     drawn = {}
     for side in ("switch", "house"):
         key = ec.derive_private_key(random.getrandbits(255), ec.SECP256R1())

@@ -1,4 +1,5 @@
-"""What merchants and wallets need kept: codes, payments, wishes, answers, callbacks.
+"""What is kept by name: codes, payments, wishes, answers, callbacks, received
+transfers, and what clearing houses report.
 
 Each is a row of its own table under an ``id`` and changes by compare-and-set, so that
 of two who act on the same state one wins. All of them are plain: texts and numbers.
@@ -12,6 +13,9 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
+
+from isoswitch.clearing.receipt import Receipt
+from isoswitch.clearing.reports import HouseItem, HouseWindow
 
 # Rows that go at once.
 FORGET_MAX = 500
@@ -172,6 +176,9 @@ Row = (
     | Callback
     | StoredWish
     | CardCounter
+    | Receipt
+    | HouseItem
+    | HouseWindow
 )
 R = TypeVar("R", bound=Row)
 
@@ -183,6 +190,9 @@ TABLES: Mapping[type[Any], str] = {
     Callback: "callbacks",
     StoredWish: "wishes",
     CardCounter: "card_counters",
+    Receipt: "receipts",
+    HouseItem: "house_items",
+    HouseWindow: "house_windows",
 }
 
 

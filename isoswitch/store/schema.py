@@ -306,6 +306,58 @@ MIGRATIONS: tuple[str, ...] = (
         transaction_id TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE receipts (
+        id TEXT PRIMARY KEY,
+        transaction_id TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        message_id TEXT NOT NULL,
+        message_name TEXT NOT NULL,
+        uetr TEXT NOT NULL,
+        end_to_end_id TEXT NOT NULL,
+        their_id TEXT NOT NULL,
+        amount_minor INTEGER NOT NULL,
+        currency TEXT NOT NULL,
+        debtor_agent TEXT NOT NULL,
+        creditor_agent TEXT NOT NULL,
+        account TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        received_at TEXT NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        return_reason TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        next_at REAL NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX receipts_returning ON receipts (state) WHERE state = 'returning';
+    """,
+    """
+    CREATE TABLE house_items (
+        id TEXT PRIMARY KEY,
+        endpoint TEXT NOT NULL,
+        uetr TEXT NOT NULL,
+        sign INTEGER NOT NULL,
+        currency TEXT NOT NULL,
+        ours_minor INTEGER NOT NULL,
+        theirs_minor INTEGER NOT NULL,
+        settled_minor INTEGER NOT NULL,
+        taken TEXT NOT NULL,
+        changed_at REAL NOT NULL,
+        state TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX house_items_open ON house_items (state) WHERE state = 'open';
+
+    CREATE TABLE house_windows (
+        id TEXT PRIMARY KEY,
+        endpoint TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        settled_minor INTEGER NOT NULL,
+        ours_minor INTEGER NOT NULL,
+        theirs_minor INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        state TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

@@ -27,6 +27,8 @@ from isoswitch.switch.health import Health
 from isoswitch.switch.incoming import NetworkRequest
 from isoswitch.switch.interbank.house import House
 from isoswitch.switch.interbank.inbox import Inbox
+from isoswitch.switch.interbank.receipts import Receipts
+from isoswitch.switch.interbank.reports import Reports
 from isoswitch.switch.interbank.transfers import Transfers
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.keyexchange import KeyExchange
@@ -113,8 +115,8 @@ class Switch:
         }
         self.transfers: Transfers | None = None
         self.codes: Codes | None = None
-        self.inbox: Inbox | None = None
         self.wishes: Wishes | None = None
+        self.receipts: Receipts | None = None
         self.keys = KeyExchange(self.links, random=random)
         self.listeners: Mapping[str, Listener] = {
             listener.name: self.make_listener(listener)
@@ -174,12 +176,9 @@ class Switch:
             transfers = self.transfers = Transfers(services, self.houses)
             codes = self.codes = Codes(self._current, transfers)
             nursery.start_soon(codes.run)
-            inbox = self.inbox = Inbox(services, transfers)
-            nursery.start_soon(transfers.run)
             wishes = self.wishes = Wishes(self._current, self._accept)
             nursery.start_soon(wishes.run)
-            for house in self.houses.values():
-                nursery.start_soon(house.run, inbox.receive)
+            self._start_houses(nursery, services, transfers)
             for link in self.links.values():
                 await self.start_link(link)
             await wait_attempted(self.links.values())
@@ -188,6 +187,21 @@ class Switch:
             self.is_started = True
             log.info("ready", node=self.settings.node, boot=services.numbers.boot)
             task_status.started()
+
+    def _start_houses(
+        self, nursery: trio.Nursery, services: Services, transfers: Transfers
+    ) -> None:
+        """Connect to the clearing houses, and follow what is under way there."""
+        nursery.start_soon(transfers.run)
+        if not self.houses:
+            return
+        receipts = self.receipts = Receipts(services, self.houses)
+        reports = Reports(services, self.houses)
+        inbox = Inbox(services, transfers=transfers, receipts=receipts, reports=reports)
+        nursery.start_soon(receipts.run)
+        nursery.start_soon(reports.run)
+        for house in self.houses.values():
+            nursery.start_soon(house.run, inbox.receive)
 
     def make_link(self, endpoint: EndpointSettings) -> Link:
         """Make the link to an endpoint; it does nothing before it is started."""

@@ -354,6 +354,10 @@ class HouseSettings:
 
     ``member`` is the BIC under which we send; ``profile`` a name in
     ``clearing/profiles.py``. With ``signing`` no document passes unsigned, either way.
+    ``accounts`` gives the ledger's account for the number of each customer of ours, of
+    whom some are ``blocked``. Documents travel in frames over TCP or by HTTPS, over TLS
+    with ``tls``. A recall for one of the reasons in ``recalls_agreed`` is
+    followed without asking the customer.
     """
 
     name: str
@@ -362,6 +366,11 @@ class HouseSettings:
     member: str
     profile: str = "default"
     signing: SigningSettings | None = None
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    blocked: frozenset[str] = frozenset()
+    recalls_agreed: frozenset[str] = frozenset({"AM09", "DS24", "DUPL", "TECH"})
+    transport: Literal["tcp", "https"] = "tcp"
+    tls: TlsFiles | None = None
     framing: str = "bin4"
     # A document and the signature before it.
     frame_bytes_max: int = 264_192

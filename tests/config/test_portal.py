@@ -53,6 +53,8 @@ public_key_file = "purse.pem"
 [portal.callback_secrets]
 KIOSK0000000001 = "till.secret"
 """
+TLS = 'tls = { certificate = "c.pem", key = "c.key", ca = "ca.pem" }'
+OWNED = 'accounts = { "DE02500105170137075030" = { merchant = "NOBODY" } }'
 ALL = HOUSES + PAYEE + CLIENTS
 
 
@@ -110,6 +112,10 @@ def test_what_is_configured_reaches_switch_and_portal(folder: Path) -> None:
             ),
             "for no merchant",
         ),
+        (ALL + "[simulators.houses.instant]\nrules = [{}]", "not a rule"),
+        (ALL.replace("port = 9600", 'port = 9600\ntransport = "https"'), "plain HTTP"),
+        (ALL + f"[simulators.houses.instant]\n{TLS}", "one end of the link"),
+        (ALL.replace("port = 9600", f"port = 9600\n{OWNED}"), "which is no merchant"),
     ],
 )
 def test_what_does_not_fit_is_told(folder: Path, added: str, said: str) -> None:

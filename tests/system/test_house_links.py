@@ -12,8 +12,9 @@ from isoswitch.codecs.canonical.errors import SignatureRefused
 from isoswitch.codecs.iso20022.signature import split_payload
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.clearing_house import ClearingHouse
+from isoswitch.simulators.rules import Between, Condition, Equals, Fault, Reaction, Rule
 from isoswitch.simulators.signer import Signer
-from isoswitch.simulators.world import HOUSE, World
+from isoswitch.simulators.world import HOUSE, MERCHANT_ACCOUNT, World
 from isoswitch.switch.settings import SwitchSettings
 from tests.system.test_transfers import find, house_of, pay, with_house
 
@@ -128,3 +129,29 @@ async def test_a_payment_that_cannot_be_signed_is_not_sent(
     assert not await pay(world)
     assert (await find(world)).state is TransferState.REJECTED
     assert house_of(world).payments == {}
+
+
+@pytest.mark.parametrize(
+    ("when", "mute"),
+    [
+        ({"account": Equals(value=MERCHANT_ACCOUNT)}, True),
+        ({"account": Equals(value="DE00")}, False),
+        ({"amount_minor": Between(low=1000, high=2000)}, True),
+        ({"amount_minor": Between(low=2000, high=3000)}, False),
+    ],
+)
+async def test_a_house_misbehaves_by_account_or_amount(
+    world: World, when: dict[str, Condition], mute: bool
+) -> None:
+    rule = Rule(name="mute", when=when, then=Reaction(fault=Fault.SILENCE))
+    house_of(world).set_rules([rule])
+    assert await pay(world) is not mute
+
+
+async def test_windows_end_by_themselves(world: World, nursery: trio.Nursery) -> None:
+    house = house_of(world)
+    house.window_s = 60.0
+    nursery.start_soon(house.close_windows_forever)
+    await trio.sleep(200)
+    assert len(house.closed) == 3
+    assert house.counts["EventAcknowledgement"] == 3

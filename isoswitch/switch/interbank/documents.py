@@ -67,13 +67,16 @@ class News:
     """What a message says of one transfer.
 
     ``returned`` is money that came back, by the return of the name ``return_id``.
-    It is named by ``uetr``, or where that is missing by ``original_message_id``.
+    It is named by ``uetr``, or where that is missing by ``original_message_id``;
+    ``about`` is what the message that it is about is called, such as
+    ``pacs.008.001.08``.
     """
 
     uetr: str
     original_message_id: str
     event: Event
     reason: str = ""
+    about: str = ""
     returned: Money | None = None
     return_id: str = ""
 
@@ -98,6 +101,7 @@ def build_payment(
         transaction_id=transfer.message_id,
         uetr=transfer.uetr,
         amount=transfer.amount,
+        service_level=profile.service_level,
         local_instrument=profile.local_instrument,
         accepted_at=now,
         debtor=Party(name=order.debtor),
@@ -113,6 +117,7 @@ def build_payment(
         created_at=now,
         count=1,
         settlement_method=profile.settlement_method,
+        clearing_system=profile.clearing_system,
         total=transfer.amount,
         settlement_date=now.date(),
         transfers=(part,),
@@ -202,6 +207,7 @@ def _read_status(message: StatusReport) -> Iterator[News]:
             original_message_id=status.original.message_id if status.original else "",
             event=status_event(status.status, reason),
             reason=reason,
+            about=status.original.message_name if status.original else "",
         )
 
 

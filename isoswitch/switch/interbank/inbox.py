@@ -14,11 +14,21 @@ from isoswitch.codecs.canonical.errors import (
     StoreUnavailable,
 )
 from isoswitch.codecs.iso20022.administration import EventAcknowledgement, SystemEvent
-from isoswitch.codecs.iso20022.document import read_document
+from isoswitch.codecs.iso20022.document import Part, read_document
+from isoswitch.codecs.iso20022.exceptions import CancellationRequest
 from isoswitch.codecs.iso20022.messages import build_message, read_message
+from isoswitch.codecs.iso20022.reports import IntradayReport, Notification, Statement
+from isoswitch.codecs.iso20022.signature import Signature
+from isoswitch.codecs.iso20022.transfers import (
+    CustomerTransfer,
+    SettlementRequest,
+    StatusRequest,
+)
 from isoswitch.journal.records import RecordKind
-from isoswitch.switch.interbank.documents import read_news
+from isoswitch.switch.interbank.documents import News, read_news
 from isoswitch.switch.interbank.house import House
+from isoswitch.switch.interbank.receipts import RETURN, Receipts
+from isoswitch.switch.interbank.reports import Reports
 from isoswitch.switch.interbank.transfers import Transfers
 from isoswitch.switch.services import Services
 
@@ -28,15 +38,27 @@ log = structlog.get_logger()
 class Inbox:
     """Takes the documents of all houses, one after the other for each."""
 
-    def __init__(self, services: Services, transfers: Transfers) -> None:
+    def __init__(
+        self,
+        services: Services,
+        *,
+        transfers: Transfers,
+        receipts: Receipts,
+        reports: Reports,
+    ) -> None:
         self._services = services
         self._transfers = transfers
+        self._receipts = receipts
+        self._reports = reports
 
-    async def receive(self, house: House, payload: bytes) -> None:
-        """Take one payload; what is refused is written down, and not believed."""
+    async def receive(
+        self, house: House, data: bytes, signature: Signature | None
+    ) -> None:
+        """Take one document; what is refused is written down, and not believed."""
         name = house.settings.name
         try:
-            document = read_document(await house.open(payload))
+            await house.verify(data, signature)
+            document = read_document(data)
             message = read_message(document.body) if document.body else None
             news = list(read_news(message))
         except (SignatureRefused, DecodeError) as refusal:
@@ -47,15 +69,41 @@ class Inbox:
             # What a house tells unasked it tells again on a new connection.
             house.hang_up("what was heard could not be verified")
             return
-        if isinstance(message, SystemEvent):
-            await self._acknowledge(house, message)
-        for each in news:
-            try:
-                await self._transfers.hear(each)
-            except StoreUnavailable as error:
-                log.error("news_not_recorded", uetr=each.uetr, reason=str(error))
-                house.hang_up("what was heard could not be recorded")
-                return
+        try:
+            await self._take(house, document.body, message)
+            for each in news:
+                await self._hear(house, each)
+        except StoreUnavailable as error:
+            log.error("document_not_recorded", endpoint=name, reason=str(error))
+            house.hang_up("what was heard could not be recorded")
+
+    async def _take(self, house: House, part: Part | None, message: Any) -> None:
+        """Take what is no news of a transfer, and answer what asks for something."""
+        match message:
+            case CustomerTransfer() if part is not None:
+                name = part.message_id
+                await self._send(house, await self._receipts.take(house, message, name))
+            case StatusRequest():
+                await self._send(house, await self._receipts.tell(house, message))
+            case CancellationRequest():
+                for document in await self._receipts.recall(house, message):
+                    await self._send(house, document)
+            case IntradayReport() | Statement() | Notification():
+                await self._reports.take(house, message)
+            case SettlementRequest():
+                await self._reports.settle(house, message)
+            case SystemEvent():
+                await self._send(house, self._acknowledge(message))
+
+    async def _hear(self, house: House, news: News) -> None:
+        """Hand news to who knows the transfer: we sent it, or somebody sent it to us.
+
+        Where both are true we are the sender first: the house names our own message.
+        """
+        if not news.about.startswith(RETURN) and await self._transfers.knows(news):
+            await self._transfers.hear(news)
+        else:
+            await self._receipts.hear(house, news)
 
     async def _refuse(
         self, house: House, refusal: SignatureRefused | DecodeError
@@ -72,15 +120,14 @@ class Inbox:
         except StoreUnavailable as error:
             log.error("refusal_not_recorded", reason=str(error))
 
-    async def _acknowledge(self, house: House, event: SystemEvent) -> None:
+    def _acknowledge(self, event: SystemEvent) -> bytes:
         message_id = f"A{self._services.numbers.draw().rrn}"
-        await self._reply(
-            house, EventAcknowledgement(message_id=message_id, code=event.code)
-        )
+        reply = EventAcknowledgement(message_id=message_id, code=event.code)
+        return build_message(reply, None)
 
-    async def _reply(self, house: House, message: Any) -> None:
+    async def _send(self, house: House, document: bytes) -> None:
         try:
-            await house.send(build_message(message, None))
+            await house.send(document)
         except LinkDown as error:
             name = house.settings.name
             log.info("reply_not_sent", endpoint=name, reason=str(error))

@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from isoswitch.clearing.profiles import PROFILES, TransferProfile
+from isoswitch.clearing.reports import bookings_of_transfer
 from isoswitch.clearing.transfer import (
     Effect,
     Event,
@@ -35,6 +36,7 @@ from isoswitch.journal.records import Record, RecordKind
 from isoswitch.ledger.holds import Capture, Change, Place, Redirect, Release, Return
 from isoswitch.store.days import DayClosed
 from isoswitch.store.port import OwnershipLost, TransferMove, UnitOfWork
+from isoswitch.store.rows import RowMove
 from isoswitch.switch.interbank.documents import (
     News,
     Order,
@@ -44,6 +46,7 @@ from isoswitch.switch.interbank.documents import (
     make_uetr,
 )
 from isoswitch.switch.interbank.house import House
+from isoswitch.switch.interbank.reports import our_items
 from isoswitch.switch.ports import iso_time
 from isoswitch.switch.services import Services
 
@@ -150,6 +153,10 @@ class Transfers:
                 log.error("transfers_postponed", reason=str(error))
             await trio.sleep(TICK_S)
 
+    async def knows(self, news: News) -> bool:
+        """Whether a clearing house speaks of a transfer of ours."""
+        return await self._find(news) is not None
+
     async def hear(self, news: News) -> None:
         """Apply what is heard of a transfer; a lost race is run again."""
         for _ in range(ATTEMPTS_MAX):
@@ -212,9 +219,20 @@ class Transfers:
                 kind,
                 ledger=self._ledger(before, after, effects),
                 event=news.event,
-                opening=opening,
+                opening=replace(
+                    opening,
+                    rows=(*opening.rows, *await self._items(before, after)),
+                ),
             )
         self._tell(after.uetr, effects)
+
+    async def _items(self, before: Transfer, after: Transfer) -> tuple[RowMove, ...]:
+        """Give what the house has to report of this step."""
+        house = self._houses.get(after.endpoint)
+        member = house.settings.member if house else ""
+        moved = bookings_of_transfer(before, after, member=member)
+        currency = after.amount.currency
+        return await our_items(self._services, after.endpoint, moved, currency)
 
     def _ledger(
         self, before: Transfer, after: Transfer, effects: tuple[Effect, ...]
