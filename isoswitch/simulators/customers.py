@@ -18,6 +18,7 @@ from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import CARDS, TestCard
 from isoswitch.simulators.requests import INQUIRIES, Request
+from isoswitch.simulators.settlement import MOVES, settle, terminal_totals, upload
 from isoswitch.simulators.shoppers import Shoppers
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import SHOPPER
@@ -290,6 +291,28 @@ async def sign_in(visit: Visit) -> None:
     visit.counts[f"sign-in {outcome.code.value}"] += 1
 
 
+async def settle_the_batch(visit: Visit) -> None:
+    """Have a terminal close its batch; where the totals differ, one by one.
+
+    While others pay at the same terminal they often differ.
+    """
+    terminal = visit.terminal
+    name = terminal.profile.terminal_id
+    async with visit.shoppers.tills[name]:
+        begun = visit.shoppers.settled.get(name, 0)
+        batch = list(terminal.beliefs[begun:])
+        answer = await settle(terminal, terminal_totals(batch))
+        if answer is not None and not answer.outcome.is_approved:
+            for belief in batch:
+                if belief.approved_minor and belief.kind in MOVES:
+                    await upload(terminal, belief)
+            totals = terminal_totals(batch)
+            answer = await settle(terminal, totals, is_after_upload=True)
+        if answer is not None and answer.outcome.is_approved:
+            visit.shoppers.settled[name] = begun + len(batch)
+    visit.counts[f"batch {answer.outcome.code.value if answer else 'unheard'}"] += 1
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What a visit does, and how often it is drawn."""
@@ -328,6 +351,7 @@ VISITS: Mapping[str, Row] = {
     "shows a code and cancels": Row(show_a_code_and_cancel, 3),
     "shows a code and brings back": Row(show_a_code_and_bring_back, 3),
     "signs a terminal in": Row(sign_in, 4),
+    "settles a batch": Row(settle_the_batch, 4),
 }
 
 

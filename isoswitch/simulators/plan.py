@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-CUSTOMERS = 100
+CUSTOMERS = 140
 FAULT_CHANCE = 0.4
 TWO_NODES_CHANCE = 0.5
 

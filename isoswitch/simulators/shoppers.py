@@ -48,11 +48,13 @@ ENROLLED = (
 class Shoppers:
     """Everybody who pays without a card in a world, and the merchant.
 
-    ``devices`` are what they tap with, ``tills`` lets one at a time manage a terminal.
+    ``devices`` are what they tap with. ``tills`` lets one at a time manage a terminal,
+    ``settled`` counts what it believes of closed batches.
     """
 
     def __init__(self, world: World, random: Random) -> None:
         self._world = world
+        self.settled: dict[str, int] = {}
         self.tills = {name: trio.Lock() for name in world.terminals}
         services = {
             name: TokenService(random.randbytes(16), random=random) for name in ISSUERS

@@ -36,6 +36,7 @@ from isoswitch.simulators.interbank_audit import (
     audit_interbank,
     pending_transfers,
 )
+from isoswitch.simulators.last_orders import awaits_totals, give_last_orders
 from isoswitch.simulators.leaks import Leak, card_secrets, find_clear, key_secrets
 from isoswitch.simulators.ledger_audit import standing_minor
 from isoswitch.simulators.plan import Plan, draw_plan
@@ -151,10 +152,14 @@ def _is_busy(world: World) -> bool:
     if not any(node.switch for node in world.nodes):
         return True
     houses = world.settings.houses
-    if any(
-        row.endpoint in houses and row.state is not TransactionState.CLOSED
-        for row in world.disk.transactions.values()
-    ) or any(pending_transfers(world.disk)):
+    if (
+        any(
+            row.endpoint in houses and row.state is not TransactionState.CLOSED
+            for row in world.disk.transactions.values()
+        )
+        or any(pending_transfers(world.disk))
+        or awaits_totals(world)
+    ):
         return True
     return any(
         entry.state is SafState.PENDING for entry in world.disk.saf.values()
@@ -212,6 +217,9 @@ async def _tell(plan: Plan, witness: Witness, change: Adapt) -> Report:
         if patience.cancelled_caught:
             witness.accuse("a terminal asks for ever and is not answered")
         verdict = await settle(world)
+        if verdict.is_settled:
+            for wrong in await give_last_orders(world, storm.counts):
+                witness.accuse(wrong)
         report = _report(storm, verdict, witness)
         nursery.cancel_scope.cancel()
     return report
