@@ -4,7 +4,7 @@
 2.  A transfer of ours ended as its payment did at the house; both are over one amount.
 3.  What the ledger says that the house owes us is what stands in the house's books.
 4.  The positions of every window sum to zero and are those of its payments.
-5.  A code is paid once, and free or paid when nobody pays it.
+5.  A code is paid once, free or paid when nobody pays it, and given back once.
 6.  Payers and merchants were told what happened, and a callback tells it once.
 """
 
@@ -150,6 +150,13 @@ def _check_codes(sides: Interbank) -> Iterator[Finding]:
         if code.amount_minor and paid[code.id] != is_paid:
             what = f"a code that is {code.state.value} was paid {paid[code.id]} times"
             yield Finding(transaction=code.id, what=what)
+    given_back: Counter[str] = Counter()
+    for row in sides.rows:
+        if row.kind == Kind.REFUND:
+            given_back[row.original_id] += standing_minor(row)
+    for payment_id, minor in given_back.items():
+        if minor > sides.disk.transactions[payment_id].amount_minor:
+            yield Finding(transaction=payment_id, what="more was given back than paid")
 
 
 def _check_receipts(sides: Interbank) -> Iterator[Finding]:

@@ -262,6 +262,8 @@ def _report(storm: Storm, verdict: Verdict, witness: Witness) -> Report:
     found = (*check_journal(world.disk), *_forged(world), *_search(storm, witness))
     for finding in found:
         witness.accuse(str(finding))
+    if world.wallet.accounts.spent_again:
+        witness.accuse("a payer's code was sent to its wallet for two payments")
     return Report(
         plan=storm.plan,
         verdict=verdict,

@@ -48,12 +48,16 @@ class Waiting:
 
 
 class WalletAccounts(Accounts):
-    """The accounts of a wallet's shoppers, found by the codes that they show."""
+    """The accounts of a wallet's shoppers, found by the codes that they show.
+
+    ``spent_again`` counts the requests with a code that had paid for something else.
+    """
 
     def __init__(self, cards: Iterable[TestCard], *args: Any, **kwargs: Any) -> None:
         super().__init__(cards, *args, **kwargs)
         self.shown: dict[ScannedCode, ShownCode] = {}
         self.waiting: dict[BookingKey, Waiting] = {}
+        self.spent_again = 0
 
     def find_account(self, transaction: Transaction) -> Account | None:
         """Find the shopper of a code; what names a payment goes to who paid it."""
@@ -99,6 +103,7 @@ class WalletAccounts(Accounts):
         if shown is None or transaction.kind is not Kind.PURCHASE:
             return decide(reaction)
         if shown.spent_by not in (None, key):
+            self.spent_again += 1
             return decide(Reaction(code=ResponseCode.DUPLICATE_TRANSACTION))
         shown.spent_by = key
         is_open = self.bookings.find_decision(key) is None

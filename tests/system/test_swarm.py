@@ -15,7 +15,12 @@ from typing import Any
 import pytest
 import trio
 
+from isoswitch.clearing import transfer
+from isoswitch.clearing.transfer import Effect, TransferState
+from isoswitch.clearing.transfer import Event as TransferEvent
+from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import IsoswitchError, StoreUnavailable
+from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.hsm.port import HashData
 from isoswitch.journal.chain import encode_record
@@ -28,7 +33,9 @@ from isoswitch.simulators.shrink import shrink
 from isoswitch.simulators.storm import STRIKES
 from isoswitch.simulators.swarm import LEAK_SEARCH_EVERY, simulate
 from isoswitch.store import memory, tables
+from isoswitch.store.rows import PaymentCode, SpentCode
 from isoswitch.switch import (
+    codes,
     dispatch,
     leases,
     links,
@@ -40,6 +47,8 @@ from isoswitch.switch import (
     scanned,
     server,
 )
+from isoswitch.switch.flows import authorisation
+from isoswitch.switch.interbank import transfers
 from isoswitch.switch.mux import Waiting
 
 SEEDS = range(1, 31)
@@ -452,6 +461,147 @@ def own_by_the_connection(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(server.Switch, "_decide", chained)
 
 
+def overwrite(patch: pytest.MonkeyPatch, kind: type) -> None:
+    """Let whoever writes a row of a kind last be right."""
+    move_row = tables._Staged.move_row
+
+    def blind(self: Any, move: Any) -> None:
+        if isinstance(move.row, kind):
+            self.rows[kind, move.row.id] = move.row
+        else:
+            move_row(self, move)
+
+    patch.setattr(tables._Staged, "move_row", blind)
+
+
+def pay_a_code_twice(patch: pytest.MonkeyPatch) -> None:
+    """A code that somebody pays, or has paid, can be paid once more."""
+    pay = codes.Codes._read
+
+    async def generous(self: Any, services: Any, wish: Any) -> Any:
+        found = await pay(self, services, wish)
+        if found in (codes.PAID, codes.IN_USE):
+            reference = codes.decode_mpm(wish.text).value("62.05")
+            return await services.store.find_row(PaymentCode, reference)
+        return found
+
+    patch.setattr(codes.Codes, "_read", generous)
+    overwrite(patch, PaymentCode)
+
+
+def scan_a_code_twice(patch: pytest.MonkeyPatch) -> None:
+    """A payer's code that was sent to its issuer may be sent again."""
+
+    async def never(*_: Any) -> bool:
+        return False
+
+    patch.setattr(authorisation, "is_spent", never)
+    overwrite(patch, SpentCode)
+
+
+def send_a_transfer_again(patch: pytest.MonkeyPatch) -> None:
+    """After silence the payment is sent again, under a name of its own."""
+    pay = transfers.Transfers.pay
+
+    async def insistent(self: Any, name: str, order: Any, **rest: Any) -> bool:
+        if await pay(self, name, order, **rest):
+            return True
+        rest.pop("opening", None)
+        return await pay(self, f"{name}-again", order, **rest)
+
+    patch.setattr(transfers.Transfers, "pay", insistent)
+
+
+def take_silence_of_the_house_for_no(patch: pytest.MonkeyPatch) -> None:
+    """A transfer whose fate is not known is forgotten, and nobody asks."""
+    table = dict(transfer.CHANGES)
+    table[TransferState.SENT, TransferEvent.EXPIRED] = (
+        TransferState.REJECTED,
+        (Effect.RELEASE, Effect.TELL_FAILED),
+    )
+    patch.setattr(transfer, "CHANGES", table)
+
+
+def keep_what_was_settled_too_late(patch: pytest.MonkeyPatch) -> None:
+    """What settles after its payer was told no is kept."""
+    table = dict(transfer.CHANGES)
+    table[TransferState.IN_DOUBT, TransferEvent.SETTLED] = (
+        TransferState.SETTLED,
+        (Effect.CAPTURE,),
+    )
+    patch.setattr(transfer, "CHANGES", table)
+
+
+def count_a_return_twice(patch: pytest.MonkeyPatch) -> None:
+    """Twice as much is given back as came back."""
+    build = transfers.Return
+
+    def doubled(**parts: Any) -> Any:
+        return build(**{**parts, "minor": 2 * parts["minor"]})
+
+    patch.setattr(transfers, "Return", doubled)
+
+
+def ignore_returns(patch: pytest.MonkeyPatch) -> None:
+    """Money that comes back is not given back."""
+    read = transfers.read_news
+
+    def deaf(message: Any) -> Any:
+        return (each for each in read(message) if each.returned is None)
+
+    patch.setattr(transfers, "read_news", deaf)
+
+
+def tell_the_payer_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A payer hears yes when the payment has been sent."""
+
+    def eager(row: Any) -> Any:
+        return Outcome(code=ResponseCode.APPROVED)
+
+    patch.setattr(codes, "_outcome", eager)
+    patch.setattr(codes, "UNDECIDED", frozenset())
+
+
+def forget_open_codes_at_restart(patch: pytest.MonkeyPatch) -> None:
+    """Nobody closes the payments that a dead process was about to make."""
+
+    async def blind(_: Any) -> None:
+        return None
+
+    patch.setattr(codes.Codes, "_sweep", blind)
+
+
+def forget_transfers_at_restart(patch: pytest.MonkeyPatch) -> None:
+    """Nobody follows the transfers of a dead process."""
+
+    async def blind(*_: Any) -> None:
+        return None
+
+    patch.setattr(transfers.Transfers, "_follow", blind)
+
+
+def give_back_more_than_was_paid(patch: pytest.MonkeyPatch) -> None:
+    """A refund reserves nothing of what it gives back."""
+    place = transfers._place
+
+    def free(name: str, order: Any, house: str) -> Any:
+        return replace(place(name, order, house), of="")
+
+    patch.setattr(transfers, "_place", free)
+
+
+def call_back_for_every_look(patch: pytest.MonkeyPatch) -> None:
+    """The merchant is told of each look at a payment as of a new result."""
+    owe = codes.owe_callback
+
+    def chatty(services: Any, closed: Any, told: Any) -> Any:
+        (move,) = owe(services, closed, told)
+        again = replace(move.row, id=f"{move.row.id}.again")
+        return (move, replace(move, row=again))
+
+    patch.setattr(codes, "owe_callback", chatty)
+
+
 BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     forget_the_reversal,
     speak_before_the_commit,
@@ -486,6 +636,18 @@ BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     wipe_too_early,
     forget_keys_at_restart,
     own_by_the_connection,
+    pay_a_code_twice,
+    scan_a_code_twice,
+    send_a_transfer_again,
+    take_silence_of_the_house_for_no,
+    keep_what_was_settled_too_late,
+    count_a_return_twice,
+    ignore_returns,
+    tell_the_payer_at_once,
+    forget_open_codes_at_restart,
+    forget_transfers_at_restart,
+    give_back_more_than_was_paid,
+    call_back_for_every_look,
 )
 # Where the search for a bug begins that shows in few stories; it goes on around them.
 FIRST_SEED: Mapping[Any, int] = {
