@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages up demo test check simulate drill bench soak clean
+.PHONY: help setup packages up demo test check simulate drill drills bench soak clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,6 +11,7 @@ PIP := .venv/bin/pip --disable-pip-version-check -qq
 JOBS ?= $(shell nproc)
 KILLS ?= 200
 MINUTES ?= 1
+ROUNDS ?= 5
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -18,8 +19,9 @@ help: ## Show what can be made.
 setup: .venv/.installed ## Install everything, make test keys; quick when done already.
 	@.venv/bin/isoswitch setup
 
-up: setup ## Start the whole network and print how to use it (Ctrl-C stops it).
-	@.venv/bin/isoswitch up
+up: setup ## Start the whole network (STORE=postgres WORKERS=2 if wanted).
+	@.venv/bin/isoswitch up $(if $(filter postgres,$(STORE)),--postgres) \
+	    $(if $(WORKERS),--workers $(WORKERS))
 
 demo: setup ## Start the network, tour fifteen things that can happen, audit it.
 	@.venv/bin/isoswitch demo
@@ -41,6 +43,10 @@ simulate: .venv/.installed ## Tell 200 stories of a network under faults (a minu
 
 drill: setup ## Kill the parts of a busy network KILLS times, and audit it.
 	ISOSWITCH_KILLS=$(KILLS) .venv/bin/python -m pytest tests/live/test_kill_drill.py
+
+drills: setup ## Kill, freeze and cut off nodes and databases ROUNDS times, and audit.
+	ISOSWITCH_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest -s \
+	    tests/live/test_node_drill.py tests/live/test_backup_drill.py
 
 bench: setup ## Measure everything in one run; QUICK=1 in about a minute.
 	.venv/bin/python -W ignore -m bench $(if $(QUICK),--quick)

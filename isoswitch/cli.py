@@ -95,11 +95,17 @@ def up(
     trickle: Annotated[
         bool, typer.Option(help="Let simulated terminals pay all the time.")
     ] = True,
+    postgres: Annotated[
+        bool, typer.Option("--postgres", help="Keep the store in a PostgreSQL of ours.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="So many switch processes; needs PostgreSQL.")
+    ] = 1,
 ) -> None:
     """Start the whole network; Ctrl-C lets it finish what is in flight."""
     from isoswitch.commands import network
 
-    sys.exit(network.up(config, trickle=trickle))
+    sys.exit(network.up(config, trickle=trickle, postgres=postgres, workers=workers))
 
 
 @app.command(rich_help_panel=NETWORK)
@@ -337,11 +343,15 @@ def serve(
     log: Annotated[
         Path | None, typer.Option(help="Another log file.", show_default=False)
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="So many processes; needs PostgreSQL.")
+    ] = 1,
+    worker: Annotated[int, typer.Option(hidden=True)] = 0,
 ) -> None:
     """Run the switch alone; the crypto process must be running."""
     from isoswitch.commands import serve as command
 
-    command.serve(config, store=store, log=log)
+    command.serve(config, store=store, log=log, workers=workers, worker=worker)
 
 
 @app.command(rich_help_panel=PARTS)

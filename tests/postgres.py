@@ -41,7 +41,8 @@ def running_server(folder: Path, *, settings: str = "") -> Iterator[LocalServer]
     try:
         yield server
     finally:
-        server.stop("immediate")
+        if (server.data / "postmaster.pid").exists():
+            server.stop("immediate")
 
 
 def new_database(server: LocalServer) -> DatabaseUrl:
@@ -49,6 +50,24 @@ def new_database(server: LocalServer) -> DatabaseUrl:
     name = f"test{next(_numbers)}"
     server.create(name)
     return DatabaseUrl(server.url(name))
+
+
+def start_standby(primary: LocalServer, folder: Path) -> LocalServer:
+    """Copy a running server and let the copy follow it; every commit waits for it."""
+    standby = LocalServer(folder)
+    standby.make_folder()
+    copy = ("-D", standby.data, "-R", "-X", "stream", "--checkpoint=fast")
+    primary.run("pg_basebackup", *copy, "-d", primary.url("postgres"))
+    standby.configure("")
+    standby.start()
+    primary.configure("synchronous_standby_names = '*'\n")
+    primary.run("pg_ctl", "-D", primary.data, "reload")
+    return standby
+
+
+def promote(standby: LocalServer) -> None:
+    """Make a standby take writes."""
+    standby.run("pg_ctl", "-D", standby.data, "-w", "promote")
 
 
 @pytest.fixture(scope="session")

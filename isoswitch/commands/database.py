@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import signal
 import subprocess
 from pathlib import Path
 
@@ -71,13 +70,17 @@ class LocalServer:
 
     def prepare(self) -> None:
         """Make folder and server files where there are none."""
+        self.make_folder()
+        if not (self.data / "PG_VERSION").exists():
+            self.run("initdb", "-D", self.data, "--auth=trust", "-E", "UTF8", "-N")
+        self.configure(self._settings)
+
+    def make_folder(self) -> None:
+        """Make the folder, which nobody but the server's user may enter."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._user:
             owner = pwd.getpwnam(self._user)
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
-        if not (self.data / "PG_VERSION").exists():
-            self.run("initdb", "-D", self.data, "--auth=trust", "-E", "UTF8", "-N")
-        self.configure(self._settings)
 
     def configure(self, settings: str) -> None:
         """Write the settings in place of those before; takes effect at a start."""
@@ -109,14 +112,6 @@ class LocalServer:
     def stop(self, mode: str = "fast") -> None:
         """End the server: ``fast`` in order, ``immediate`` as a kill would."""
         self.run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
-
-    def promote(self) -> None:
-        """Make a standby take writes."""
-        self.run("pg_ctl", "-D", self.data, "-w", "promote")
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send the server's parent process a signal."""
-        os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), number)
 
     def create(self, database: str = DATABASE) -> None:
         """Make a database, where there is none of this name."""

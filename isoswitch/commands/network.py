@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from shlex import quote
 
 import trio
 from rich.console import Console, Group, RenderableType
@@ -13,11 +16,13 @@ from rich.panel import Panel
 from rich.text import Text
 
 from isoswitch.commands.console import OK, plain_table, stdout
+from isoswitch.commands.database import LocalServer
 from isoswitch.commands.processes import Part, Processes, check_ports_free, parts_of
 from isoswitch.commands.running import run_trio
 from isoswitch.commands.setup import ensure
-from isoswitch.config.load import LoadedNetwork, load_network
+from isoswitch.config.load import STORE_URL, LoadedNetwork, load_network
 from isoswitch.simulators.cards import CARDS
+from isoswitch.store.place import DatabaseUrl
 
 NEXT_COMMANDS = (
     ("isoswitch pay 12.50 --card visa-ok --pin 1234", "pay, and see both messages"),
@@ -26,16 +31,37 @@ NEXT_COMMANDS = (
 )
 
 
-def up(config: Path | None, *, trickle: bool) -> int:
+def up(config: Path | None, *, trickle: bool, postgres: bool, workers: int) -> int:
     """Set up what is missing, start everything, and run until Ctrl-C."""
     loaded = load_network(config)
     console = stdout()
     for line in ensure(loaded):
         console.print(Text(f"made {line}", style="dim"))
     check_ports_free(loaded)
-    parts = [part for part in parts_of(loaded) if trickle or part.name != "trickle"]
-    run_trio(lambda: _run(loaded, tuple(parts), console))
+    parts = tuple(
+        part
+        for part in parts_of(loaded, workers=workers)
+        if trickle or part.name != "trickle"
+    )
+    with _database(loaded) if postgres else nullcontext():
+        run_trio(lambda: _run(loaded, parts, console))
     return OK
+
+
+@contextmanager
+def _database(loaded: LoadedNetwork) -> Iterator[None]:
+    """Run a PostgreSQL of our own, and have every part keep the store in it."""
+    server = LocalServer(output_folder(loaded) / "postgres")
+    server.prepare()
+    server.start()
+    try:
+        server.create()
+        os.environ[STORE_URL] = server.url()
+        told = f"in another window first: export {STORE_URL}={quote(server.url())}"
+        stdout().print(Text(told, style="bold"), soft_wrap=True)
+        yield
+    finally:
+        server.stop()
 
 
 async def start_all(processes: Processes, parts: tuple[Part, ...]) -> None:
@@ -115,7 +141,10 @@ def _addresses(loaded: LoadedNetwork) -> RenderableType:
             "portal", f"{portal.host}:{portal.port}", "HTTP: /health/ready, /metrics"
         )
     table.add_row("crypto process", str(network.hsm.socket), "SoftHSM by PKCS#11")
-    table.add_row("store", str(network.store.path), "SQLite, one journal")
+    if isinstance(loaded.store, DatabaseUrl):
+        table.add_row("store", str(loaded.store), "PostgreSQL, one journal")
+    else:
+        table.add_row("store", str(network.store.path), "SQLite, one journal")
     if network.log.path:
         table.add_row("log", str(network.log.path), "JSON lines")
     return table

@@ -24,9 +24,16 @@ from isoswitch.switch.status import EndpointStatus, Status
 
 
 def socket_of(config: Path | None) -> Path:
-    """Give the control socket of the switch of a configuration."""
+    """Give the control socket of the switch of a configuration, or of a worker."""
+    return sockets_of(config)[0]
+
+
+def sockets_of(config: Path | None) -> list[Path]:
+    """Give the control socket of the switch, or of each of its workers that runs."""
     loaded = load_network(config)
-    return control_path(loaded.file(loaded.network.store.path))
+    alone = control_path(loaded.file(loaded.network.store.path))
+    workers = sorted(alone.parent.glob(f"{alone.stem}.*{alone.suffix}"))
+    return [alone] if alone.exists() or not workers else workers
 
 
 def operator_name(given: str) -> str:
@@ -35,14 +42,17 @@ def operator_name(given: str) -> str:
 
 
 def status(config: Path | None, *, as_json: bool) -> int:
-    """Print how the running switch stands; 1 when it takes no money."""
+    """Print how the running switch, or each worker, stands; 1 when one is not ready."""
     order = ReadStatus(operator=operator_name(""))
-    found = trio.run(send_order, socket_of(config), order, Status)
-    if as_json:
-        print_json({"ready": found.is_ready, **msgspec.to_builtins(found)})
-    else:
-        _print_status(found, stdout())
-    return OK if found.is_ready else FAILED
+    is_ready = True
+    for path in sockets_of(config):
+        found = trio.run(send_order, path, order, Status)
+        is_ready = is_ready and found.is_ready
+        if as_json:
+            print_json({"ready": found.is_ready, **msgspec.to_builtins(found)})
+        else:
+            _print_status(found, stdout())
+    return OK if is_ready else FAILED
 
 
 def confirm_clock(config: Path | None, *, operator: str) -> int:
@@ -58,7 +68,9 @@ def confirm_clock(config: Path | None, *, operator: str) -> int:
 def reload(config: Path | None, *, operator: str, dry_run: bool, as_json: bool) -> int:
     """Have the running switch read its configuration again, and print what changes."""
     order = Reload(operator=operator_name(operator), dry_run=dry_run)
-    changes = trio.run(send_order, socket_of(config), order, list[str])
+    changes: list[str] = []
+    for path in sockets_of(config):
+        changes = trio.run(send_order, path, order, list[str])
     if as_json:
         print_json({"changes": changes, "dry_run": dry_run})
         return OK

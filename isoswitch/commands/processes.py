@@ -44,10 +44,11 @@ class Part:
     opens: tuple[Address, ...] = ()
 
 
-def parts_of(loaded: LoadedNetwork) -> tuple[Part, ...]:
+def parts_of(loaded: LoadedNetwork, *, workers: int = 1) -> tuple[Part, ...]:
     """Give the processes of a network in the order of their start."""
     network = loaded.network
     config = ("--config", str(loaded.path))
+    several = ("--workers", str(workers)) if workers > 1 else ()
     parts = [
         Part(
             name="hsmd",
@@ -75,7 +76,7 @@ def parts_of(loaded: LoadedNetwork) -> tuple[Part, ...]:
     parts.append(
         Part(
             name="switch",
-            arguments=("serve", *config),
+            arguments=("serve", *config, *several),
             opens=tuple(address for _, address in _switch_addresses(network)),
         )
     )

@@ -267,6 +267,7 @@ class Listener(Table):
     frame_timeout_s: Seconds | None = None
     idle_timeout_s: Seconds | None = None
     overload_code: Literal["91", "96"] = "96"
+    age_s_max: Seconds | None = None
 
 
 class KeyExchange(Table):

@@ -46,7 +46,13 @@ async def serve_portal(
         if settings.callback_secrets:
             caller = Caller(settings, lambda: switch.settings.merchants, switch.clock)
             nursery.start_soon(
-                call_back_forever, switch.store, switch.clock, caller.deliver
+                partial(
+                    call_back_forever,
+                    switch.store,
+                    switch.clock,
+                    caller.deliver,
+                    may_send=switch.does_once,
+                )
             )
         if settings.clients:
             nursery.start_soon(

@@ -10,6 +10,7 @@ changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -80,11 +81,11 @@ class BusinessDays:
 
     async def begin(self) -> None:
         """Find the open day, or open the first."""
-        days = {day.date: day for day in await self._store.days()}
-        if not days:
-            self.date = self._date_of_clock()
-            await self._move(DayState.OPEN, self.date, reason="the first day")
-            return
+        while not (days := {day.date: day for day in await self._store.days()}):
+            first = self._date_of_clock()
+            # Another node may open it in the same moment.
+            with suppress(DayRefused):
+                await self._move(DayState.OPEN, first, reason="the first day")
         self.date = open_date(days)
 
     def follow(self, unit: UnitOfWork, _: Committed) -> None:
@@ -122,11 +123,14 @@ class BusinessDays:
             await trio.sleep(TICK_S)
 
     async def _tick(self) -> None:
+        if self._store.is_shared:
+            # What another node cuts is not told.
+            self.learn((await self._store.days())[-1].date)
+            self._may_close = True
         due = self._date_of_clock()
         if due > self.date:
             await self.cut(reason="the clock", to=due)
-        # What another node cuts is not told.
-        if not self._may_close and not self._store.is_shared:
+        if not self._may_close:
             return
         self._may_close = False
         for day in await self._store.days():

@@ -8,7 +8,7 @@ and replayed by hand. How bytes reach a merchant is not known here: ``Deliver`` 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,13 +76,24 @@ def pause_s(attempts: int) -> float:
     return min(FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 32), PAUSE_MAX_S)
 
 
-async def call_back_forever(store: Store, clock: Clock, deliver: Deliver) -> None:
-    """Send what is owed, when it is due, until cancelled."""
+async def call_back_forever(
+    store: Store,
+    clock: Clock,
+    deliver: Deliver,
+    *,
+    may_send: Callable[[], bool] = lambda: True,
+) -> None:
+    """Send what is owed, when it is due, until cancelled.
+
+    ``may_send`` tells whether it is this node that does so.
+    """
     limit = trio.CapacityLimiter(AT_ONCE_MAX)
     while True:
         try:
             now = clock.now().timestamp()
-            owed = await store.find_rows(Callback, state=CallbackState.PENDING)
+            owed: Sequence[Callback] = ()
+            if may_send():
+                owed = await store.find_rows(Callback, state=CallbackState.PENDING)
             async with trio.open_nursery() as nursery:
                 for callback in owed:
                     if callback.next_at <= now:

@@ -3,6 +3,7 @@
     node/<name>       held by one boot and renewed by it: that boot lives
     saf/<endpoint>    held by the boot that drains what is owed to that endpoint
     link/<endpoint>   held by the boot that may connect to a partner of one session
+    once              held by the boot that does what one node does for all
 
 Only a node's own lease is renewed; the others are worth as much as their holder's. Who
 waits for a lease reads no clock but its own: a beat that has not changed for
@@ -33,11 +34,13 @@ from isoswitch.store.port import (
 )
 from isoswitch.switch.ports import Clock, iso_time
 
-RENEW_EVERY_S = 1.0
-FENCE_AFTER_S = 4.0
-DEAD_AFTER_S = 6.0
+# With the sweep of what a dead node left open, others take over within five seconds.
+RENEW_EVERY_S = 0.5
+FENCE_AFTER_S = 2.5
+DEAD_AFTER_S = 3.5
 BOOT = "boot"
 NODE = "node/"
+ONCE = "once"
 
 log = structlog.get_logger()
 

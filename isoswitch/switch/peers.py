@@ -34,6 +34,7 @@ async def listen_for_peers(
     port: int,
     serve: Callable[[SocketStream, str], Awaitable[None]],
     *,
+    shares_port: bool = False,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Accept an endpoint's connections until cancelled; started with the port.
@@ -43,7 +44,7 @@ async def listen_for_peers(
     OSError
         The port is taken.
     """
-    with listen_tcp(host, port) as sock:
+    with listen_tcp(host, port, shares_port=shares_port) as sock:
         async with trio.open_nursery() as nursery:
 
             def accepted(stream: SocketStream) -> None:

@@ -14,8 +14,8 @@ import trio
 
 from isoswitch.codecs.canonical.errors import IsoswitchError
 from isoswitch.hsm.port import Hsm
-from isoswitch.store.sqlite import open_sqlite_store
-from isoswitch.switch.control import Desk, control_path, serve_control
+from isoswitch.store.port import Store
+from isoswitch.switch.control import Desk, serve_control
 from isoswitch.switch.differences import Configuration
 from isoswitch.switch.logs import configure_logs
 from isoswitch.switch.ports import SystemClock
@@ -35,7 +35,8 @@ async def run_switch(
     configuration: Configuration,
     *,
     load: Load,
-    store_path: Path,
+    store: AbstractAsyncContextManager[Store],
+    control: Path,
     crypto: AbstractAsyncContextManager[Hsm],
     log_path: Path | None = None,
     log_level: str = "info",
@@ -46,7 +47,8 @@ async def run_switch(
 
     SIGHUP reads the configuration again by ``load``. What runs ``beside`` the switch
     starts with it, so that it can tell that the switch is starting; it is ready as well
-    when the switch counts as started.
+    when the switch counts as started. Orders of operators come in by the socket
+    ``control``.
 
     Raises
     ------
@@ -59,12 +61,12 @@ async def run_switch(
     async with (
         trio.open_nursery() as nursery,
         crypto as hsm,
-        open_sqlite_store(store_path) as store,
+        store as opened,
     ):
         nursery.start_soon(writer.run)
         switch = Switch(
             configuration.settings,
-            store=store,
+            store=opened,
             hsm=hsm,
             routing=configuration.routing,
             clock=SystemClock(),
@@ -79,8 +81,7 @@ async def run_switch(
                     starting.start_soon(nursery.start, part, switch)
                 starting.start_soon(nursery.start, switch.run)
             desk = Desk(switch=switch, reloader=reloader)
-            path = control_path(store_path)
-            await nursery.start(serve_control, desk, path)
+            await nursery.start(serve_control, desk, control)
             # What is loaded stays; collecting it again and again costs 26 ms for each
             # 100,000 terminals.
             gc.collect()

@@ -3,7 +3,7 @@
 They are sent when store and forward has nothing left of the day, or after a while
 anyway: what is still on its way then shows as a difference. An endpoint that finds
 other totals says so with its own; that is an exception for the operator, and no more is
-sent.
+sent. Of several nodes the one that holds the lease for it sends.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from isoswitch.codecs.dialects.settlement import (
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.port import Reconciliation, UnitOfWork, Verdict
+from isoswitch.switch.leases import ONCE
 from isoswitch.switch.legs import authenticate, verify_answer
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import iso_time
@@ -58,6 +59,8 @@ async def reconcile_forever(services: Services) -> None:
     next_at: dict[tuple[str, str, str], float] = {}
     while True:
         await trio.sleep(TICK_S)
+        if not services.leases.holds(ONCE):
+            continue
         try:
             for owed in await services.store.reconciliations():
                 key = owed.business_date, owed.endpoint, owed.currency

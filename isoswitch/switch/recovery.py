@@ -32,7 +32,7 @@ from isoswitch.switch.services import Services
 ABANDONED = Outcome.declined(
     ResponseCode.ISSUER_UNAVAILABLE, "its owner was lost before the outcome was known"
 )
-SWEEP_S = 1.0
+SWEEP_S = 0.5
 
 log = structlog.get_logger()
 

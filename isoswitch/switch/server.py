@@ -32,7 +32,7 @@ from isoswitch.switch.interbank.reports import Reports
 from isoswitch.switch.interbank.transfers import Transfers
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.keyexchange import KeyExchange
-from isoswitch.switch.leases import Leases
+from isoswitch.switch.leases import ONCE, Leases
 from isoswitch.switch.linkjournal import LinkJournal
 from isoswitch.switch.linkorders import restore
 from isoswitch.switch.links import Link
@@ -59,6 +59,7 @@ from isoswitch.switch.watch import WatchedHsm, watch_forever
 from isoswitch.switch.wishes import Wishes
 
 SIGN_ON_PATIENCE_S = 2.0
+LET_GO_TICK_S = 0.05
 
 log = structlog.get_logger()
 
@@ -283,16 +284,31 @@ class Switch:
         """
         self.is_draining = True
         assert self.services is not None, "only a running switch drains"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._let_terminals_go)
+            await self._finish(self.services)
+            nursery.cancel_scope.cancel()
+
+    async def _let_terminals_go(self) -> None:
+        """Have terminals connect elsewhere as soon as they have their answers."""
+        for listener in self.listeners.values():
+            listener.close_door()
+        while True:
+            for listener in self.listeners.values():
+                listener.let_go("the switch is stopping")
+            await trio.sleep(LET_GO_TICK_S)
+
+    async def _finish(self, services: Services) -> None:
         if self.wishes is not None:
             self.wishes.close()
-        await self.services.jobs.wait_empty()
+        await services.jobs.wait_empty()
         if self.wishes is not None:
             await self.wishes.wait_empty()
         if self.codes is not None:
             await self.codes.drain()
         for link in self.links.values():
             await link.sign_off()
-        await self.services.leases.release()
+        await services.leases.release()
 
     async def _begin(self) -> Services:
         days = BusinessDays(
@@ -308,6 +324,7 @@ class Switch:
         )
         self._store.on_commit(days.follow)
         await self._leases.begin(self._clock)
+        self._leases.want(ONCE)
         for name, link in self.links.items():
             self._want_leases(name, link)
         if self._store.is_shared:
@@ -394,6 +411,15 @@ class Switch:
             return self._leases.holds(link_lease(endpoint.name))
         return endpoint.owner in {"", self.settings.node}
 
+    def does_once(self) -> bool:
+        """Whether it is this node that does what one node does for all."""
+        return self._leases.holds(ONCE)
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether others may have declared this node dead: it sends nothing."""
+        return self.is_started and not self._leases.is_alive
+
     def _may_send(self) -> bool:
         return self._leases.is_alive
 
@@ -440,4 +466,10 @@ async def _listen_for(
         await link.serve_stream(stream, host=host)
 
     settings = link.settings
-    await listen_for_peers(settings.host, settings.port, serve, task_status=task_status)
+    await listen_for_peers(
+        settings.host,
+        settings.port,
+        serve,
+        shares_port=settings.shares_port,
+        task_status=task_status,
+    )

@@ -52,7 +52,9 @@ class ListenerSettings:
 
     ``header`` is ``""`` or ``"tpdu"``. ``frame_timeout_s`` bounds the time from the
     first byte of a frame to its last; ``idle_timeout_s`` the time between frames.
-    ``overload_code`` is what terminals here understand as "not now".
+    ``overload_code`` is what terminals here understand as "not now". A connection ends
+    after about ``age_s_max`` (0: never) when nothing is in flight on it, so that
+    terminals spread over nodes again. With ``shares_port`` other workers listen here.
     """
 
     name: str
@@ -68,6 +70,8 @@ class ListenerSettings:
     frame_timeout_s: float = 10.0
     idle_timeout_s: float = 600.0
     overload_code: ResponseCode = ResponseCode.SYSTEM_MALFUNCTION
+    age_s_max: float = 0.0
+    shares_port: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +229,8 @@ class EndpointSettings:
     """A counterparty that authorises: addresses, dialect, keys, limits, timers.
 
     As a client we connect to ``host`` and ``port``; as a server we listen there, and
-    only ``peers`` (addresses or networks) get in. ``one_shot`` opens a connection
+    only ``peers`` (addresses or networks) get in, on every worker where the port is
+    shared (``shares_port``). ``one_shot`` opens a connection
     for each request. Only the node that ``owner`` names connects, or with
     ``leased`` the one that holds the lease for it. With ``cuts_day`` its cutover
     ends our business day too.
@@ -258,6 +263,7 @@ class EndpointSettings:
     one_shot: bool = False
     fail_fast: bool = False
     reconciles: bool = False
+    shares_port: bool = False
     owner: str = ""
     leased: bool = False
     cuts_day: bool = False

@@ -120,12 +120,18 @@ async def open_tcp(host: str, port: int) -> SocketStream:
     return SocketStream(_detach(stream.socket))
 
 
-def listen_tcp(host: str, port: int) -> socket.socket:
-    """Open a listening socket; raises OSError when the address is taken."""
+def listen_tcp(host: str, port: int, *, shares_port: bool = False) -> socket.socket:
+    """Open a listening socket; raises OSError when the address is taken.
+
+    With ``shares_port`` several processes of one user listen there, and the kernel
+    deals connections out among them.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shares_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
         sock.listen(1024)
         sock.setblocking(False)

@@ -100,6 +100,8 @@ def _problems(switch: Switch) -> Iterator[str]:
         yield "the switch is stopping: it takes nothing new"
     elif not switch.is_started:
         yield "the switch is starting: it recovers what an earlier run left"
+    if switch.is_fenced and not switch.is_draining:
+        yield "its lease is not renewed: other nodes may have taken over"
     yield from map(_sentence, switch.health.conditions)
     if switch.is_started:
         for name, listener in switch.listeners.items():

@@ -8,6 +8,7 @@ with one log line and touch nobody else.
 from __future__ import annotations
 
 import hashlib
+import math
 import socket
 import ssl
 from collections.abc import Callable
@@ -65,7 +66,10 @@ class Listener:
 
     def open(self) -> None:
         """Take the port; raises OSError when another has it."""
-        self._sock = listen_tcp(self.settings.host, self.settings.port)
+        settings = self.settings
+        self._sock = listen_tcp(
+            settings.host, settings.port, shares_port=settings.shares_port
+        )
         self.port = self._sock.getsockname()[1]
         self.is_open = True
 
@@ -75,6 +79,12 @@ class Listener:
         if self._sock is not None:
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+
+    def let_go(self, reason: str, *, older_than: float = math.inf) -> None:
+        """End connections that began before a time and have nothing in flight."""
+        for session in list(self._sessions):
+            if session.began_at < older_than and not session.in_flight_count:
+                session.hang_up(reason)
 
     def hang_up(self, reason: str) -> None:
         """End every connection; terminals connect again, elsewhere or to the next."""
@@ -116,6 +126,8 @@ class Listener:
             now = trio.current_time()
             for connection in list(self._connections):
                 connection.expire(now)
+            if self.settings.age_s_max:
+                self.let_go("old enough", older_than=now - self.settings.age_s_max)
 
     async def serve_stream(
         self, stream: trio.abc.Stream, *, peer: str = "", certificate_pin: str = ""
@@ -187,12 +199,17 @@ class Session:
         certificate_pin: str,
     ) -> None:
         self._connection = connection
+        self.began_at = trio.current_time()
         self._settings = settings
         self._dialect = dialect
         self._accept = accept
         self._certificate_pin = certificate_pin
         self.in_flight_count = 0
         self._room = trio.lowlevel.ParkingLot()
+
+    def hang_up(self, reason: str) -> None:
+        """End the connection; the terminal connects again, perhaps elsewhere."""
+        self._connection.close(reason)
 
     async def handle(self, payload: bytes) -> None:
         """Decode one message and hand it over; waits while too many are in flight."""

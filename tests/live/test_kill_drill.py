@@ -11,64 +11,25 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 
-import httpx
 import pytest
 import trio
 
 from isoswitch.codecs.canonical.codes import Kind
-from isoswitch.codecs.canonical.sealing import load_outcome
-from isoswitch.commands.ends import keyring_of
-from isoswitch.commands.processes import Processes, parts_of
-from isoswitch.commands.setup import ensure
-from isoswitch.config.load import load_network
-from isoswitch.simulators.auditor import Finding, Verdict, audit, read_store
-from isoswitch.simulators.bookings import Bookings, read_bookings
-from isoswitch.simulators.consistency import check_journal
-from isoswitch.simulators.customers import Visit, come, draw_card
-from isoswitch.simulators.keyring import Keyring
-from isoswitch.simulators.terminal import Terminal
-from isoswitch.store.disk import MemoryDisk
-from isoswitch.store.reader import LIMIT_MAX, open_reader
-from tests.hsm.softhsm import require_softhsm
 from tests.live.conftest import Tell
-from tests.live.live_network import Site
-from tests.live.network import isoswitch, write_network
+from tests.live.drill import crowd, drilled
+from tests.live.network import isoswitch
 from tests.live.secrets import all_secrets, leaks_in_files
 
 pytestmark = pytest.mark.live
 
 KILLS = int(os.environ.get("ISOSWITCH_KILLS", "10"))
-SEED = int(os.environ.get("ISOSWITCH_SEED", "20261122"))
 # Every so manieth kill hits one of the others.
 OTHERS_EVERY = 10
 OTHERS = ("hsmd", "issuers")
-PARTS = ("hsmd", "issuers", "switch")
-CUSTOMERS_PER_TERMINAL = 4
-PAUSE_S_MAX = 0.6
 UP_S_MAX = 2.0
-READY_S = 30.0
-REST_S = 120.0
-LOOK_S = 0.02
 KEYRING = "test-keys.json"
-TIMERS = {
-    "terminal_s": 3.0,
-    "switch_s": 2.0,
-    "issuer_s": 1.0,
-    "margin_s": 0.5,
-    "confirm_s": 2.0,
-}
-FAST_LINK = """
-saf_retry_s = 0.2
-saf_retry_max_s = 0.5
-reconnect_max_s = 0.4
-"""
 # What a drill that is long enough has approved.
 KINDS = frozenset(
     {
@@ -86,114 +47,6 @@ KINDS = frozenset(
 ALL_KINDS_KILLS = 50
 # From the kill to ready again, on a machine that does nothing else.
 RECOVERY_S = 2.0
-
-
-@dataclass(kw_only=True)
-class Drill(Site):
-    """A network of processes under customers, and the tally of what it went through."""
-
-    processes: Processes
-    keyring: Keyring
-    terminals: tuple[Terminal, ...]
-    random: Random
-    kills: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)
-    accusations: list[str] = field(default_factory=list)
-    recoveries_s: list[float] = field(default_factory=list)
-    over: trio.Event = field(default_factory=trio.Event)
-
-    async def serve_customer(self, terminal: Terminal, number: int) -> None:
-        """Have one customer after the other at a terminal until the drill is over."""
-        random = Random(f"{SEED} {terminal.profile.terminal_id} {number}")
-        while not self.over.is_set():
-            visit = Visit(
-                terminal=terminal,
-                card=draw_card(random),
-                random=random,
-                counts=self.counts,
-                accuse=self.accusations.append,
-                note=lambda _: None,
-            )
-            await come(visit, PAUSE_S_MAX)
-
-    async def kill(self, name: str) -> None:
-        """Kill a part and start it again; of the switch, note how long it was away."""
-        killed_at = trio.current_time()
-        await self.processes.kill(name)
-        await self.processes.start(name)
-        self.kills[name] += 1
-        await self.wait_ready()
-        if name == "switch":
-            self.recoveries_s.append(trio.current_time() - killed_at)
-
-    async def wait_ready(self) -> None:
-        """Wait until the switch says that it takes money."""
-        portal = self.loaded.network.portal
-        assert portal is not None, "the packaged network has one"
-        url = f"http://{portal.host}:{portal.port}/health/ready"
-        async with httpx.AsyncClient() as client:
-            with trio.fail_after(READY_S):
-                while (await client.get(url)).status_code != httpx.codes.OK:
-                    await trio.sleep(LOOK_S)
-
-    async def settled(self) -> Verdict:
-        """Let what is under way come to rest, then compare all sides."""
-        with trio.move_on_after(REST_S):
-            while not self.compare().is_settled:
-                await trio.sleep(1.0)
-        return self.compare()
-
-    def compare(self) -> Verdict:
-        """Compare what terminals, store and issuers' books say."""
-        with open_reader(self.store_path) as reader:
-            view = read_store(reader)
-        return audit(
-            view=view,
-            bookings={name: self.books(name) for name in self.loaded.network.endpoints},
-            beliefs=[b for each in self.terminals for b in each.beliefs],
-        )
-
-    def books(self, issuer: str) -> Bookings:
-        """Read what an issuer's process has booked in all its lives."""
-        books = Bookings()
-        for booking in read_bookings(
-            self.store_path.with_name(f"books-{issuer}.jsonl")
-        ):
-            books.add(booking)
-        return books
-
-    def contradictions(self) -> list[Finding]:
-        """Give everything on which the store contradicts itself."""
-        with open_reader(self.store_path) as reader:
-            disk = MemoryDisk(
-                links=list(reader.links()),
-                transactions={
-                    row.id: row for row in reader.transactions(limit=LIMIT_MAX)
-                },
-                saf={entry.id: entry for entry in reader.saf()},
-            )
-        return list(check_journal(disk))
-
-    def kinds(self) -> Counter[Kind]:
-        """Count what was approved, by kind."""
-        with open_reader(self.store_path) as reader:
-            rows = reader.transactions(limit=LIMIT_MAX)
-        return Counter(
-            Kind(row.kind)
-            for row in rows
-            if row.outcome and load_outcome(row.outcome).is_approved
-        )
-
-    def describe(self, verdict: Verdict) -> str:
-        """Tell what the drill came to."""
-        times = self.recoveries_s
-        head = (
-            f"{self.kills.total()} kills ({_counted(self.kills)}), seed {SEED}; from "
-            f"SIGKILL of the switch to ready again: median "
-            f"{statistics.median(times):.2f} s, worst {max(times):.2f} s"
-        )
-        kinds, counts = _counted(self.kinds()), _counted(self.counts)
-        return "\n".join([head, verdict.describe(), f"  {kinds}", f"  {counts}"])
 
 
 async def test_no_kill_of_any_part_loses_or_doubles_money(
@@ -215,48 +68,3 @@ async def test_no_kill_of_any_part_loses_or_doubles_money(
     assert leaks_in_files(tmp_path, all_secrets(drill.keyring), but=KEYRING) == []
     assert KILLS < ALL_KINDS_KILLS or set(drill.kinds()) >= KINDS
     assert statistics.median(drill.recoveries_s) < RECOVERY_S * crowd()
-
-
-def crowd() -> float:
-    """Give how many there are for each CPU, and with it how long all takes."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-@asynccontextmanager
-async def drilled(folder: Path) -> AsyncIterator[Drill]:
-    """Run a network under customers; afterwards let it come to rest and stop it."""
-    require_softhsm()
-    tables = {"endpoints.north": FAST_LINK, "endpoints.south": FAST_LINK}
-    loaded = load_network(write_network(folder, values=TIMERS, tables=tables))
-    ensure(loaded)
-    site = Site(loaded=loaded)
-    drill = Drill(
-        loaded=loaded,
-        processes=Processes(parts_of(loaded), folder=folder / "var"),
-        keyring=keyring_of(loaded),
-        terminals=tuple(site.terminal(name) for name in loaded.network.terminals),
-        random=Random(SEED),
-    )
-    async with trio.open_nursery() as nursery:
-        try:
-            for name in PARTS:
-                await drill.processes.start(name)
-            for terminal in drill.terminals:
-                await nursery.start(terminal.run)
-            await drill.wait_ready()
-            async with trio.open_nursery() as customers:
-                for terminal in drill.terminals:
-                    for number in range(CUSTOMERS_PER_TERMINAL):
-                        customers.start_soon(drill.serve_customer, terminal, number)
-                yield drill
-                drill.over.set()
-                customers.cancel_scope.deadline = trio.current_time() + REST_S
-            await drill.settled()
-        finally:
-            with trio.CancelScope(shield=True):
-                await drill.processes.stop_all()
-        nursery.cancel_scope.cancel()
-
-
-def _counted(counts: Counter[str] | Counter[Kind]) -> str:
-    return ", ".join(f"{name} {times}" for name, times in sorted(counts.items()))

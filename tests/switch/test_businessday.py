@@ -1,4 +1,4 @@
-"""Which day the clock names."""
+"""Which day the clock names, and how nodes agree on it."""
 
 from __future__ import annotations
 
@@ -90,3 +90,31 @@ async def test_a_day_on_which_nothing_is_cut_asks_the_store_nothing(
     before = store.questions
     await trio.sleep(3600)
     assert store.questions == before
+
+
+async def test_nodes_that_start_together_open_one_first_day(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    disk = MemoryDisk()
+
+    async def begin() -> None:
+        store = MemoryStore(disk, is_shared=True, delay_s=lambda: 0.01)
+        days = BusinessDays(
+            store, Morning(), cutover_at=time(), zone="UTC", reconciling={}
+        )
+        await days.begin()
+        assert days.date == "2026-01-02"
+        await store.aclose()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(begin)
+    assert list(disk.days) == ["2026-01-02"]
+
+
+class Morning:
+    """A clock that stands."""
+
+    def now(self) -> datetime:
+        """Give a morning."""
+        return datetime(2026, 1, 2, 8, tzinfo=UTC)

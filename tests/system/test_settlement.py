@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import msgspec
@@ -227,3 +228,19 @@ async def test_every_kind_is_settled_with_the_terminal_and_with_the_issuer(
     found = await store_of(world).reconciliations(FIRST)
     told = await records(world, RecordKind.EXCEPTION)
     assert {each.verdict for each in found} == {Verdict.AGREED}, told
+
+
+async def test_of_several_nodes_one_sends_the_totals_of_a_day(
+    nursery: trio.Nursery,
+) -> None:
+    world = World(change=reconciling, nodes=2)
+    await nursery.start(world.run)
+    await trio.sleep(10)
+    switches = [node.switch for node in world.nodes if node.switch is not None]
+    assert sorted(switch.does_once() for switch in switches) == [False, True]
+    await close_day(world)
+    told = await records(world, RecordKind.SETTLEMENT)
+    # An attempt and a verdict for each endpoint.
+    assert Counter(each.body["endpoint"] for each in told) == Counter(
+        dict.fromkeys(world.issuers, 2)
+    )

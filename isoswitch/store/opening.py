@@ -1,0 +1,34 @@
+"""Opens the store of a place, whichever kind it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from isoswitch.codecs.canonical.errors import StoreUnavailable
+from isoswitch.store.grouped import GroupCommitStore
+from isoswitch.store.place import DatabaseUrl, Place
+from isoswitch.store.sqlite import open_sqlite_store
+
+
+@asynccontextmanager
+async def open_store(place: Place) -> AsyncIterator[GroupCommitStore]:
+    """Open a store for writing, make it if need be, and close it after the block.
+
+    Raises
+    ------
+    StoreUnavailable
+        It cannot be used, or promises too little.
+    """
+    if not isinstance(place, DatabaseUrl):
+        async with open_sqlite_store(place) as store:
+            yield store
+        return
+    try:
+        # An extra, which a switch of one process does without.
+        from isoswitch.store.postgres.store import open_postgres_store  # noqa: PLC0415
+    except ModuleNotFoundError as exc:
+        msg = f"{place} needs {exc.name}: pip install 'isoswitch[postgres]'"
+        raise StoreUnavailable(msg) from None
+    async with open_postgres_store(place) as store:
+        yield store

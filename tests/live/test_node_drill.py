@@ -1,0 +1,165 @@
+"""Nodes that share a PostgreSQL are killed and frozen, and lose their database.
+
+Three switch processes serve the same ports. Each is killed in turn, one is frozen until
+the others have taken over and then woken, and at last the database's primary dies with
+a synchronous standby to take its place. Customers pay all the time. Then terminals,
+store, journal and issuers' books are compared transaction by transaction.
+``make drills ROUNDS=10`` does it more often than a run of all tests.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from isoswitch.commands.database import LocalServer
+from isoswitch.commands.processes import Part, parts_of
+from isoswitch.config.load import STORE_URL, LoadedNetwork
+from isoswitch.store.inspection import inspect_store
+from isoswitch.store.place import DatabaseUrl
+from isoswitch.store.port import Lease
+from isoswitch.store.reader import open_reader
+from tests.live.conftest import Tell
+from tests.live.drill import PARTS, Drill, crowd, drilled
+from tests.postgres import (
+    new_database,
+    promote,
+    running_server,
+    start_standby,
+    temporary_folder,
+)
+
+pytestmark = pytest.mark.live
+
+ROUNDS = int(os.environ.get("ISOSWITCH_ROUNDS", "1"))
+NODES = (1, 2, 3)
+WORK_S = 1.5
+# From the death of a node until nothing that it left open is open any more.
+TAKEOVER_S = 5.0
+PATIENCE_S = 60.0
+LOOK_S = 0.1
+
+
+def three_nodes(loaded: LoadedNetwork) -> tuple[Part, ...]:
+    """Give the parts of a network of three nodes."""
+    portal = loaded.network.portal
+    assert portal is not None, "the packaged network has one"
+    nodes = [
+        Part(
+            name=f"node{number}",
+            arguments=("serve", "--config", str(loaded.path), "--worker", str(number)),
+            opens=((portal.host, portal.port + number - 1),),
+        )
+        for number in NODES
+    ]
+    others = [part for part in parts_of(loaded) if part.name in PARTS[:2]]
+    return (*others, *nodes)
+
+
+@contextmanager
+def primary_and_standby() -> Iterator[tuple[LocalServer, LocalServer, DatabaseUrl]]:
+    """Run a server and one that has every commit before it is answered."""
+    with (
+        temporary_folder() as folder,
+        running_server(folder / "a") as primary,
+    ):
+        there = new_database(primary).reveal()
+        standby = start_standby(primary, folder / "b")
+        try:
+            both = f"host={primary.folder},{standby.folder}"
+            url = there.replace(f"host={primary.folder}", both)
+            yield primary, standby, DatabaseUrl(url)
+        finally:
+            standby.stop("immediate")
+
+
+async def test_nodes_that_die_freeze_or_lose_their_database_lose_no_money(
+    tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takeovers: list[float] = []
+    with primary_and_standby() as (primary, standby, url):
+        monkeypatch.setenv(STORE_URL, url.reveal())
+        async with drilled(tmp_path, parts=three_nodes, customers_count=2) as drill:
+            for _ in range(ROUNDS):
+                for number in NODES:
+                    await trio.sleep(WORK_S)
+                    takeovers.append(await kill(drill, number))
+                await trio.sleep(WORK_S)
+                takeovers.append(await freeze(drill, NODES[0]))
+            await trio.sleep(WORK_S)
+            primary.stop("immediate")
+            promote(standby)
+            for number in NODES:
+                await drill.wait_ready(number)
+            await trio.sleep(WORK_S)
+        verdict = drill.compare()
+        tell(f"takeovers {[round(each, 1) for each in takeovers]} s")
+        tell(drill.describe(verdict))
+        assert verdict.is_settled
+        assert drill.accusations == []
+        assert drill.contradictions() == []
+        assert inspect_store(url).is_sound
+    assert max(takeovers) < TAKEOVER_S * crowd()
+
+
+async def kill(drill: Drill, number: int) -> float:
+    """Kill a node, wait until the others have taken over, and start it again."""
+    boot = boot_of(drill, number)
+    await drill.processes.kill(f"node{number}")
+    taken_s = await taken_over(drill, boot)
+    await drill.processes.start(f"node{number}")
+    await drill.wait_ready(number)
+    drill.kills["node"] += 1
+    return taken_s
+
+
+async def freeze(drill: Drill, number: int) -> float:
+    """Freeze a node until the others have taken over; woken, it must give up."""
+    name = f"node{number}"
+    boot, pid = boot_of(drill, number), drill.processes.pid_of(name)
+    os.kill(pid, signal.SIGSTOP)
+    taken_s = await taken_over(drill, boot)
+    os.kill(pid, signal.SIGCONT)
+    with trio.fail_after(PATIENCE_S):
+        while not has_ended(pid):
+            await trio.sleep(LOOK_S)
+    await drill.processes.kill(name)
+    await drill.processes.start(name)
+    await drill.wait_ready(number)
+    drill.kills["frozen"] += 1
+    return taken_s
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process of ours runs no more."""
+    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, pid, options) is not None
+
+
+async def taken_over(drill: Drill, boot: str) -> float:
+    """Wait until a boot is declared dead and nothing of it is open; give how long."""
+    began_at = trio.current_time()
+    with trio.fail_after(PATIENCE_S), open_reader(drill.loaded.store) as reader:
+        while True:
+            is_alive = any(
+                lease.holder == boot and lease.name.startswith("node/")
+                for lease in reader.leases()
+            )
+            rows = reader.open_transactions()
+            if not is_alive and not any(row.id.startswith(f"{boot}-") for row in rows):
+                return trio.current_time() - began_at
+            await trio.sleep(LOOK_S)
+
+
+def boot_of(drill: Drill, number: int) -> str:
+    """Give the boot number of a running node."""
+    name = f"node/{drill.loaded.network.switch.node}.{number}"
+    with open_reader(drill.loaded.store) as reader:
+        leases: dict[str, Lease] = {each.name: each for each in reader.leases()}
+    return leases[name].holder
