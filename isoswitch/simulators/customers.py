@@ -355,16 +355,18 @@ VISITS: Mapping[str, Row] = {
 }
 
 
-async def come(visit: Visit, within_s: float) -> None:
-    """Come at a random time, and do what is drawn."""
+async def come(
+    visit: Visit, within_s: float, *, visits: Mapping[str, Row] = VISITS
+) -> None:
+    """Come at a random time, and do what is drawn of ``visits``."""
     await trio.sleep(visit.random.uniform(0.0, within_s))
     (name,) = visit.random.choices(
-        list(VISITS), [row.weight for row in VISITS.values()]
+        list(visits), [row.weight for row in visits.values()]
     )
     visit.counts[f"customer {name}"] += 1
     terminal_id = visit.terminal.profile.terminal_id
     visit.note(f"customer {name} with {visit.card.name} at {terminal_id}")
-    belief = await VISITS[name].act(visit)
+    belief = await visits[name].act(visit)
     if belief is not None:
         visit.counts[f"belief {belief.state.value}"] += 1
         visit.note(f"customer {name}: {belief}")

@@ -60,6 +60,8 @@ class Leases:
         self._name = f"{NODE}{node}"
         self._node = node
         self._own: Lease | None = None
+        # One change of the own lease at a time: each expects the one before.
+        self._changing = trio.Lock()
         self._renewed_at = -math.inf
         self._wanted: list[str] = []
         self._held: dict[str, Lease] = {}
@@ -156,23 +158,30 @@ class Leases:
 
     async def release(self) -> None:
         """Give up everything in one step, so that others need not wait."""
-        if self._own is None:
-            return
-        held = (*self._held.values(), self._own)
-        self._renewed_at = -math.inf
-        self._held.clear()
-        changes = tuple(
-            LeaseChange(name=lease.name, expect=lease, holder="") for lease in held
-        )
-        await self._store.commit(UnitOfWork(records=(), leases=changes))
+        async with self._changing:
+            if self._own is None:
+                return
+            held = (*self._held.values(), self._own)
+            self._renewed_at = -math.inf
+            self._held.clear()
+            self._wanted.clear()
+            self._own = None
+            changes = tuple(
+                LeaseChange(name=lease.name, expect=lease, holder="") for lease in held
+            )
+            await self._store.commit(UnitOfWork(records=(), leases=changes))
 
     async def _renew(self) -> None:
-        assert self._own is not None, "only a node that has begun renews its lease"
+        async with self._changing:
+            if self._own is not None:
+                await self._renew_own(self._own)
+
+    async def _renew_own(self, own: Lease) -> None:
         now = trio.current_time()
-        if not await self._change(self._name, self._own, self._own.holder):
+        if not await self._change(self._name, own, own.holder):
             msg = f"another node has taken over from {self._node}; start it again"
             raise FencedOut(msg)
-        self._own = _next(self._name, self._own, self._own.holder)
+        self._own = _next(self._name, own, own.holder)
         self._renewed_at = now
 
     async def _declare_dead(self, lease: Lease) -> bool:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import httpx
 import trio
@@ -24,8 +25,9 @@ from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.simulators.auditor import Finding, Verdict, audit, read_store
 from isoswitch.simulators.bookings import Bookings, read_bookings
 from isoswitch.simulators.consistency import check_journal
-from isoswitch.simulators.customers import Visit, come, draw_card
+from isoswitch.simulators.customers import VISITS, Visit, come, draw_card
 from isoswitch.simulators.keyring import Keyring
+from isoswitch.simulators.shoppers import Shoppers
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.store.disk import MemoryDisk
 from isoswitch.store.reader import LIMIT_MAX, open_reader
@@ -50,6 +52,27 @@ saf_retry_s = 0.2
 saf_retry_max_s = 0.5
 reconnect_max_s = 0.4
 """
+BY_CARD = {
+    name: VISITS[name]
+    for name in (
+        "pays",
+        "pays and cancels",
+        "loses patience",
+        "pays at a dying terminal",
+        "pays and asks again",
+        "takes cash",
+        "asks for the balance",
+        "asks for a statement",
+        "has a card verified",
+        "asks for cash back",
+        "tells of a payment",
+        "sets aside and completes",
+        "sets aside and voids",
+        "pays and voids",
+        "pays and brings back",
+        "pays and takes less",
+    )
+}
 PARTS = ("hsmd", "issuers", "switch")
 
 PartsOf = Callable[[LoadedNetwork], tuple[Part, ...]]
@@ -76,12 +99,14 @@ class Drill(Site):
             visit = Visit(
                 terminal=terminal,
                 card=draw_card(random),
+                # Who pays without a card needs a world in this process.
+                shoppers=cast("Shoppers", None),
                 random=random,
                 counts=self.counts,
                 accuse=self.accusations.append,
                 note=lambda _: None,
             )
-            await come(visit, PAUSE_S_MAX)
+            await come(visit, PAUSE_S_MAX, visits=BY_CARD)
 
     async def kill(self, name: str) -> None:
         """Kill a part and start it again; of the switch, note how long it was away."""

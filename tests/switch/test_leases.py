@@ -169,3 +169,16 @@ async def test_boots_go_on_from_stores_that_had_no_leases() -> None:
     leases = Leases(open_store(disk), node="a")
     await leases.begin(CLOCK)
     assert leases.boot == 4
+
+
+@virtual
+async def test_a_node_that_has_given_up_its_leases_stays_silent() -> None:
+    disk = MemoryDisk()
+    first, second = await begin(disk, "a"), await begin(disk, "b")
+    async with running(first), running(second):
+        await trio.sleep(10)
+        await first.release()
+        await trio.sleep(10)
+        assert not first.is_alive
+        assert await second.live_boots() == {"2"}
+        assert second.holds("saf/north")

@@ -1,0 +1,131 @@
+"""Workers under one parent: restarted one by one, reloaded, killed, drained."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from isoswitch.codecs.canonical.errors import SwitchUnavailable
+from isoswitch.commands.database import LocalServer
+from isoswitch.commands.processes import Part, parts_of
+from isoswitch.config.load import STORE_URL, LoadedNetwork
+from isoswitch.config.workers import worker_path
+from isoswitch.store.inspection import inspect_store
+from isoswitch.switch.control import ReadStatus, control_path, send_order
+from isoswitch.switch.status import Status
+from tests.live.drill import PARTS, Drill, drilled
+from tests.live.network import isoswitch
+from tests.postgres import new_database
+
+pytestmark = pytest.mark.live
+
+WORKERS = (1, 2)
+PATIENCE_S = 60.0
+LOOK_S = 0.1
+
+
+def two_workers(loaded: LoadedNetwork) -> tuple[Part, ...]:
+    """Give the parts of a network whose switch has two workers."""
+    portal = loaded.network.portal
+    assert portal is not None, "the packaged network has one"
+    parts = [part for part in parts_of(loaded, workers=2) if part.name in PARTS]
+    opens = tuple((portal.host, portal.port + number - 1) for number in WORKERS)
+    return (
+        *parts[:-1],
+        Part(name="switch", arguments=parts[-1].arguments, opens=opens),
+    )
+
+
+async def test_workers_are_restarted_reloaded_and_killed_under_load(
+    tmp_path: Path, postgres: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_database(postgres)
+    monkeypatch.setenv(STORE_URL, url.reveal())
+    async with drilled(tmp_path, parts=two_workers, customers_count=2) as drill:
+        parent = drill.processes.pid_of("switch")
+        for number in WORKERS:
+            await drill.wait_ready(number)
+        assert await nodes(drill) == {"sw1.1", "sw1.2"}
+        before = await boots(drill)
+        os.kill(parent, signal.SIGUSR1)
+        await changed(drill, before, count=2)
+        path = drill.loaded.path
+        text = path.read_text(encoding="utf-8")
+        listener = "[listeners.ascii]\n"
+        path.write_text(text.replace(listener, f"{listener}age_s_max = 1.0\n"))
+        os.kill(parent, signal.SIGHUP)
+        await reloaded(drill)
+        before = await boots(drill)
+        os.kill(worker_pid(parent), signal.SIGKILL)
+        await changed(drill, before, count=1)
+        for number in WORKERS:
+            await drill.wait_ready(number)
+        done = await trio.to_thread.run_sync(
+            lambda: isoswitch("status", "--json", folder=tmp_path)
+        )
+        assert done.stdout.count('"ready"') == len(WORKERS), done.stdout + done.stderr
+    verdict = drill.compare()
+    assert verdict.is_settled, verdict.describe()
+    assert drill.accusations == []
+    assert drill.contradictions() == []
+    assert inspect_store(url).is_sound
+
+
+def test_workers_without_a_store_to_share_are_refused(tmp_path: Path) -> None:
+    done = isoswitch("serve", "--workers", "2", folder=tmp_path)
+    assert done.returncode != 0
+    assert "need a store that they can share" in done.stdout + done.stderr
+
+
+async def reloaded(drill: Drill) -> None:
+    """Wait until every worker has told that it has another configuration."""
+    with trio.fail_after(PATIENCE_S):
+        for number in WORKERS:
+            path = worker_path(drill.log_path, number)
+            while '"event":"reloaded"' not in path.read_text(encoding="utf-8"):
+                await trio.sleep(LOOK_S)
+
+
+async def changed(drill: Drill, before: list[int], *, count: int) -> None:
+    """Wait until so many workers are ready in another boot."""
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            found = await statuses(drill)
+            fresh = [
+                each for each in found if each.is_ready and each.boot not in before
+            ]
+            if len(found) == len(WORKERS) and len(fresh) == count:
+                return
+            await trio.sleep(LOOK_S)
+
+
+def worker_pid(parent: int) -> int:
+    """Give the process id of the first worker."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    return int(children.read_text(encoding="utf-8").split()[0])
+
+
+async def statuses(drill: Drill) -> list[Status]:
+    """Ask every worker that runs how it stands."""
+    alone = control_path(drill.loaded.file(drill.loaded.network.store.path))
+    order = ReadStatus(operator="test")
+    found: list[Status] = []
+    for number in WORKERS:
+        with suppress(SwitchUnavailable):
+            found.append(await send_order(worker_path(alone, number), order, Status))
+    return found
+
+
+async def nodes(drill: Drill) -> set[str]:
+    """Give the names of the workers' nodes."""
+    return {status.node for status in await statuses(drill)}
+
+
+async def boots(drill: Drill) -> list[int]:
+    """Give the boots of the workers."""
+    return [status.boot for status in await statuses(drill)]
