@@ -95,7 +95,8 @@ def describe_wish(
         **told,
         "code_id": None,
         "reference": wish.reference,
-        "refunded_minor": returned_minor,
+        # What was undone as a whole was not given back.
+        "refunded_minor": 0 if state == "cancelled" else returned_minor,
     }
 
 
