@@ -112,6 +112,8 @@ class Wishes:
         self._nursery: trio.Nursery | None = None
         self._running: dict[str, _Run] = {}
         self._idle = trio.lowlevel.ParkingLot()
+        # Whether a wish may be open without its owner; only the store knows at first.
+        self._may_be_open = True
 
     async def run(self) -> None:
         """Carry out what is wanted, and end what lost its owner, until cancelled."""
@@ -239,6 +241,7 @@ class Wishes:
     ) -> Telling | Refused:
         """Have the switch do something, whoever stops waiting; tell how it stands."""
         key = prefix + wish.id
+        self._may_be_open = True
         if self._nursery is None:
             return UNAVAILABLE
         run = self._running.get(key)
@@ -363,17 +366,20 @@ class Wishes:
 
     async def _sweep(self) -> None:
         """End what was decided without its owner, and undo what is to be undone."""
-        services = self._current()
-        for wish in await services.store.find_rows(
-            StoredWish, state=WishState.CANCELLING
-        ):
+        store = self._current().store
+        if not self._may_be_open and not store.is_shared:
+            return
+        self._may_be_open = False
+        for wish in await store.find_rows(StoredWish, state=WishState.CANCELLING):
+            self._may_be_open = True
             key = f"cancel/{wish.id}"
             if self._nursery is not None and key not in self._running:
                 run = self._running[key] = _Run()
                 self._nursery.start_soon(
                     self._carry_out, key, partial(self._undo, wish), run
                 )
-        for wish in await services.store.find_rows(StoredWish, state=WishState.PENDING):
+        for wish in await store.find_rows(StoredWish, state=WishState.PENDING):
+            self._may_be_open = True
             if wish.id not in self._running and await self._is_ownerless(wish):
                 await self._end(wish.id)
 

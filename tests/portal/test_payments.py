@@ -21,7 +21,7 @@ from isoswitch.simulators.leaks import find_clear
 from isoswitch.simulators.rules import Fault, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import MERCHANT, SHOPPER, WALLET, World
-from isoswitch.store.rows import Callback, StoredWish, row_values
+from isoswitch.store.rows import Callback, StoredWish, WishState, row_values
 from isoswitch.switch.settings import SwitchSettings, server_terminal
 from tests.portal.signers import SERVER
 from tests.portal.test_api import Api, api_of, assert_problem
@@ -275,6 +275,40 @@ async def test_a_switch_that_dies_loses_no_result(api: Api, after_s: float) -> N
         assert await find(later, "payments", payment) == payment
         assert events(later) == [f"payment.{payment['state']}"]
         assert taken(later) == (1250 if payment["state"] == "succeeded" else 0)
+
+
+async def test_another_node_tells_what_a_dead_one_began(nursery: trio.Nursery) -> None:
+    world = World(change=with_server, with_wallet=True, nodes=2)
+    await nursery.start(world.run)
+    await trio.sleep(1)
+    async with api_of(world) as dying:
+        payment = await paid(dying, world.wallet.show_code(SHOPPER, confirms=True))
+    assert payment["state"] == "pending"
+    world.crash_switch()
+    await trio.sleep(60)
+    other = world.nodes[1].switch
+    assert other is not None
+    assert other.wishes is not None
+    found = await other.wishes.find(payment["id"], merchant_id=MERCHANT.id)
+    assert found is not None
+    assert found.wish.state is WishState.ENDED
+    assert events(dying) == ["payment.failed"]
+    assert world.wallet.confirm() == [ResponseCode.DUPLICATE_TRANSACTION]
+    assert taken(dying) == 0
+
+
+async def test_a_live_node_is_not_disturbed_by_another(nursery: trio.Nursery) -> None:
+    world = World(change=with_server, with_wallet=True, nodes=2)
+    await nursery.start(world.run)
+    await trio.sleep(1)
+    async with api_of(world) as one:
+        payment = await paid(one, world.wallet.show_code(SHOPPER, confirms=True))
+        await trio.sleep(5)
+        assert (await find(one, "payments", payment))["state"] == "pending"
+        world.wallet.confirm()
+        await trio.sleep(3)
+        assert (await find(one, "payments", payment))["state"] == "succeeded"
+        assert events(one) == ["payment.succeeded"]
 
 
 async def test_a_cancellation_outlives_the_switch(api: Api) -> None:

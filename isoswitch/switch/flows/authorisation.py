@@ -57,6 +57,7 @@ UNPREPARED: Mapping[type[IsoswitchError], Outcome] = {
 }
 # Of an account's transactions, so many are looked at for its last PIN.
 RECENT_MAX = 50
+WITHOUT_PIN = frozenset({Verification.NONE, Verification.DEVICE})
 PARTIAL = ResponseCode.PARTIALLY_APPROVED
 NO_PART = Outcome.declined(
     ResponseCode.INSUFFICIENT_FUNDS, "a part was approved, which nobody can use"
@@ -69,7 +70,7 @@ async def authorise(services: Services, job: Job) -> Outcome:
     """Have the card's issuer decide, and record what it decided before telling."""
     recorder = services.recorder
     decline = check_card_request(job, services.settings.kinds)
-    if decline is None:
+    if decline is None and job.verification in WITHOUT_PIN:
         decline = await _check_device(services, job)
     if decline is None and await is_spent(services, job):
         decline = SPENT
@@ -92,8 +93,6 @@ async def _check_device(services: Services, job: Job) -> Outcome | None:
     limits = job.tap_limits or services.settings.contactless
     if job.verification == Verification.DEVICE:
         return check_device(job.txn, limits)
-    if job.verification != Verification.NONE:
-        return None
     earlier = await services.store.recent_of_card(job.pan_hash, RECENT_MAX)
     return check_tap(job.txn, earlier, limits)
 
