@@ -5,9 +5,10 @@
     python -m bench capacity [--rate 100000]        what a rate takes, by the last run
     python -m bench soak [--minutes 60]             half load, and nothing may grow
 
-``latest.json`` is ``{machine: {...}, rows: [{part, name, cpu_us, per_second, p50_ms,
-p99_ms, baseline, ratio, goal, ...}]}``; what was not measured is null, ``baseline``
-says what the ratio compares with. ``latest.html`` is the same with plots.
+``latest.json`` is ``{machine, failed: {part: why}, rows: [{part, name, cpu_us,
+per_second, p50_ms, p99_ms, kib, baseline, ratio, goal, ...}]}``; what was not measured
+is null, ``baseline`` says what the ratio compares with. ``latest.html`` is the same with
+plots. Failed is what could not be measured, not what missed its goal.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ def main() -> None:
         print(as_markdown(results))
     else:
         show(results)
+    if results["failed"]:
+        raise SystemExit(f"failed: {', '.join(results['failed'])}")
 
 
 def measure(parts: Sequence[str], *, quick: bool) -> dict[str, Any]:
@@ -114,11 +117,18 @@ def measure(parts: Sequence[str], *, quick: bool) -> dict[str, Any]:
     began, load_before = time.monotonic(), os.getloadavg()[0]
     console = Console(stderr=True)
     rows: list[Row] = []
+    failed: dict[str, str] = {}
 
     def run(name: str, part: Callable[[], list[Row]]) -> None:
-        if name in parts:
-            console.print(f"{time.monotonic() - began:5.0f} s  {name}", style="dim")
+        if name not in parts:
+            return
+        console.print(f"{time.monotonic() - began:5.0f} s  {name}", style="dim")
+        try:
             rows.extend({**row, "part": name} for row in part())
+        except RuntimeError as error:
+            # What the other parts measured in these minutes is worth keeping.
+            failed[name] = str(error)
+            console.print(f"{name} failed: {error}", style="bold red")
 
     for name, part in ALONE.items():
         run(name, partial(part, quick))
@@ -138,6 +148,7 @@ def measure(parts: Sequence[str], *, quick: bool) -> dict[str, Any]:
             "quick": quick,
             "seconds": round(time.monotonic() - began),
         },
+        "failed": failed,
         "rows": rows,
     }
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import cycle
 from operator import truediv
-from typing import Any
 
 import iso8583
 
+from bench.rows import Row, row
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.iso8583.codec import (
     SIGHTINGS_MAX,
@@ -72,7 +72,7 @@ LAYOUTS = {"ASCII": "iso87-ascii-raw", "BCD": "iso87-bcd"}
 Contestants = Mapping[str, Callable[[], object]]
 
 
-def run(quick: bool) -> list[dict[str, Any]]:
+def run(quick: bool) -> list[Row]:
     """Measure and give one row per operation and layout."""
     rows = []
     for label, name in LAYOUTS.items():
@@ -83,17 +83,17 @@ def run(quick: bool) -> list[dict[str, Any]]:
         costs = measure(contestants, rounds=9 if quick else 31)
         for ours, theirs in _PAIRS.items():
             goal = GOALS.get(ours)
-            row = row_of(
+            made = row_of(
                 f"codec: {ours} {label}", costs[ours], theirs, costs[theirs], goal
             )
-            rows.append(row)
+            rows.append(made)
         normal = "decode, all fields read"
         for attack in attacks:
             bound = 0.5 if attack.startswith("hostile") else None
-            row = row_of(
+            made = row_of(
                 f"codec: {attack} {label}", costs[attack], normal, costs[normal], bound
             )
-            rows.append(row)
+            rows.append(made)
     return rows
 
 
@@ -241,25 +241,22 @@ def row_of(
     against: str,
     baseline: list[float],
     goal: float | None,
-) -> dict[str, Any]:
+) -> Row:
     """Give a row of the table: one contestant against another."""
     cpu_us = statistics.median(costs)
     baseline_us = statistics.median(baseline)
-    return {
-        "name": name,
-        "cpu_us": round(cpu_us, 3),
-        "per_second": round(1e6 / cpu_us),
-        "p50_ms": round(cpu_us / 1000, 6),
-        "p99_ms": round(max(costs) / 1000, 6),
-        "baseline": f"{against}, {baseline_us:.2f} us",
-        "ratio": round(statistics.median(map(truediv, baseline, costs)), 2),
-        "goal": f">= {goal:g}x" if goal else "",
-    }
+    return row(
+        name,
+        cpu_us=round(cpu_us, 3),
+        per_second=round(1e6 / cpu_us),
+        p50_ms=round(cpu_us / 1000, 6),
+        p99_ms=round(max(costs) / 1000, 6),
+        baseline=f"{against}, {baseline_us:.2f} us",
+        ratio=round(statistics.median(map(truediv, baseline, costs)), 2),
+        goal=f">= {goal:g}x" if goal else "",
+    )
 
 
 if __name__ == "__main__":
-    for row in run(quick="--quick" in sys.argv):
-        print(
-            f"{row['name']:<52} {row['cpu_us']:8.2f} us  against"
-            f" {row['baseline']}  ratio {row['ratio']:6.2f}  goal {row['goal']}"
-        )
+    for measured_row in run(quick="--quick" in sys.argv):
+        print(measured_row)

@@ -30,6 +30,9 @@ PLAIN = 10_000
 SPARE_FILES = 500
 BURST = 500
 SETTLE_S = 10.0
+LOADS_S = 2.0
+"""So long a load generator may take before it pays."""
+
 KIB_GOAL = {"plain": 10, "TLS": 45}
 IDLE_CPU_GOAL_US = 10_000
 """Microseconds a second: one per cent of a CPU."""
@@ -51,10 +54,10 @@ def run_burst(quick: bool, running: Stacks) -> list[Row]:
     real, payer = running.real, running.payer
     closed = payer.pay(real, seconds=1.0 if quick else 4.0)
     rate = closed.count / closed.seconds / 2
-    rounds = 2 if quick else 5
+    rounds = 1 if quick else 5
     slowest, middle = [], []
-    with payer.paying(real, seconds=rounds * 3.0, rate=rate) as process:
-        time.sleep(2.0)
+    with payer.paying(real, seconds=LOADS_S + rounds * 3.0, rate=rate) as process:
+        time.sleep(LOADS_S)
         for _ in range(rounds):
             times_s = sorted(_connect_all(real.port))
             middle.append(times_s[len(times_s) // 2])
@@ -74,7 +77,7 @@ def _idle(
     running: Stacks, terminal_id: str, count: int, *, kind: str, quick: bool
 ) -> list[Row]:
     (pid,) = running.real.pids["switch"]
-    seconds = 2.0 if quick else 10.0
+    seconds = 1.0 if quick else 10.0
     before_kib, alone_us = memory_kib(pid), _cpu_us_a_second(pid, seconds)
     used = cpu_seconds(pid)
     with _connected(running, terminal_id, count):

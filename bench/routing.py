@@ -10,8 +10,8 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
 
+from bench.rows import Row, row
 from isoswitch.codecs.canonical.secrets import Pan
 from isoswitch.routing.binfile import read_bin_rows
 from isoswitch.routing.bins import Span
@@ -31,7 +31,7 @@ HALVES = Rule(name="halves", order=Order.WEIGHTS, weights={"north": 70, "south":
 STATES = {"north": EndpointState(), "south": EndpointState()}
 
 
-def run(quick: bool) -> list[dict[str, Any]]:
+def run(quick: bool) -> list[Row]:
     """Measure and give one row for reading the file and two for decisions."""
     rounds = 5 if quick else 15
     big, small = make_file(ROWS), make_file(SMALL)
@@ -106,15 +106,12 @@ def _cost_us(call: Callable[[], object], count: int, rounds: int) -> list[float]
 
 def _row(
     name: str, costs: list[float], against: str = "", ratio: float | None = None
-) -> dict[str, Any]:
+) -> Row:
     cpu_us = statistics.median(costs)
-    return {
-        "name": f"routing: {name}",
-        "cpu_us": round(cpu_us, 3),
-        "per_second": round(1e6 / cpu_us, 1),
-        "p50_ms": round(cpu_us / 1000, 6),
-        "p99_ms": round(max(costs) / 1000, 6),
-        "baseline": against,
-        "ratio": ratio,
-        "goal": "",
-    }
+    return row(
+        f"routing: {name}",
+        cpu_us=round(cpu_us, 3),
+        per_second=round(1e6 / cpu_us, 1),
+        baseline=against,
+        ratio=ratio,
+    )

@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import apsw
 import trio
 
+from bench.rows import Row, row
 from isoswitch.journal.chain import (
     GENESIS,
     Link,
@@ -92,7 +92,7 @@ class Measured:
         return len(self.latencies_s) / self.elapsed_s
 
 
-def run(quick: bool) -> list[dict[str, Any]]:
+def run(quick: bool) -> list[Row]:
     """Measure purchases (two durable units each) and give the rows of the table."""
     count = 4_000 if quick else 20_000
     single = _measure(200 if quick else 1_000, tasks=1, fsync_s=FSYNC_S)
@@ -109,16 +109,12 @@ def run(quick: bool) -> list[dict[str, Any]]:
             goal=">= 10x",
         ),
         _row("store: group commit, this disk", fast),
-        {
-            "name": "journal: walk the chain, per record",
-            "cpu_us": round(1e6 / walked, 2),
-            "per_second": round(walked),
-            "p50_ms": None,
-            "p99_ms": None,
-            "baseline": "",
-            "ratio": None,
-            "goal": ">= 100000/s",
-        },
+        row(
+            "journal: walk the chain, per record",
+            cpu_us=round(1e6 / walked, 2),
+            per_second=round(walked),
+            goal=">= 100000/s",
+        ),
     ]
 
 
@@ -177,17 +173,17 @@ def _row(
     baseline: str = "",
     ratio: float | None = None,
     goal: str = "",
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "cpu_us": round(measured.cpu_s / len(measured.latencies_s) * 1e6, 1),
-        "per_second": round(measured.per_second),
-        "p50_ms": measured.percentile_ms(0.50),
-        "p99_ms": measured.percentile_ms(0.99),
-        "baseline": baseline,
-        "ratio": ratio,
-        "goal": goal,
-    }
+) -> Row:
+    return row(
+        name,
+        cpu_us=round(measured.cpu_s / len(measured.latencies_s) * 1e6, 1),
+        per_second=round(measured.per_second),
+        p50_ms=measured.percentile_ms(0.50),
+        p99_ms=measured.percentile_ms(0.99),
+        baseline=baseline,
+        ratio=ratio,
+        goal=goal,
+    )
 
 
 def _opening(number: int) -> UnitOfWork:
