@@ -138,14 +138,14 @@ async def _dispatch(services: Services, arrival: Arrival, in_hand: int) -> None:
         return
     job = open_job(services, arrival, txn, terminal)
     job.in_hand = in_hand
-    _log_leg(job, arrival.message, direction="in")
+    log_leg(job, arrival.message, direction="in")
     decided = await decide(services, job)
     if decided is None:
         log.warning("not_answered", transaction=job.id, reason="no outcome to repeat")
         return
     services.counts.transactions[txn.kind, decided.code] += 1
     response = await answer(services, arrival, job, decided)
-    _log_leg(job, response, direction="out")
+    log_leg(job, response, direction="out")
 
 
 async def _answer_network(
@@ -410,7 +410,8 @@ async def _refuse_malformed(
     arrival.send(response)
 
 
-def _log_leg(job: Job, message: Message, *, direction: str) -> None:
+def log_leg(job: Job, message: Message, *, direction: str) -> None:
+    """Log one message of a transaction with its terminal."""
     line = LegLine(
         transaction=job.id,
         direction=direction,

@@ -7,7 +7,7 @@ the state of the leg, the reversal that is owed and the answer are one unit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
@@ -45,7 +45,10 @@ from isoswitch.switch.ports import Clock, iso_time
 from isoswitch.switch.units import (
     REVERSED_MEANWHILE,
     Leg,
+    Silence,
     answer_body,
+    brief,
+    opened_body,
     redated,
     reversal_entry,
     reversal_of,
@@ -56,15 +59,6 @@ from isoswitch.switch.units import (
 CHANGED_MEANWHILE = Outcome.declined(
     ResponseCode.ISSUER_UNAVAILABLE, "its original changed before its outcome was known"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
-    """A leg that nobody answered, why it ended, and when."""
-
-    leg: Leg
-    reason: str
-    ended_at: float
 
 
 class Recorder:
@@ -102,6 +96,21 @@ class Recorder:
                 job, UnitOfWork(records=(self._opened(job), closed), opens=(row,))
             )
         return outcome
+
+    async def turn_away(self, refused: Sequence[tuple[Job, Outcome]]) -> None:
+        """Open and close transactions that nobody looked into, all in one unit.
+
+        Raises
+        ------
+        DuplicateTransaction, DayClosed
+            One of them cannot enter; none did.
+        """
+        records = [each for job, outcome in refused for each in brief(job, outcome)]
+        rows = [
+            self._row(job, TransactionState.CLOSED, outcome=outcome)
+            for job, outcome in refused
+        ]
+        await self._store.commit(UnitOfWork(records=tuple(records), opens=tuple(rows)))
 
     async def sending(self, job: Job, leg: Leg, route: Route) -> None:
         """Write down the intent to send; afterwards the endpoint may have seen it."""
@@ -526,15 +535,7 @@ class Recorder:
         return self._record(RecordKind.STOOD_IN, job, body)
 
     def _opened(self, job: Job) -> Record:
-        body = {
-            "kind": job.txn.kind,
-            "listener": job.listener,
-            "terminal": job.txn.terminal_id,
-            "merchant": job.txn.merchant_id,
-            "business_date": job.business_date,
-            "mac": job.mac_verdict,
-            "message": job.request.masked(),
-        }
+        body = {**opened_body(job), "message": job.request.masked()}
         return Record(
             kind=RecordKind.OPENED, transaction_id=job.id, at=job.opened_at, body=body
         )

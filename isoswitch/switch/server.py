@@ -22,6 +22,7 @@ from isoswitch.switch.businessday import BusinessDays
 from isoswitch.switch.codes import Codes
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.dispatch import Arrival, dispatch
+from isoswitch.switch.door import Door
 from isoswitch.switch.expiry import expire_forever
 from isoswitch.switch.health import Health
 from isoswitch.switch.incoming import NetworkRequest
@@ -128,6 +129,7 @@ class Switch:
         self._running: dict[Link | Listener, Running] = {}
         self._working = Running()
         self._shift: Shift | None = None
+        self._door = Door(self._current, decide=self._begin_decision)
         self.is_started = False
         self.is_draining = False
         self.saf: Saf | None = None
@@ -173,6 +175,7 @@ class Switch:
             nursery.start_soon(self.strays.run, self._current)
             nursery.start_soon(self._link_journal.run, self._current)
             nursery.start_soon(services.days.run)
+            nursery.start_soon(self._door.run)
             await self._start_work()
             transfers = self.transfers = Transfers(services, self.houses)
             codes = self.codes = Codes(self._current, transfers)
@@ -434,12 +437,23 @@ class Switch:
             # Silence: the terminal repeats, here after the restart or elsewhere.
             arrival.done()
             return
-        if self.counts.deciding >= shift.services.settings.admission.arrivals_max:
+        limits = shift.services.settings.admission
+        if self.counts.deciding + len(self._door) >= limits.arrivals_max:
             # Not even repeats and reversals, which nothing else refuses, may fill
             # the memory. They come again.
             self.counts.unheard += 1
             arrival.done()
             return
+        if self.counts.deciding >= limits.in_flight_max:
+            self._door.put(arrival)
+        else:
+            self._begin_decision(arrival)
+
+    def _begin_decision(self, arrival: Arrival) -> None:
+        """Decide a message in a task of its own."""
+        shift = self._shift
+        assert self._nursery is not None, "only a running switch decides"
+        assert shift is not None, "only a running switch decides"
         self.counts.deciding += 1
         shift.begin()
         self._nursery.start_soon(self._decide, shift, arrival, self.counts.deciding)

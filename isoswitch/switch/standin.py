@@ -23,9 +23,9 @@ from isoswitch.switch.advices import Advice
 from isoswitch.switch.job import Job
 from isoswitch.switch.legs import seal_advice
 from isoswitch.switch.proof import CHIPS, prove
-from isoswitch.switch.recorder import Silence
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import StandInSettings
+from isoswitch.switch.units import Silence
 
 APPROVAL_CODE_CHARACTERS = 6
 # Cash is never given, and what gives money back can wait for its issuer.

@@ -11,7 +11,7 @@ from isoswitch.codecs.canonical.sealing import load_outcome, store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.canonical.values import quick
 from isoswitch.codecs.iso8583.message import Message
-from isoswitch.journal.records import RecordKind
+from isoswitch.journal.records import Record, RecordKind
 from isoswitch.ledger.holds import DATED
 from isoswitch.store.port import (
     Move,
@@ -42,6 +42,38 @@ class Leg:
     sealed: bytes
     pin_verdict: str
     began_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """A leg that nobody answered, why it ended, and when."""
+
+    leg: Leg
+    reason: str
+    ended_at: float
+
+
+def opened_body(job: Job) -> dict[str, Any]:
+    """Give what is written down of a request, besides its message."""
+    return {
+        "kind": job.txn.kind,
+        "listener": job.listener,
+        "terminal": job.txn.terminal_id,
+        "merchant": job.txn.merchant_id,
+        "business_date": job.business_date,
+        "mac": job.mac_verdict,
+    }
+
+
+def brief(job: Job, outcome: Outcome) -> tuple[Record, Record]:
+    """Give the two records of what ends as it begins, without its messages."""
+    end = {"code": outcome.code, "approval_code": "", "reason": outcome.reason}
+    story = {RecordKind.OPENED: opened_body(job), RecordKind.CLOSED: end}
+    opened, closed = (
+        Record(kind=kind, transaction_id=job.id, at=job.opened_at, body=body)
+        for kind, body in story.items()
+    )
+    return opened, closed
 
 
 def spending(job: Job) -> tuple[RowMove, ...]:

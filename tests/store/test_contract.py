@@ -305,6 +305,23 @@ async def test_a_transaction_is_reversed_once(store: Store) -> None:
     assert len(await store.pending_saf()) == 1
 
 
+async def test_of_several_openings_one_that_is_taken_refuses_all(
+    store: Store,
+) -> None:
+    await store.commit(opening("2"))
+    units = [opening("1"), opening("2"), opening("3")]
+    together = UnitOfWork(
+        records=tuple(record for unit in units for record in unit.records),
+        opens=tuple(row for unit in units for row in unit.opens),
+    )
+    with pytest.raises(DuplicateTransaction):
+        await store.commit(together)
+    assert [row.id for row in await store.open_transactions()] == ["2"]
+    others = replace(together, opens=(together.opens[0], together.opens[2]))
+    await store.commit(replace(others, records=others.records[:2]))
+    assert {row.id for row in await store.open_transactions()} == {"1", "2", "3"}
+
+
 async def test_a_taken_dedup_key_gives_its_holder_and_stores_nothing(
     store: Store,
 ) -> None:

@@ -8,6 +8,9 @@ import pytest
 import trio
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.errors import KeyRefused
+from isoswitch.hsm.port import AnyCommand, Hsm
+from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.requests import Request
@@ -15,7 +18,7 @@ from isoswitch.simulators.rules import Fixed, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.terminal import Answer
 from isoswitch.simulators.world import World
-from isoswitch.store.port import TransactionState
+from isoswitch.store.port import TransactionState, UnitOfWork
 from isoswitch.switch.settings import SwitchSettings
 
 CARD = get_card("visa-ok")
@@ -134,3 +137,177 @@ async def test_even_what_is_never_refused_has_a_limit(nursery: trio.Nursery) -> 
     assert [each is not None and each.outcome.is_approved for each in answers] == (
         [True] * len(requests)
     )
+
+
+class Keyring:
+    """A crypto service in which the keys of one terminal are missing, if any."""
+
+    def __init__(self, hsm: Hsm) -> None:
+        self._hsm = hsm
+        self.missing = ""
+        self.requests: list[int] = []
+
+    async def run(self, *commands: AnyCommand) -> list[bytes]:
+        """Run commands, unless one names a missing key."""
+        self.requests.append(len(commands))
+        if any(getattr(each, "key", "") == self.missing for each in commands):
+            msg = "no such key"
+            raise KeyRefused(msg)
+        return await self._hsm.run(*commands)
+
+
+class Crowd:
+    """A network that takes one request at a time, and what is asked of it at once."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.keyrings: list[Keyring] = []
+        self.units: list[UnitOfWork] = []
+        self.answers: dict[str, Answer | None] = {}
+        self.world = World(
+            change=lambda settings: limited(
+                settings, code=ResponseCode.SYSTEM_MALFUNCTION, in_flight_max=1
+            ),
+            wrap_hsm=self._wrap,
+            store_delay_s=lambda: 0.05,
+        )
+
+    async def start(self) -> None:
+        """Start the network, and a purchase that fills it for three seconds."""
+        await self.nursery.start(self.world.run)
+        slow = Rule(name="slow", then=Reaction(delay=Fixed(delay_s=3.0)))
+        self.world.issuers["north"].set_rules([slow])
+        self.first = self.build("TERM0001")
+        self.ask("TERM0001", self.first)
+        await trio.sleep(0.5)
+        assert self.world.store is not None
+        self.world.store.on_commit(lambda unit, _: self.units.append(unit))
+        self.keyrings[0].requests.clear()
+
+    def build(self, terminal: str) -> Request:
+        return self.world.terminals[terminal].build(Kind.PURCHASE, CARD, 100)
+
+    def ask(self, terminal: str, request: Request) -> None:
+        """Send a request and keep its answer, or that none came, by trace number."""
+
+        async def exchange() -> None:
+            answer = await self.world.terminals[terminal].exchange(request)
+            self.answers[terminal + request.transaction.stan] = answer
+
+        self.nursery.start_soon(exchange)
+
+    def _wrap(self, hsm: Hsm) -> Hsm:
+        self.keyrings.append(Keyring(hsm))
+        return self.keyrings[0]
+
+
+@pytest.fixture
+async def crowd(nursery: trio.Nursery) -> Crowd:
+    """A network that is busy already."""
+    made = Crowd(nursery)
+    await made.start()
+    return made
+
+
+def codes_of(crowd: Crowd, terminal: str) -> list[ResponseCode]:
+    answers = [each for name, each in crowd.answers.items() if terminal in name]
+    return [each.outcome.code for each in answers if each is not None]
+
+
+async def test_what_is_turned_away_together_shares_a_unit_and_a_round_trip(
+    crowd: Crowd,
+) -> None:
+    for _ in range(20):
+        crowd.ask("TERM0001", crowd.build("TERM0001"))
+    await trio.sleep(1)
+    assert codes_of(crowd, "TERM0001") == [ResponseCode.SYSTEM_MALFUNCTION] * 20
+    assert [len(unit.opens) for unit in crowd.units if unit.opens] == [16, 4]
+    assert crowd.keyrings[0].requests == [16, 4]
+    assert crowd.world.store is not None
+    for row in list(crowd.world.disk.transactions.values())[1:]:
+        records = await crowd.world.store.records(row.id)
+        kinds = [each.record.kind for each in records]
+        assert kinds == [RecordKind.OPENED, RecordKind.CLOSED]
+        assert all("message" not in each.record.body for each in records)
+    verdict = await settle(crowd.world)
+    assert verdict.is_settled, verdict.describe()
+
+
+async def test_the_copy_of_a_request_that_is_being_decided_is_not_refused(
+    crowd: Crowd,
+) -> None:
+    """It would contradict the answer that the first one gets."""
+    request = crowd.build("TERM0001")
+    crowd.ask("TERM0001", request)
+    crowd.ask("TERM0002", crowd.build("TERM0002"))
+    terminal = crowd.world.terminals["TERM0001"]
+    await terminal.send_raw(terminal.frame(crowd.first))
+    # And the copy of one that is turned away gets no second answer.
+    await terminal.send_raw(terminal.frame(request))
+    await trio.sleep(10)
+    assert codes_of(crowd, "TERM0001") == [
+        ResponseCode.SYSTEM_MALFUNCTION,
+        ResponseCode.APPROVED,
+    ]
+    assert codes_of(crowd, "TERM0002") == [ResponseCode.SYSTEM_MALFUNCTION]
+    assert len(crowd.world.disk.transactions) == 3
+    verdict = await settle(crowd.world)
+    assert verdict.is_settled, verdict.describe()
+
+
+async def test_a_missing_key_silences_only_its_own_terminal(crowd: Crowd) -> None:
+    crowd.keyrings[0].missing = "TERM0002/tak"
+    for _ in range(3):
+        crowd.ask("TERM0001", crowd.build("TERM0001"))
+        crowd.ask("TERM0002", crowd.build("TERM0002"))
+    await trio.sleep(1)
+    assert codes_of(crowd, "TERM0001") == [ResponseCode.SYSTEM_MALFUNCTION] * 3
+    assert codes_of(crowd, "TERM0002") == []
+    assert crowd.world.switch is not None
+    assert crowd.world.switch.counts.unanswered == 3
+    crowd.keyrings[0].missing = ""
+    await trio.sleep(200)
+    # It has repeated, and got what was written down.
+    assert codes_of(crowd, "TERM0002") == [ResponseCode.SYSTEM_MALFUNCTION] * 3
+
+
+async def test_what_cannot_be_written_down_is_not_turned_away(crowd: Crowd) -> None:
+    assert crowd.world.store is not None
+    crowd.world.store.is_full = True
+    crowd.ask("TERM0002", crowd.build("TERM0002"))
+    await trio.sleep(1)
+    assert codes_of(crowd, "TERM0002") == []
+    crowd.world.store.is_full = False
+    await trio.sleep(200)
+    assert len(codes_of(crowd, "TERM0002")) == 1
+
+
+async def test_a_reversal_is_taken_however_much_is_in_hand(crowd: Crowd) -> None:
+    await trio.sleep(5)
+    terminal = crowd.world.terminals["TERM0002"]
+    belief = await terminal.purchase(CARD, 100)
+    assert belief.state is BeliefState.APPROVED
+    crowd.ask("TERM0001", crowd.build("TERM0001"))
+    await trio.sleep(0.1)
+    await terminal.reverse(belief)
+    assert belief.state is BeliefState.REVERSED
+    assert belief.reversal_sends == 1
+
+
+async def test_who_is_turned_away_at_midnight_is_dated_to_the_day_that_is_open(
+    crowd: Crowd,
+) -> None:
+    assert crowd.world.switch is not None
+    services = crowd.world.switch.services
+    assert services is not None
+    crowd.ask("TERM0002", crowd.build("TERM0002"))
+    # The request comes while the cut is on its way to the disk.
+    await services.days.cut(reason="a test")
+    await trio.sleep(1)
+    assert codes_of(crowd, "TERM0002") == [ResponseCode.SYSTEM_MALFUNCTION]
+    (row,) = list(crowd.world.disk.transactions.values())[1:]
+    assert row.business_date == "2026-06-02"
+    # Its first attempt met the cut; it was decided anew, on the day after.
+    assert row.id == "1-3"
+    verdict = await settle(crowd.world)
+    assert verdict.is_settled, verdict.describe()

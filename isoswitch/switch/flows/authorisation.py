@@ -28,12 +28,11 @@ from isoswitch.switch.checks import MOVES_NO_MONEY, check_card_request, may_be_p
 from isoswitch.switch.contactless import Verification, check_device, check_tap
 from isoswitch.switch.job import Job
 from isoswitch.switch.legs import prepare_leg
-from isoswitch.switch.recorder import Silence
 from isoswitch.switch.routes import find_route
 from isoswitch.switch.scanned import NOT_CONFIRMED, SPENT, NotConfirmed, ask, is_spent
 from isoswitch.switch.services import Services
 from isoswitch.switch.standin import stand_in
-from isoswitch.switch.units import Leg
+from isoswitch.switch.units import Leg, Silence
 
 NO_ROUTE = Outcome.declined(ResponseCode.NO_SUCH_ISSUER, "no route for this BIN")
 WRONG_PIN_BLOCK = Outcome.declined(
