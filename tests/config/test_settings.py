@@ -202,8 +202,8 @@ def test_every_test_card_is_routed_to_its_issuer(
 @pytest.mark.parametrize(
     ("table", "settings", "derived"),
     [
-        (Endpoint, EndpointSettings, {"name"}),
-        (Listener, ListenerSettings, {"name"}),
+        (Endpoint, EndpointSettings, {"name", "shares_port"}),
+        (Listener, ListenerSettings, {"name", "shares_port"}),
     ],
     ids=["endpoint", "listener"],
 )
