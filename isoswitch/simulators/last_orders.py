@@ -107,6 +107,7 @@ def _came_late(world: World, of: Reconciliation) -> bool:
     for booking in books:
         days[booking.taken_key.rrn].add(booking.business_date)
     for entry in world.disk.ledger.values():
-        row = world.disk.transactions[entry.transaction_id]
-        days[row.rrn].add(entry.business_date)
+        row = world.disk.transactions.get(entry.transaction_id)
+        if row is not None:
+            days[row.rrn].add(entry.business_date)
     return any(of.business_date in each and len(each) > 1 for each in days.values())
