@@ -38,8 +38,8 @@ check: .venv/.installed ## Formatting, lint, types, import contracts, doc exampl
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest --doctest-modules isoswitch
 
-simulate: .venv/.installed ## Tell 200 stories of a network under faults (a minute).
-	.venv/bin/isoswitch simulate --seeds 200 --first 1000 --processes $(JOBS)
+simulate: .venv/.installed ## Tell 100 stories of a network under faults (a minute).
+	.venv/bin/isoswitch simulate --seeds 100 --first 1000 --processes $(JOBS)
 
 drill: setup ## Kill the parts of a busy network KILLS times, and audit it.
 	ISOSWITCH_KILLS=$(KILLS) .venv/bin/python -m pytest tests/live/test_kill_drill.py

@@ -7,8 +7,8 @@
 
 ``latest.json`` is ``{machine, failed: {part: why}, rows: [{part, name, cpu_us,
 per_second, p50_ms, p99_ms, kib, baseline, ratio, goal, ...}]}``; what was not measured
-is null, ``baseline`` says what the ratio compares with. ``latest.html`` is the same with
-plots. Failed is what could not be measured, not what missed its goal.
+is null, ``baseline`` says what the ratio compares with. ``latest.html`` is the same
+with plots. Failed is what could not be measured, not what missed its goal.
 """
 
 from __future__ import annotations
