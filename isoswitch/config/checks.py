@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from isoswitch.codecs.canonical.money import parse_money
-from isoswitch.codecs.dialects.registry import EDITIONS
+from isoswitch.codecs.dialects.registry import CARD_LINKS, EDITIONS
 from isoswitch.codecs.emv.cryptogram import ISSUER_DATA
 from isoswitch.codecs.framing import FRAMINGS
 from isoswitch.codecs.headers import HEADERS
@@ -270,7 +270,8 @@ def _wire_formats_exist(network: Network) -> Iterator[Problem]:
     for table, rows in tables.items():
         for name, row in rows.items():
             at = (table, name)
-            yield from _known(row.dialect, EDITIONS, "dialect", at, "dialect")
+            known = [*EDITIONS, *(CARD_LINKS if table == "endpoints" else ())]
+            yield from _known(row.dialect, known, "dialect", at, "dialect")
             yield from _known(row.framing, FRAMINGS, "framing", at, "framing")
             if row.header:
                 yield from _known(row.header, HEADERS, "header", at, "header")

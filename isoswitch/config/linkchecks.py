@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from isoswitch.codecs import headers
 from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.dialects.registry import CARD_LINKS
 from isoswitch.config.model import Endpoint, Network
 from isoswitch.config.source import Problem
 
 ONE_SHOT_HAS_NO = frozenset({"connections", "sign_on", "echo_idle_s", "fail_fast"})
+CARD_LINKS_HAVE_NO = frozenset({"reconciles", "key_exchange", "cuts_day", "header"})
 
 
 def links_make_sense(network: Network) -> Iterator[Problem]:
@@ -17,6 +19,7 @@ def links_make_sense(network: Network) -> Iterator[Problem]:
     for name, endpoint in network.endpoints.items():
         yield from _roles(name, endpoint)
         yield from _one_shots(name, endpoint)
+        yield from _card_links(name, endpoint)
         if endpoint.owner and endpoint.leased:
             yield Problem(
                 location=("endpoints", name, "leased"),
@@ -73,6 +76,24 @@ def _one_shots(name: str, endpoint: Endpoint) -> Iterator[Problem]:
             location=("endpoints", name, key),
             what=f"a one_shot connection has no {key}",
             fix=f"remove {key}, or one_shot",
+        )
+
+
+def _card_links(name: str, endpoint: Endpoint) -> Iterator[Problem]:
+    """Card messages of ISO 20022 know no sign-on, no echo, no totals, no new keys."""
+    if endpoint.dialect not in CARD_LINKS:
+        return
+    if not endpoint.one_shot:
+        yield Problem(
+            location=("endpoints", name, "dialect"),
+            what=f"{endpoint.dialect} has no messages that keep a link signed on",
+            fix="add one_shot = true",
+        )
+    for key in sorted(endpoint.model_fields_set & CARD_LINKS_HAVE_NO):
+        yield Problem(
+            location=("endpoints", name, key),
+            what=f"{endpoint.dialect} has no messages for {key}",
+            fix=f"remove {key}",
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.canonical.money import parse_money
+from isoswitch.codecs.dialects.registry import CARD_LINKS
 from isoswitch.config.houses import House, HouseSignature, Payee
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import (
@@ -54,6 +55,8 @@ from isoswitch.switch.settings import (
 )
 from isoswitch.switch.terminals import certificate_pin
 
+# Card messages in XML are longer than those of ISO 8583.
+CARD_FRAME_BYTES_MAX = 16_384
 _OVERLOAD_CODES = {
     "91": ResponseCode.ISSUER_UNAVAILABLE,
     "96": ResponseCode.SYSTEM_MALFUNCTION,
@@ -238,6 +241,8 @@ def _endpoint(network: Network, name: str, endpoint: Endpoint) -> EndpointSettin
         "sign_on": SignOn.NOBODY if endpoint.one_shot else SignOn(endpoint.sign_on),
         "owner": endpoint.owner or "",
     }
+    if endpoint.dialect in CARD_LINKS:
+        given.setdefault("frame_bytes_max", CARD_FRAME_BYTES_MAX)
     if endpoint.key_exchange is not None:
         profile = endpoint.key_exchange.model_dump()
         is_legacy = profile.pop("legacy")

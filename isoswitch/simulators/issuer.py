@@ -55,6 +55,8 @@ from isoswitch.switch.ports import Clock
 NETWORK_KINDS = frozenset(
     {Kind.SIGN_ON, Kind.SIGN_OFF, Kind.ECHO, Kind.KEY_CHANGE, Kind.CUTOVER}
 )
+# Card messages in XML are longer than those of ISO 8583.
+FRAME_BYTES_MAX = 16_384
 GARBAGE_BYTES = 40
 FIRST_STAN = 800_001
 CALL_PAUSE_S = 0.5
@@ -222,7 +224,7 @@ class Issuer:
         if self.is_away:
             await trio.aclose_forcefully(stream)
             return
-        wire = Wire(stream, self._framing)
+        wire = Wire(stream, self._framing, frame_bytes_max=FRAME_BYTES_MAX)
         self.wires.append(wire)
         if self.profile.signs_on:
             self._ask(wire, Kind.SIGN_ON, {})

@@ -67,6 +67,7 @@ from isoswitch.switch.settings import (
     ListenerSettings,
     MerchantSettings,
     SigningSettings,
+    SignOn,
     SwitchSettings,
     TerminalSettings,
 )
@@ -290,12 +291,13 @@ class World:
         return ours, theirs
 
     def _make_issuer(self, name: str, late_s: float) -> Issuer:
-        dialect, _ = ISSUERS[name]
+        endpoint = self.settings.endpoints[name]
         return Issuer(
             IssuerProfile(
                 name=name,
-                dialect=dialect,
-                framing="bin2",
+                dialect=endpoint.dialect,
+                framing=endpoint.framing,
+                needs_sign_on=endpoint.sign_on is not SignOn.NOBODY,
                 zpk=f"{name}/zpk",
                 zak=f"{name}/zak",
                 kek=KEKS[name],

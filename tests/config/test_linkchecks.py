@@ -69,3 +69,32 @@ def test_a_link_is_told_what_the_file_says() -> None:
 def test_a_link_of_one_shots_has_nobody_sign_on() -> None:
     north = north_with("one_shot = true")
     assert (north.one_shot, north.sign_on) == (True, SignOn.NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("", "keep a link signed on"),
+        ("one_shot = true\nreconciles = true", "no messages for reconciles"),
+    ],
+)
+def test_a_link_of_card_messages_asks_for_nothing_that_they_have_not(
+    lines: str, said: str
+) -> None:
+    with pytest.raises(ConfigProblems, match=said):
+        cain_with(lines)
+
+
+def test_a_link_of_card_messages_takes_longer_frames() -> None:
+    north = cain_with("one_shot = true")
+    assert (north.dialect, north.frame_bytes_max) == ("cain", 16_384)
+
+
+def cain_with(lines: str) -> EndpointSettings:
+    """Load the packaged network with a north that speaks cain."""
+    before, at, after = WITHOUT_FILES.partition("[endpoints.north]")
+    after = after.replace('dialect = "iso87-ascii"', f'dialect = "cain"\n{lines}', 1)
+    path = Path("network.toml")
+    network = validate(parse_source(path, before + at + after))
+    loaded = LoadedNetwork(path=path, folder=Path(), network=network)
+    return switch_settings(loaded).endpoints["north"]

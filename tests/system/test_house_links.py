@@ -10,6 +10,8 @@ import trio
 from isoswitch.clearing.transfer import TransferState
 from isoswitch.codecs.canonical.errors import SignatureRefused
 from isoswitch.codecs.iso20022.signature import split_payload
+from isoswitch.hsm.engine import Algorithm
+from isoswitch.hsm.functions.signature import public_of, random_private
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.clearing_house import ClearingHouse
 from isoswitch.simulators.rules import Between, Condition, Equals, Fault, Reaction, Rule
@@ -66,8 +68,8 @@ async def test_an_answer_with_a_wrong_signature_is_not_believed(
 ) -> None:
     house = house_of(world)
     right = signer_of(house)
-    stranger = World(seed=2).houses[HOUSE]
-    wrong = {"name": "house-2", "private": signer_of(stranger).private}[change]
+    stranger = random_private(Algorithm.EC, 32)
+    wrong = {"name": "house-2", "private": stranger}[change]
     house.signer = replace(right, **{change: wrong})
     assert not await pay(world)
     assert (await find(world)).state is TransferState.IN_DOUBT
@@ -83,8 +85,8 @@ async def test_a_house_takes_no_payment_that_a_stranger_signed(
 ) -> None:
     world = World(change=with_house())
     house = house_of(world)
-    stranger = signer_of(World(seed=2).houses[HOUSE])
-    house.signer = replace(signer_of(house), their_public=stranger.their_public)
+    stranger = public_of(random_private(Algorithm.EC, 32))
+    house.signer = replace(signer_of(house), their_public=stranger)
     await nursery.start(world.run)
     await trio.sleep(1)
     assert not await pay(world)
@@ -94,7 +96,8 @@ async def test_a_house_takes_no_payment_that_a_stranger_signed(
 
 async def test_a_signature_is_of_the_exact_bytes() -> None:
     signer = signer_of(World().houses[HOUSE])
-    itself = replace(signer, their_name=signer.name)
+    public = public_of(signer.private)
+    itself = replace(signer, their_name=signer.name, their_public=public)
     payload = itself.seal(b"<a/>")
     assert split_payload(payload)[0] == b"<a/>"
     with pytest.raises(SignatureRefused):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 
 from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.codecs.dialects.card_link import NAME as CAIN
+from isoswitch.codecs.dialects.card_link import CardLink
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.edition import Edition
 from isoswitch.codecs.dialects.edition1987 import EDITION_1987
@@ -38,6 +40,8 @@ EDITIONS: Mapping[str, Edition] = {
     "base24-like": EDITION_1987,
     "postilion-like": EDITION_1987,
 }
+# Those of ISO 20022, which endpoints speak and terminals do not.
+CARD_LINKS = (CAIN,)
 
 
 @cache
@@ -54,8 +58,11 @@ def get_dialect(name: str) -> Dialect:
     >>> get_dialect("iso87-ascii")
     Dialect(iso87-ascii)
     """
+    if name == CAIN:
+        return CardLink()
     edition = EDITIONS.get(name)
     if edition is None:
-        msg = f"no dialect is called {name!r}; there are {', '.join(EDITIONS)}"
+        known = ", ".join((*EDITIONS, *CARD_LINKS))
+        msg = f"no dialect is called {name!r}; there are {known}"
         raise ConfigError(msg)
     return Dialect(name, get_codec(name), edition)

@@ -76,7 +76,7 @@ from isoswitch.codecs.iso20022.values import (
 )
 
 ABSENT: Final = "NONE"
-_NO_CURRENCY: Final = "999"
+NO_CURRENCY: Final = "999"
 _NO_MAC: Final = "0" * 16
 _RRN_DIGITS: Final = 12
 _APPROVAL_DIGITS: Final = 6
@@ -389,7 +389,7 @@ def _header(txn: Transaction, leg: LegNumbers) -> dict[str, str]:
 
 def _amounts(txn: Transaction) -> dict[str, str]:
     amount, cashback = txn.amount, txn.cashback
-    leaves = {"TxAmts/Amt": "0", "TxAmts/Ccy": _NO_CURRENCY}
+    leaves = {"TxAmts/Amt": "0", "TxAmts/Ccy": NO_CURRENCY}
     if amount is not None:
         leaves = {"TxAmts/Amt": _decimal(amount), "TxAmts/Ccy": amount.currency}
     if amount is not None and txn.remaining is not None:
@@ -460,8 +460,8 @@ def _place(txn: Transaction, *, undoes: bool) -> dict[str, str]:
 
 
 def _read_amount(leaves: Leaves, at: str = "") -> Money | None:
-    currency = leaves.get(f"{at}TxAmts/Ccy", _NO_CURRENCY)
-    if currency == _NO_CURRENCY:
+    currency = leaves.get(f"{at}TxAmts/Ccy", NO_CURRENCY)
+    if currency == NO_CURRENCY:
         return None
     place = f"{at}TxAmts/Amt"
     digits = leaves.get(place, "").strip()
@@ -470,8 +470,8 @@ def _read_amount(leaves: Leaves, at: str = "") -> Money | None:
 
 def _read_cashback(leaves: Leaves, amount: Money | None) -> Money | None:
     for place, currency in (
-        ("TxAmts/DtldAmt", amount.currency if amount else _NO_CURRENCY),
-        ("AddtlAmt", leaves.get("AddtlAmt/Ccy", _NO_CURRENCY)),
+        ("TxAmts/DtldAmt", amount.currency if amount else NO_CURRENCY),
+        ("AddtlAmt", leaves.get("AddtlAmt/Ccy", NO_CURRENCY)),
     ):
         if leaves.get(f"{place}/Tp") == _CASH:
             digits = leaves.get(f"{place}/Amt", "").strip()

@@ -1,0 +1,131 @@
+"""cain as links see it: a view with numbers, and bytes to authenticate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
+from isoswitch.codecs.canonical.secrets import PinBlock
+from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.dialects.card_link import CardLink
+from isoswitch.codecs.dialects.registry import get_dialect
+from isoswitch.codecs.iso8583.message import Message
+from tests.codecs.dialects.strategies import NOW
+from tests.codecs.dialects.test_dialect import LEG, PURCHASE
+
+CAIN = get_dialect("cain")
+PIN_BLOCK = bytes.fromhex("0123456789ABCDEF")
+TXN = replace(PURCHASE, pin_block=PinBlock(PIN_BLOCK))
+
+
+def request(mac: bytes = b"\x11" * 8) -> Message:
+    return CAIN.to_request(TXN, LEG, mac=True).replace({64: mac})
+
+
+def test_the_view_has_what_links_look_at() -> None:
+    message = request()
+    assert isinstance(CAIN, CardLink)
+    assert message.mti == "0200"
+    assert (message[11], str(message[37]).strip()) == (LEG.stan, LEG.rrn)
+    assert TXN.pan is not None
+    assert message[2] == TXN.pan.reveal()
+    assert (message[52], message[64]) == (PIN_BLOCK, b"\x11" * 8)
+    assert message[4] == f"{TXN.amount.minor:012d}" if TXN.amount else True
+    assert CAIN.codec.decode(message.raw).values() == message.values()
+
+
+def test_a_mac_covers_everything_before_its_digits() -> None:
+    message = request()
+    start, end = message.offset(64), message.end(64)
+    assert message.raw[start:end] == b"11" * 8
+    assert message.raw[:start].endswith(b"<MAC>")
+    assert message.raw[end:].startswith(b"</MAC></SctyTrlr></FinInitn></Document>")
+    assert message.raw[message.offset(52) : message.end(52)] == b"0123456789ABCDEF"
+    other = message.replace({64: b"\x22" * 8, 52: b"\x33" * 8})
+    assert (other[64], other[52]) == (b"\x22" * 8, b"\x33" * 8)
+    assert len(other.raw) == len(message.raw)
+
+
+def test_what_is_shown_is_masked() -> None:
+    message = request()
+    shown = repr(message.masked()) + message.describe() + repr(message)
+    assert TXN.pan is not None
+    assert TXN.pan.reveal() not in shown
+    assert PIN_BLOCK.hex().upper() not in shown.upper()
+
+
+def test_an_answer_matches_and_echoes_its_request() -> None:
+    asked = request()
+    outcome = Outcome(code=ResponseCode.APPROVED, approval_code="A1B2C3")
+    answer = CAIN.to_response(asked, outcome, mac=True)
+    read = CAIN.codec.decode(answer.raw)
+    assert read.mti == "0210"
+    for de in (2, 3, 4, 11, 37, 41):
+        assert read[de] == asked[de]
+    assert CAIN.to_outcome(read, TXN) == outcome
+    assert CAIN.to_code(read) is ResponseCode.APPROVED
+
+
+def test_a_mac_that_stands_elsewhere_is_refused() -> None:
+    message = request()
+    start = message.raw.index(b"<FinInitn>")
+    planted = b"<!-- <MAC>2222222222222222</MAC> -->"
+    raw = message.raw[:start] + planted + message.raw[start:]
+    with pytest.raises(DecodeError, match="two places"):
+        CAIN.codec.decode(raw)
+
+
+@given(cut=st.integers(0, 3000))
+def test_what_is_cut_short_is_refused_without_a_value(cut: int) -> None:
+    raw = request().raw
+    cut = min(cut, len(raw) - 1)
+    with pytest.raises(DecodeError) as caught:
+        CAIN.codec.decode(raw[:cut])
+    assert TXN.pan is not None
+    assert TXN.pan.reveal() not in str(caught.value)
+
+
+@given(raw=st.binary(max_size=200))
+def test_anything_else_is_refused(raw: bytes) -> None:
+    with pytest.raises(DecodeError):
+        CAIN.codec.decode(raw)
+
+
+@pytest.mark.parametrize("changes", [{55: b"secret"}, {63: "secret"}])
+def test_what_cannot_be_changed_says_so_without_its_value(
+    changes: dict[int, str | bytes],
+) -> None:
+    with pytest.raises(EncodeError) as caught:
+        request().replace(changes)
+    assert "secret" not in str(caught.value)
+
+
+def test_texts_can_be_changed_and_taken_out() -> None:
+    changed = request().replace({41: "ELSEWHER", 4: "000000000007", 42: None})
+    assert (changed[41], changed[4], 42 in changed) == (
+        "ELSEWHER",
+        "000000000007",
+        False,
+    )
+    again = CAIN.to_transaction(changed, reference=NOW, currency="978")
+    assert again.amount is not None
+    assert (again.terminal_id, again.amount.minor) == ("ELSEWHER", 7)
+
+
+def test_there_is_no_sign_on() -> None:
+    with pytest.raises(EncodeError):
+        CAIN.network_request(Kind.SIGN_ON, stan="000001", transmitted_at=NOW)
+
+
+def test_a_card_number_that_is_too_long_for_a_link_is_no_message() -> None:
+    raw = request().raw
+    assert TXN.pan is not None
+    longer = raw.replace(TXN.pan.reveal().encode(), b"4" * 28)
+    with pytest.raises(DecodeError) as caught:
+        CAIN.codec.decode(longer)
+    assert "4444" not in str(caught.value)
