@@ -26,7 +26,14 @@ from isoswitch.simulators.ledger_audit import standing_minor
 from isoswitch.simulators.world import HOUSE, MERCHANT_BANK
 from isoswitch.store.disk import MemoryDisk
 from isoswitch.store.port import StoredTransaction
-from isoswitch.store.rows import Callback, CodeState, PaymentCode, R
+from isoswitch.store.rows import (
+    Callback,
+    CodeState,
+    PaymentCode,
+    R,
+    StoredWish,
+    WishState,
+)
 
 SETTLED_AT_THE_HOUSE = frozenset({"ACSC", "ACCC", "ACWP"})
 _S = TransferState
@@ -180,10 +187,25 @@ def _check_callbacks(sides: Interbank) -> Iterator[Finding]:
         expected[f"{row.id}.{state}"] += 1
         if row.reversed:
             expected[f"{row.id}.returned"] += 1
+    for wish in _rows(sides.disk, StoredWish):
+        expected[f"{wish.id}.{_wish_state(sides.disk, wish)}"] += 1
+        # One that is cancelled may have been told before as what it was then.
+        earlier = f"{wish.id}.succeeded"
+        if wish.state is WishState.CANCELLED and told[earlier] == 1:
+            expected[earlier] += 1
     for name in {*told, *expected}:
         if told[name] != expected[name]:
             what = f"told {told[name]} times, due {expected[name]} times"
             yield Finding(transaction=f"callback {name}", what=what)
+
+
+def _wish_state(disk: MemoryDisk, wish: StoredWish) -> str:
+    """Say as what a merchant must have heard of what its server wanted."""
+    if wish.state is not WishState.ENDED:
+        return wish.state.value
+    row = disk.transactions.get(wish.id)
+    is_paid = row is not None and _is_approved(row, Kind(wish.kind))
+    return "succeeded" if is_paid else "failed"
 
 
 def _is_approved(row: StoredTransaction, kind: Kind) -> bool:

@@ -47,7 +47,9 @@ from isoswitch.simulators.world import EPOCH, HOUSE, World
 from isoswitch.store.disk import read_record
 from isoswitch.store.memory import MemoryStore
 from isoswitch.store.port import SafState, TransactionState
+from isoswitch.store.rows import StoredWish
 from isoswitch.switch.settings import SwitchSettings
+from isoswitch.switch.wishes import UNDECIDED
 
 SETTLE_S = 1200.0
 REST_S = 60.0
@@ -159,6 +161,11 @@ def _is_busy(world: World) -> bool:
         )
         or any(pending_transfers(world.disk))
         or awaits_totals(world)
+    ):
+        return True
+    if any(
+        isinstance(row, StoredWish) and row.state in UNDECIDED
+        for row in world.disk.rows.values()
     ):
         return True
     return any(
