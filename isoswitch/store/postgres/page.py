@@ -144,9 +144,9 @@ def changes_of(page: Page) -> Iterator[Statement]:
     for table in _WRITTEN:
         values = [row for each in page.changed(table.page) for row in table.rows(each)]
         if values:
-            yield table.statement, (_dump(table.columns, values),)
+            yield table.statement, (to_json(table.columns, values),)
     if page.changed("batches"):
-        yield _PUT_BATCHES, (_dump(_BATCH_COLUMNS, page.batches.items()),)
+        yield _PUT_BATCHES, (to_json(_BATCH_COLUMNS, page.batches.items()),)
     if given_up := page.gone("leases"):
         yield _DELETE_LEASES, (given_up,)
     by_kind: dict[type[Any], list[Row]] = {}
@@ -169,14 +169,14 @@ def forgets_of(unit: UnitOfWork) -> Iterator[Statement]:
         yield sql.encode(), (forget.before, forget.limit)
 
 
-def _pack(columns: Sequence[str], rows: Iterable[Any]) -> str:
-    return _dump(columns, map(_columns(columns), rows))
-
-
-def _dump(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def to_json(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Give rows as the JSON that `jsonb_populate_recordset` reads."""
     values = [dict(zip(columns, row, strict=True)) for row in rows]
     return orjson.dumps(values, default=_hex).decode()
+
+
+def _pack(columns: Sequence[str], rows: Iterable[Any]) -> str:
+    return to_json(columns, map(attrgetter(*columns), rows))
 
 
 def _hex(value: Any) -> str:
@@ -354,10 +354,15 @@ _TRANSACTIONS = _select(
 )
 _BATCHES = _select("batches", _BATCH_COLUMNS, "terminal_id = ANY(%s)")
 # With each hold the one that it gives money back of.
-_HOLDS = _select(
-    "holds",
-    HOLD_COLUMNS,
-    "id = ANY(%s) OR id IN (SELECT of FROM holds WHERE id = ANY(%s))",
+_HOLDS = b" UNION ALL ".join(
+    (
+        _select("holds", HOLD_COLUMNS, "id = ANY(%s)"),
+        _select(
+            "holds",
+            HOLD_COLUMNS,
+            "id = ANY(ARRAY(SELECT of FROM holds WHERE id = ANY(%s) AND of <> ''))",
+        ),
+    )
 )
 _POSTINGS = _select(
     "postings",

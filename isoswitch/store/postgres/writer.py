@@ -39,6 +39,7 @@ from isoswitch.store.postgres.page import (
     Statement,
     changes_of,
     forgets_of,
+    to_json,
 )
 from isoswitch.store.postgres.page import questions as questions_of
 from isoswitch.store.postgres.schema import LOCK
@@ -58,10 +59,11 @@ _SETTINGS = f"""
 _HEAD = b"SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1"
 _RECORDS = b"""
     INSERT INTO journal (seq, transaction_id, record, hash)
-    SELECT seq, transaction_id, record::json, hash FROM unnest(
-        %s::bigint[], %s::text[], %s::text[], %s::bytea[]
-    ) AS r(seq, transaction_id, record, hash)
+    SELECT seq, transaction_id, record::json, hash
+    FROM jsonb_to_recordset(%s::jsonb)
+        AS r(seq bigint, transaction_id text, record text, hash bytea)
 """
+RECORD_COLUMNS = ("seq", "transaction_id", "record", "hash")
 _MARK = b"""
     INSERT INTO writers (id, batch) VALUES (%s, %s)
     ON CONFLICT (id) DO UPDATE SET batch = excluded.batch
@@ -296,10 +298,7 @@ def _apply(
 ) -> tuple[tuple[int, bytes], tuple[Statement, ...]]:
     """Apply unit after unit to a page; give the new head and what is to be written."""
     seq, digest = head
-    seqs: list[int] = []
-    names: list[str] = []
-    texts: list[str] = []
-    hashes: list[bytes] = []
+    records: list[tuple[int, str, str, bytes]] = []
     forgets: list[Statement] = []
     for waiter in waiters:
         try:
@@ -310,13 +309,10 @@ def _apply(
         for record, encoded in zip(waiter.unit.records, waiter.encoded, strict=True):
             seq += 1
             digest = chain_hash(digest, seq, encoded)
-            seqs.append(seq)
-            names.append(record.transaction_id)
-            texts.append(encoded.decode())
-            hashes.append(digest)
+            records.append((seq, record.transaction_id, encoded.decode(), digest))
         forgets += forgets_of(waiter.unit)
         waiter.result = Committed(last_seq=seq, saf_entries=entries)
     written = [*changes_of(page), *forgets]
-    if seqs:
-        written.append((_RECORDS, (seqs, names, texts, hashes)))
+    if records:
+        written.append((_RECORDS, (to_json(RECORD_COLUMNS, records),)))
     return (seq, digest), tuple(written)
