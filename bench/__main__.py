@@ -6,9 +6,9 @@
     python -m bench soak [--minutes 60]             half load, and nothing may grow
 
 ``latest.json`` is ``{machine, failed: {part: why}, rows: [{part, name, cpu_us,
-per_second, p50_ms, p99_ms, kib, baseline, ratio, goal, ...}]}``; what was not measured
-is null, ``baseline`` says what the ratio compares with. ``latest.html`` is the same
-with plots. Failed is what could not be measured, not what missed its goal.
+per_second, p50_ms, p99_ms, kib, baseline, ratio, goal, ...}]}``. What was not measured
+is null, ``baseline`` says what the ratio compares with; failed is what could not be
+measured, not what missed its goal. ``latest.html`` is the same with plots.
 """
 
 from __future__ import annotations
