@@ -42,4 +42,5 @@ def iso_time(moment: datetime) -> str:
     >>> iso_time(datetime(2026, 1, 2, 3, 4, 5, 6, UTC))
     '2026-01-02T03:04:05.000006Z'
     """
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    # Without the offset, which is that of UTC.
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"

@@ -84,6 +84,8 @@ class Message:
     def get(self, de: int, default: Value) -> Value: ...
     def get(self, de: int, default: Value | None = None) -> Value | None:
         """The value of a field, or the default where it is absent."""
+        if self._read is not None:
+            return self._read.get(de, default)
         return self[de] if de in self._arrangement.numbers else default
 
     def values(self) -> Mapping[int, Value]:
