@@ -147,10 +147,9 @@ class Codec(CompiledSpec):
             except FALLBACKS:
                 pass
             else:
-                # The fast lane takes values only as they are read.
-                read = {de: fields[de] for de in fused.numbers}
                 raw = self.write_mti(mti) + bitmap + b"".join(body)
-                return Message(fused, raw, read=read)
+                # The fast lane takes values only as they are read.
+                return Message(fused, raw, None, dict(fields))
         return self._build_precisely(mti, fields)
 
     def teach(self, raw: bytes) -> None:

@@ -41,7 +41,7 @@ class Message:
     ) -> None:
         self._arrangement = arrangement
         self._marks = marks
-        # The values of all fields, in their order, once somebody knows them.
+        # The values of all fields, in any order, once somebody knows them.
         self._read = read
         self.raw = raw
 
@@ -90,10 +90,13 @@ class Message:
 
     def values(self) -> Mapping[int, Value]:
         """All fields and their values, read in one pass and kept."""
-        if self._read is None:
+        read = self._read
+        if read is None:
             marks = self._marks or self._measured()
-            self._read = self._arrangement.values(self.raw, marks)
-        return self._read
+            read = self._read = self._arrangement.values(self.raw, marks)
+        elif tuple(read) != self._arrangement.numbers:
+            read = self._read = {de: read[de] for de in self._arrangement.numbers}
+        return read
 
     def offset(self, de: int) -> int:
         """Where the data of a field starts in ``raw``, after its length prefix."""
@@ -121,7 +124,11 @@ class Message:
             except FALLBACKS:
                 pass
             else:
-                return Message(arrangement, spliced, marks, self._reread(changes))
+                if self._read is None:
+                    return Message(arrangement, spliced, marks)
+                # A splice takes values only as they are read.
+                read: dict[int, Any] = {**self._read, **changes}
+                return Message(arrangement, spliced, marks, read)
         encoded = {de: self._put(de, value) for de, value in changes.items()}
         present = {de: data for de, data in encoded.items() if data is not None}
         if present == encoded and all(de in self for de in present):
@@ -180,10 +187,6 @@ class Message:
         """Where the fields stand; found out when first asked."""
         marks = self._marks = self._arrangement.measure(self.raw)
         return marks
-
-    def _reread(self, changes: Mapping[int, Any]) -> dict[int, Value] | None:
-        """The values after a splice, which takes them only as they are read."""
-        return None if self._read is None else {**self._read, **changes}
 
     def _put(self, de: int, value: Value | None) -> bytes | None:
         field = self.codec.fields.get(de)
