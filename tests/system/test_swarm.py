@@ -652,8 +652,11 @@ BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
 # Where the search for a bug begins that shows in few stories; it goes on around them.
 FIRST_SEED: Mapping[Any, int] = {
     answer_on_a_full_disk: 10,
-    believe_any_echo: 12,
-    believe_any_mac: 21,
+    believe_any_echo: 30,
+    believe_any_mac: 6,
+    believe_any_terminal: 7,
+    decline_without_a_record: 6,
+    forget_an_early_reversal: 6,
     forget_keys_at_restart: 14,
     forget_the_tombstone: 9,
     lose_transactions_at_restart: 10,

@@ -40,7 +40,9 @@ def sign(private: KeyValue, data: bytes) -> bytes:
     key = _load_private(private)
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, _pss(), SHA256())
-    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(SHA256())))
+    # RFC 6979: no random number that is drawn badly can give the key away.
+    how = ec.ECDSA(SHA256(), deterministic_signing=True)
+    r, s = decode_dss_signature(key.sign(data, how))
     return r.to_bytes(32) + s.to_bytes(32)
 
 
