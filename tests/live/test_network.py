@@ -58,9 +58,15 @@ def test_setup_makes_everything_once(folder: Path) -> None:
     first = isoswitch("setup", folder=folder)
     again = isoswitch("setup", folder=folder)
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
-    assert first.stdout.count("made ") == 6
+    assert first.stdout.count("made ") == 8
     assert again.stdout == ""
-    for private in ("token.pin", "keys.json", "test-keys.json", "tls/switch.key"):
+    for private in (
+        "token.pin",
+        "keys.json",
+        "test-keys.json",
+        "tls/switch.key",
+        "houses/house.key",
+    ):
         assert (folder / "var" / private).stat().st_mode & 0o077 == 0, private
     assert leaks_in(folder) == []
 
