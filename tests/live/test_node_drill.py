@@ -1,8 +1,9 @@
 """Nodes that share a PostgreSQL are killed and frozen, and lose their database.
 
 Three switch processes serve the same ports. Each is killed in turn, one is frozen until
-the others have taken over and then woken, and at last the database's primary dies with
-a synchronous standby to take its place. Customers pay all the time. Then terminals,
+the others have taken over and then woken, one is parted from the store and then not any
+more, and at last the database's primary dies with a synchronous standby to take its
+place. Customers pay all the time. Then terminals,
 store, journal and issuers' books are compared transaction by transaction.
 ``make drills ROUNDS=10`` does it more often than a run of all tests.
 """
@@ -23,10 +24,10 @@ from isoswitch.commands.processes import Part, parts_of
 from isoswitch.config.load import STORE_URL, LoadedNetwork
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.place import DatabaseUrl
-from isoswitch.store.port import Lease
 from isoswitch.store.reader import open_reader
 from tests.live.conftest import Tell
 from tests.live.drill import PARTS, Drill, crowd, drilled
+from tests.live.partition import Way, way_to
 from tests.postgres import (
     new_database,
     promote,
@@ -92,6 +93,14 @@ async def test_nodes_that_die_freeze_or_lose_their_database_lose_no_money(
                     takeovers.append(await kill(drill, number))
                 await trio.sleep(WORK_S)
                 takeovers.append(await freeze(drill, NODES[0]))
+                with way_to(primary.folder, url.reveal()) as (way, there):
+                    monkeypatch.setenv(STORE_URL, there)
+                    await drill.processes.kill("node2")
+                    await drill.processes.start("node2")
+                    monkeypatch.setenv(STORE_URL, url.reveal())
+                    await drill.wait_ready(2)
+                    await trio.sleep(WORK_S)
+                    takeovers.append(await part(drill, 2, way))
             await trio.sleep(WORK_S)
             primary.stop("immediate")
             promote(standby)
@@ -110,7 +119,7 @@ async def test_nodes_that_die_freeze_or_lose_their_database_lose_no_money(
 
 async def kill(drill: Drill, number: int) -> float:
     """Kill a node, wait until the others have taken over, and start it again."""
-    boot = boot_of(drill, number)
+    boot = await boot_of(drill, number)
     await drill.processes.kill(f"node{number}")
     taken_s = await taken_over(drill, boot)
     await drill.processes.start(f"node{number}")
@@ -119,21 +128,41 @@ async def kill(drill: Drill, number: int) -> float:
     return taken_s
 
 
+async def part(drill: Drill, number: int, way: Way) -> float:
+    """Part a node from the store until the others have taken over; it must give up."""
+    name = f"node{number}"
+    boot = await boot_of(drill, number)
+    way.is_open.clear()
+    taken_s = await taken_over(drill, boot)
+    way.is_open.set()
+    await gives_up(drill, name)
+    await drill.wait_ready(number)
+    drill.kills["parted"] += 1
+    return taken_s
+
+
 async def freeze(drill: Drill, number: int) -> float:
     """Freeze a node until the others have taken over; woken, it must give up."""
     name = f"node{number}"
-    boot, pid = boot_of(drill, number), drill.processes.pid_of(name)
+    boot = await boot_of(drill, number)
+    pid = drill.processes.pid_of(name)
     os.kill(pid, signal.SIGSTOP)
     taken_s = await taken_over(drill, boot)
     os.kill(pid, signal.SIGCONT)
+    await gives_up(drill, name)
+    await drill.wait_ready(number)
+    drill.kills["frozen"] += 1
+    return taken_s
+
+
+async def gives_up(drill: Drill, name: str) -> None:
+    """Wait until a node ends because others have taken over; start it again."""
+    pid = drill.processes.pid_of(name)
     with trio.fail_after(PATIENCE_S):
         while not has_ended(pid):
             await trio.sleep(LOOK_S)
     await drill.processes.kill(name)
     await drill.processes.start(name)
-    await drill.wait_ready(number)
-    drill.kills["frozen"] += 1
-    return taken_s
 
 
 def has_ended(pid: int) -> bool:
@@ -157,9 +186,16 @@ async def taken_over(drill: Drill, boot: str) -> float:
             await trio.sleep(LOOK_S)
 
 
-def boot_of(drill: Drill, number: int) -> str:
-    """Give the boot number of a running node."""
-    name = f"node/{drill.loaded.network.switch.node}.{number}"
-    with open_reader(drill.loaded.store) as reader:
-        leases: dict[str, Lease] = {each.name: each for each in reader.leases()}
-    return leases[name].holder
+async def boot_of(drill: Drill, number: int) -> str:
+    """Give the boot of a node; one that a crowded machine has fenced starts anew."""
+    lease_name = f"node/{drill.loaded.network.switch.node}.{number}"
+    name = f"node{number}"
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            with open_reader(drill.loaded.store) as reader:
+                leases = {each.name: each.holder for each in reader.leases()}
+            if lease_name in leases:
+                return leases[lease_name]
+            await gives_up(drill, name)
+            await drill.wait_ready(number)
+            drill.kills["fenced by itself"] += 1

@@ -66,7 +66,7 @@ class CuttingProxy:
         self, client: socket.socket, server: socket.socket, is_mute: threading.Event
     ) -> None:
         said = b""
-        while data := _receive(client):
+        while data := receive(client):
             said += data
             is_begun = START_OF_BATCH in said
             if self._fault is Fault.FROZEN and is_begun:
@@ -80,24 +80,24 @@ class CuttingProxy:
                     is_mute.set()
                     self._happen()
             server.sendall(data)
-        _end(client, server)
+        end(client, server)
 
     def _answer(
         self, client: socket.socket, server: socket.socket, is_mute: threading.Event
     ) -> None:
-        while data := _receive(server):
+        while data := receive(server):
             if not is_mute.is_set():
                 client.sendall(data)
             elif END_OF_BATCH in data:
                 break
-        _end(client, server)
+        end(client, server)
 
     def _happen(self) -> None:
         self._fault = None
         self.happened.set()
 
 
-def _receive(source: socket.socket) -> bytes:
+def receive(source: socket.socket) -> bytes:
     """Give what comes next; nothing when the connection has ended or was cut."""
     try:
         return source.recv(1 << 20)
@@ -105,7 +105,8 @@ def _receive(source: socket.socket) -> bytes:
         return b""
 
 
-def _end(*connections: socket.socket) -> None:
+def end(*connections: socket.socket) -> None:
+    """End connections, so that whoever waits for them hears it."""
     for each in connections:
         with suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
