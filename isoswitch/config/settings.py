@@ -75,7 +75,6 @@ def switch_settings(loaded: LoadedNetwork) -> SwitchSettings:
     network = loaded.network
     return SwitchSettings(
         node=network.switch.node,
-        acquirer_id=network.switch.acquirer_id,
         country=network.switch.country,
         default_currency=network.switch.currency,
         listeners=tuple(

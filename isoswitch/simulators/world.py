@@ -451,7 +451,6 @@ def _wallet_endpoint() -> EndpointSettings:
 def _settings(*, with_wallet: bool) -> SwitchSettings:
     return SwitchSettings(
         node="sw1",
-        acquirer_id="10001",
         country="276",
         default_currency="978",
         listeners=tuple(LISTENERS.values()),

@@ -433,7 +433,6 @@ class SwitchSettings:
     """
 
     node: str
-    acquirer_id: str
     country: str
     default_currency: str
     listeners: tuple[ListenerSettings, ...]
