@@ -12,7 +12,7 @@ from pathlib import Path
 SOCKET_NAME = ".s.PGSQL.5432"
 # What a writer's batch begins and ends with, when it is said in full: the first time.
 START_OF_BATCH = b"SELECT seq, hash FROM journal ORDER BY"
-END_OF_BATCH = b"COMMIT"
+END_OF_BATCH = b"COMMIT\0"
 
 
 class Fault(Enum):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -77,6 +78,28 @@ async def test_two_writers_keep_one_chain_and_one_of_them_wins_each_key(
     assert sorted(won) == sorted(lost) == sorted(f"key-{n}" for n in range(200))
     verdict = inspect_store(url)
     assert (verdict.is_sound, verdict.chain.last_seq) == (True, 800)
+
+
+async def test_writers_see_each_other_whatever_the_default_of_the_database(
+    url: DatabaseUrl,
+) -> None:
+    name = urlsplit(url.reveal()).path[1:]
+    with connect(url) as connection:
+        isolation = "SET default_transaction_isolation = 'repeatable read'"
+        connection.execute(f"ALTER DATABASE {name} {isolation}".encode())
+
+    async def commit(store: Store, name: str) -> None:
+        for number in range(100):
+            await store.commit(opening(f"{name}-{number}"))
+
+    async with (
+        open_postgres_store(url) as first,
+        open_postgres_store(url) as second,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(commit, first, "a")
+        nursery.start_soon(commit, second, "b")
+    assert inspect_store(url).chain.last_seq == 400
 
 
 async def test_of_two_writers_one_moves_a_transaction_and_one_cuts_the_day(

@@ -56,6 +56,8 @@ _SETTINGS = f"""
     SET enable_hashjoin = off;
     SET enable_mergejoin = off;
 """.encode()
+# Not the database's default: what follows the lock must see what came before it.
+_BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 _HEAD = b"SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1"
 _RECORDS = b"""
     INSERT INTO journal (seq, transaction_id, record, hash)
@@ -144,7 +146,7 @@ class PostgresWriter(BatchWriter):
             self._commit_pages(list(_pages(batch)))
 
     def _commit_pages(self, pages: Sequence[list[Waiter]]) -> None:
-        begin: tuple[Statement, ...] = ((b"BEGIN", ()), (LOCK, ()), (_HEAD, ()))
+        begin: tuple[Statement, ...] = ((_BEGIN, ()), (LOCK, ()), (_HEAD, ()))
         end = ((_MARK, (self._id, self._batch)), (b"COMMIT", ()))
         head: tuple[int, bytes] | None = None
         for waiters in pages:
