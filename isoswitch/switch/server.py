@@ -309,8 +309,11 @@ class Switch:
             await self.wishes.wait_empty()
         if self.codes is not None:
             await self.codes.drain()
+        others = await services.leases.live_boots() - {str(services.numbers.boot)}
         for link in self.links.values():
-            await link.sign_off()
+            # To an endpoint of several sessions one sign-off may speak for all of them.
+            if link.settings.leased or not others:
+                await link.sign_off()
         await services.leases.release()
 
     async def _begin(self) -> Services:

@@ -683,6 +683,19 @@ async def test_of_several_nodes_one_connects_and_another_when_it_dies(
     assert issuer.heard[Kind.SIGN_ON] == 2
 
 
+async def test_of_several_nodes_the_last_one_signs_off(nursery: trio.Nursery) -> None:
+    world = network(nodes=2)
+    await nursery.start(world.run)
+    await trio.sleep(20)
+    issuer = world.issuers["north"]
+    signed_off = []
+    for node in world.nodes:
+        assert node.switch is not None
+        await node.switch.drain()
+        signed_off.append(issuer.heard[Kind.SIGN_OFF])
+    assert signed_off == [0, 1]
+
+
 # Hostile partners --------------------------------------------------------------------
 
 
