@@ -81,12 +81,14 @@ class BusinessDays:
 
     async def begin(self) -> None:
         """Find the open day, or open the first."""
-        while not (days := {day.date: day for day in await self._store.days()}):
+        days = await self._store.days()
+        if not days:
             first = self._date_of_clock()
             # Another node may open it in the same moment.
             with suppress(DayRefused):
                 await self._move(DayState.OPEN, first, reason="the first day")
-        self.date = open_date(days)
+            days = await self._store.days()
+        self.date = open_date({day.date: day for day in days})
 
     def follow(self, unit: UnitOfWork, _: Committed) -> None:
         """Take the next date from the commit that opened it."""
