@@ -310,7 +310,7 @@ class ClearingHouse:
         payment.answer = self._report(payment)
         self._send(wire, payment.answer, reaction)
         if payment.status == "ACWP":
-            self._post_later(wire, payment)
+            self._post_later(payment)
 
     def _decide(
         self, message_id: str, transfer: Transfer, reaction: Reaction
@@ -340,22 +340,26 @@ class ClearingHouse:
         status = "ACWP" if receiver.posts_later else "ACSC"
         return Payment(transfer, message_id, status)
 
-    def _post_later(self, wire: Line, payment: Payment) -> None:
+    def _post_later(self, payment: Payment) -> None:
         """Credit what was accepted without posting, or give it back."""
         member = self.members[payment.transfer.creditor_agent.bic]
         at = trio.current_time() + member.posting_s
         if member.credits_in_the_end:
             payment.status = "ACCC"
-            self._tell_unasked(wire, self._report(payment), at=at)
+            self._tell_unasked(self._report(payment), at=at)
         else:
             payment.status, payment.reason = "BLCK", UNTOLD
-            self._tell_unasked(wire, self._report(payment), at=at)
-            self._tell_unasked(wire, self._give_back(payment, UNTOLD), at=at)
+            self._tell_unasked(self._report(payment), at=at)
+            self._tell_unasked(self._give_back(payment, UNTOLD), at=at)
 
-    def _tell_unasked(self, wire: Line, document: bytes, *, at: float) -> None:
-        """Tell what nobody waits for, so that it is heard some day."""
+    def _tell_unasked(self, document: bytes, *, at: float) -> None:
+        """Tell what nobody waits for, so that it is heard some day.
+
+        The connection on which the cause of it came may be dead without knowing it.
+        """
         self._queue.append((at, document))
-        self._put(wire, document, at=at)
+        for wire in self.wires:
+            self._put(wire, document, at=at)
 
     def _forward(self, payment: Payment, reaction: Reaction) -> None:
         """Ask the connected bank whether it takes a payment."""
@@ -445,7 +449,7 @@ class ClearingHouse:
         self._put(wire, self._build(answer))
         if agrees and payment is not None:
             back = self._give_back(payment, "FOCR")
-            self._tell_unasked(wire, back, at=trio.current_time())
+            self._tell_unasked(back, at=trio.current_time())
 
     def _give_back(self, payment: Payment, reason: str) -> bytes:
         """Move a payment back and build the pacs.004 that tells of it."""
