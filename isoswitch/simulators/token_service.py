@@ -66,7 +66,8 @@ class TokenService:
         self._master = master
         self._random = random
         self._vault: dict[str, Token] = {}
-        self._last_atc: dict[str, int] = {}
+        # The last counter of each device, and the request that it came with.
+        self._last: dict[str, tuple[int, tuple[str, str]]] = {}
         self._pars: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
 
@@ -133,10 +134,13 @@ class TokenService:
         is_other = not is_code and int(values["9F02"].hex()) != amount
         if expected != values["9F26"] or is_other:
             self._refuse(ResponseCode.SECURITY_VIOLATION, "wrong cryptogram")
-        last, number = self._last_atc.get(dpan.reveal(), 0), int.from_bytes(atc)
-        if number < last or (number == last and not txn.is_repeat):
+        last, request = self._last.get(dpan.reveal(), (0, ("", "")))
+        number, this = int.from_bytes(atc), (txn.acquirer_id, txn.rrn)
+        # The network may bring a request twice, which is then not marked as a repeat.
+        is_again = txn.is_repeat or this == request
+        if number < last or (number == last and not is_again):
             self._refuse(ResponseCode.SECURITY_VIOLATION, "an old cryptogram")
-        self._last_atc[dpan.reveal()] = number
+        self._last[dpan.reveal()] = number, this
 
     def _verify_owner(self, txn: Transaction, token: Token) -> None:
         """Check that the device names its own account and wallet, where it names any.
