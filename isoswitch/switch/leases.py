@@ -2,7 +2,8 @@
 
     node/<name>       held by one boot and renewed by it: that boot lives
     saf/<endpoint>    held by the boot that drains what is owed to that endpoint
-    link/<endpoint>   held by the boot that may connect to a partner of one session
+    link/<endpoint>   held by the boot that may connect to a partner of one session, and
+                      drains what is owed to it
     once              held by the boot that does what one node does for all
 
 Only a node's own lease is renewed; the others are worth as much as their holder's. Who
@@ -33,6 +34,7 @@ from isoswitch.store.port import (
     UnitOfWork,
 )
 from isoswitch.switch.ports import Clock, iso_time
+from isoswitch.switch.settings import EndpointSettings
 
 # With the sweep of what a dead node left open, others take over within five seconds.
 RENEW_EVERY_S = 0.5
@@ -43,6 +45,14 @@ NODE = "node/"
 ONCE = "once"
 
 log = structlog.get_logger()
+
+
+def drain_lease(endpoint: EndpointSettings) -> str:
+    """Name the lease of the node that drains what is owed to an endpoint.
+
+    Of a partner of one session that is who may connect to it.
+    """
+    return f"{'link' if endpoint.leased else 'saf'}/{endpoint.name}"
 
 
 class FencedOut(IsoswitchError):

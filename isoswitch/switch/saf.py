@@ -6,9 +6,10 @@ restart every entry is taken to have been written. Silence is answered with pati
 (exponential pauses up to a cap), an explicit refusal with quarantine: nothing is ever
 dropped, and a poison entry blocks nobody but its own card until it is quarantined.
 
-Each endpoint's entries are drained by one node, the holder of ``saf/<endpoint>``. With
-several nodes on one store it learns from the store, not from its own commits, what came
-when: so the order of a card's entries holds wherever they were committed.
+Each endpoint's entries are drained by one node, the holder of its lease, which is one
+that may connect to it (``leases.py``). With several nodes on one store it learns from
+the store, not from its own commits, what came when: so the order of a card's entries
+holds wherever they were committed.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from isoswitch.store.port import (
     SafUpdate,
     UnitOfWork,
 )
+from isoswitch.switch.leases import drain_lease
 from isoswitch.switch.legs import authenticate, verify_answer
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import iso_time
@@ -178,24 +180,13 @@ class Lane:
         return now + TICK_S
 
 
-def lease_name(endpoint: str) -> str:
-    """Name the lease of the node that drains an endpoint's entries.
-
-    Examples
-    --------
-    >>> lease_name("north")
-    'saf/north'
-    """
-    return f"saf/{endpoint}"
-
-
 class Saf:
     """Drains the store-and-forward entries of every endpoint."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._lanes = {
-            name: Lane(link, partial(services.leases.holds, lease_name(name)))
+            name: Lane(link, partial(services.leases.holds, drain_lease(link.settings)))
             for name, link in services.links.items()
         }
         self._committed = trio.lowlevel.ParkingLot()

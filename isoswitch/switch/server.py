@@ -33,7 +33,7 @@ from isoswitch.switch.interbank.reports import Reports
 from isoswitch.switch.interbank.transfers import Transfers
 from isoswitch.switch.job import Jobs
 from isoswitch.switch.keyexchange import KeyExchange
-from isoswitch.switch.leases import ONCE, Leases
+from isoswitch.switch.leases import ONCE, Leases, drain_lease
 from isoswitch.switch.linkjournal import LinkJournal
 from isoswitch.switch.linkorders import restore
 from isoswitch.switch.links import Link
@@ -43,7 +43,7 @@ from isoswitch.switch.ports import Clock, Random
 from isoswitch.switch.reconciliation import reconcile_forever
 from isoswitch.switch.recorder import Recorder
 from isoswitch.switch.recovery import recover, sweep_forever
-from isoswitch.switch.saf import Saf, lease_name
+from isoswitch.switch.saf import Saf
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import (
     Address,
@@ -68,17 +68,6 @@ log = structlog.get_logger()
 async def connect_tcp(address: Address) -> trio.abc.Stream:
     """Connect to a counterparty's address."""
     return await open_tcp(address.host, address.port)
-
-
-def link_lease(endpoint: str) -> str:
-    """Name the lease of the node that may connect to an endpoint of one session.
-
-    Examples
-    --------
-    >>> link_lease("north")
-    'link/north'
-    """
-    return f"link/{endpoint}"
 
 
 class Switch:
@@ -262,8 +251,8 @@ class Switch:
         self.health.retune(clock_jump_s=settings.clock_jump_s)
         breakers = Breakers(links, settings.endpoint_health)
         breakers.adopt(before.services.breakers)
-        for name, link in links.items():
-            self._want_leases(name, link)
+        for link in links.values():
+            self._want_lease(link)
         services = replace(
             before.services,
             settings=settings,
@@ -331,8 +320,8 @@ class Switch:
         self._store.on_commit(days.follow)
         await self._leases.begin(self._clock)
         self._leases.want(ONCE)
-        for name, link in self.links.items():
-            self._want_leases(name, link)
+        for link in self.links.values():
+            self._want_lease(link)
         if self._store.is_shared:
             await self._leases.look()
         return Services(
@@ -358,10 +347,10 @@ class Switch:
             leases=self._leases,
         )
 
-    def _want_leases(self, name: str, link: Link) -> None:
-        self._leases.want(lease_name(name))
-        if link.settings.leased:
-            self._leases.want(link_lease(name))
+    def _want_lease(self, link: Link) -> None:
+        # Who may never connect could only keep what is owed from going out.
+        if link.settings.owner in {"", self.settings.node}:
+            self._leases.want(drain_lease(link.settings))
 
     async def _run_link(
         self, link: Link, *, task_status: trio.TaskStatus[None]
@@ -414,7 +403,7 @@ class Switch:
 
     def _may_connect(self, endpoint: EndpointSettings) -> bool:
         if endpoint.leased:
-            return self._leases.holds(link_lease(endpoint.name))
+            return self._leases.holds(drain_lease(endpoint))
         return endpoint.owner in {"", self.settings.node}
 
     def does_once(self) -> bool:

@@ -683,6 +683,32 @@ async def test_of_several_nodes_one_connects_and_another_when_it_dies(
     assert issuer.heard[Kind.SIGN_ON] == 2
 
 
+async def test_what_is_owed_goes_out_from_the_node_that_connects(
+    nursery: trio.Nursery,
+) -> None:
+    world = network(nodes=2, owner="sw2")
+    await nursery.start(world.run)
+    first, owner = world.nodes
+    first.die()
+    await trio.sleep(20)
+    world.issuers["north"].set_rules(silent(Kind.PURCHASE))
+    async with trio.open_nursery() as paying:
+        paying.start_soon(pay, world)
+        await trio.sleep(1)
+        world.cut_link("north")
+    owner.die()
+    await nursery.start(first.run)
+    # Long enough for it to take whatever the dead node held.
+    await trio.sleep(20)
+    await nursery.start(owner.run)
+    world.heal_link("north")
+    verdict = await settle(world)
+    assert verdict.is_settled, verdict.describe()
+    assert world.issuers["north"].heard[Kind.SIGN_ON] == 2
+    (belief,) = world.terminals["TERM0001"].beliefs
+    assert belief.state is not BeliefState.APPROVED
+
+
 async def test_of_several_nodes_the_last_one_signs_off(nursery: trio.Nursery) -> None:
     world = network(nodes=2)
     await nursery.start(world.run)

@@ -14,7 +14,7 @@ import psycopg
 
 from isoswitch.codecs.canonical.errors import NoStore, StoreUnavailable
 from isoswitch.store.place import DatabaseUrl
-from isoswitch.store.postgres.connection import connect
+from isoswitch.store.postgres.connection import connect, reason_of
 from isoswitch.store.schema import MIGRATIONS
 
 # Whoever writes to this database holds this lock until its transaction has ended. The
@@ -82,8 +82,8 @@ def migrate(url: DatabaseUrl) -> None:
                 connection.execute(LOCK)
                 _migrate(connection)
         except psycopg.Error as exc:
-            msg = f"{url} does not take the schema: {exc}"
-            raise StoreUnavailable(msg) from exc
+            msg = f"{url} does not take the schema: {reason_of(exc)}"
+            raise StoreUnavailable(msg) from None
 
 
 def verify_version(url: DatabaseUrl) -> None:
