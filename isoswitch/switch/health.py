@@ -133,5 +133,7 @@ class Health:
 
     def confirm_clock(self) -> None:
         """Trust the clock as it stands, on an operator's word."""
+        # It may have been set since the last look.
+        self.trusts_clock()
         self._watch.confirm()
         self.trusts_clock()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
@@ -97,3 +97,26 @@ def test_a_jump_is_told_from_a_correction(
     watch = ClockWatch(jump_s=30.0)
     seen = [watch.look(wall, float(at)) for at, wall in enumerate(walls)]
     assert seen == moved
+
+
+class Movable(Noon):
+    """A clock that somebody sets."""
+
+    hours = 0
+
+    def now(self) -> datetime:
+        """Give noon, as it was set."""
+        return super().now() + timedelta(hours=self.hours)
+
+
+async def test_an_operator_confirms_the_time_that_it_is_now() -> None:
+    clock = Movable()
+    health = Health(clock, clock_jump_s=30.0)
+    assert health.trusts_clock()
+    clock.hours = 1
+    assert not health.trusts_clock()
+    # It is set right, or to a third time, before anybody looks again.
+    for hours in (0, 2):
+        clock.hours = hours
+        health.confirm_clock()
+        assert health.trusts_clock()
