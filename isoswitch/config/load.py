@@ -13,6 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.config.checks import check_network
 from isoswitch.config.model import Network
 from isoswitch.config.source import (
@@ -57,7 +58,12 @@ class LoadedNetwork:
     def store(self) -> Place:
         """Where the store is; ``ISOSWITCH_STORE_URL`` stands in for ``[store] url``."""
         url = os.environ.get(STORE_URL) or self.network.store.url
-        return DatabaseUrl(url) if url else self.file(self.network.store.path)
+        if not url:
+            return self.file(self.network.store.path)
+        try:
+            return DatabaseUrl(url)
+        except ValueError as error:
+            raise ConfigError(f"[store] url or {STORE_URL} is {error}") from None
 
 
 def packaged_network() -> Path:

@@ -136,11 +136,6 @@ class Timers(Table):
     clock_jump_s: Annotated[float, Field(ge=1, le=86_400)] = 30.0
 
 
-DatabaseAddress = Annotated[
-    str, StringConstraints(pattern=r"^postgres(ql)?://[^/\s]*/[^/\s]+$")
-]
-
-
 class Store(Table):
     """Where units of work are kept: in a file, or in the database of ``url``.
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 SCHEMES = ("postgresql", "postgres")
+# A password with such a character as it is would end in the middle of itself, and
+# programs that then complain quote the rest of it.
+_MISUNDERSTOOD = re.compile(r"@.*@|/.*@|%(?![0-9A-Fa-f]{2})")
 
 
 class DatabaseUrl:
@@ -17,15 +21,23 @@ class DatabaseUrl:
     DatabaseUrl('postgresql://db-a,db-b/isoswitch')
     """
 
-    __slots__ = ("_url",)
+    __slots__ = ("_shown", "_url")
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in SCHEMES or len(parts.path) < 2:
-            # The text itself may hold a password.
-            msg = "not the address of a database: write postgresql://host/database"
+        """Take an address; a ValueError about it says nothing of what it holds."""
+        scheme, _, rest = url.partition("://")
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
+        if scheme not in SCHEMES or len(parts.path) < 2 or _MISUNDERSTOOD.search(rest):
+            msg = (
+                "not the address of a database: write postgresql://host/database, "
+                "and %40, %2F, %25 for @, / and % in a password"
+            )
             raise ValueError(msg)
         self._url = url
+        self._shown = f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def reveal(self) -> str:
         """Give the address as it was written."""
@@ -38,8 +50,7 @@ class DatabaseUrl:
         return hash(self._url)
 
     def __str__(self) -> str:
-        parts = urlsplit(self._url)
-        return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return self._shown
 
     def __repr__(self) -> str:
         return f"DatabaseUrl({str(self)!r})"
