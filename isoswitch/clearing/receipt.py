@@ -79,8 +79,8 @@ CHANGES: Mapping[tuple[ReceiptState, ReceiptEvent], Change] = {
 class Receipt:
     """One transfer that somebody sent us.
 
-    ``id`` names it among all: its UETR, else the house and ``their_id``. ``digest`` is
-    of what it says, so that the same id with other content is told from a repeat.
+    ``id`` names it among all: the house, and its UETR or else ``their_id``. ``digest``
+    is of what it says, so that the same id with other content is told from a repeat.
     ``account`` is the ledger's account of the customer, empty where it is refused.
     ``transaction_id`` is our own name for it. ``return_reason`` says why we give it
     back; ``next_at`` (UTC epoch seconds) is when that is told again, ``attempts`` how

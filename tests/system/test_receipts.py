@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from isoswitch.clearing.receipt import Receipt, ReceiptState
+from isoswitch.clearing.transfer import Event
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.iso20022.document import read_document
 from isoswitch.codecs.iso20022.exceptions import Resolution
@@ -33,6 +34,8 @@ from isoswitch.simulators.world import (
     SHOP_ACCOUNT,
     World,
 )
+from isoswitch.switch.interbank.documents import News
+from isoswitch.switch.interbank.house import House
 from tests.iso20022 import published_into
 from tests.system.test_transfers import house_of, ledger, pay, react, with_house
 
@@ -75,7 +78,7 @@ async def send(world: World, sent: Transfer, wait_s: float = 1.0) -> Payment:
 
 async def find(world: World, number: int = 1) -> Receipt:
     assert world.store is not None
-    found = await world.store.find_row(Receipt, transfer(number).uetr)
+    found = await world.store.find_row(Receipt, f"{HOUSE}/{transfer(number).uetr}")
     assert found is not None
     return found
 
@@ -320,3 +323,60 @@ async def test_each_profile_says_in_its_own_words_that_it_takes_a_transfer(
         body = read_document(data).body
         assert body is not None
         base.verify(body, Mode.BOTH)
+
+
+async def offer(world: World, sent: Transfer, *, over: str = HOUSE) -> House:
+    """Have the switch take a transfer that comes over a house, itself."""
+    assert world.switch is not None
+    assert world.switch.receipts is not None
+    ours = world.switch.houses[HOUSE]
+    house = House(
+        replace(ours.settings, name=over),
+        connect=never_connect,
+        random=world.random,
+        hsm=world.hsm,
+    )
+    message = payment_of(sent, message_id=f"M-{over}", at=world.now())
+    await world.switch.receipts.take(house, message, "pacs.008.001.08")
+    return house
+
+
+async def never_connect(_: object) -> trio.abc.Stream:
+    raise OSError("nobody is there")
+
+
+def rejected(**names: str) -> News:
+    """Give the word that a transfer to us was not settled."""
+    fields = {"uetr": "", "transaction_id": ""} | names
+    return News(
+        original_message_id="",
+        event=Event.REJECTED,
+        reason="AB05",
+        about="pacs.008.001.08",
+        **fields,
+    )
+
+
+async def test_a_transfer_without_a_uetr_is_undone_by_its_own_name(
+    world: World,
+) -> None:
+    house = await offer(world, transfer(uetr=""))
+    assert await ledger(world) == CREDITED
+    assert world.switch is not None
+    assert world.switch.receipts is not None
+    await world.switch.receipts.hear(house, rejected(transaction_id="TX1"))
+    assert await ledger(world) == {}
+
+
+async def test_a_house_has_no_say_in_what_came_over_another(world: World) -> None:
+    await offer(world, transfer())
+    assert world.switch is not None
+    assert world.switch.receipts is not None
+    other = await offer(world, transfer(2), over="other")
+    before = await ledger(world)
+    await world.switch.receipts.hear(other, rejected(uetr=transfer(1).uetr))
+    assert await ledger(world) == before
+    # The same transfer over another house is another one, and booked there.
+    await offer(world, transfer(1), over="other")
+    after = await ledger(world)
+    assert after["settlement/other", "978"] == 2500

@@ -67,9 +67,9 @@ class News:
     """What a message says of one transfer.
 
     ``returned`` is money that came back, by the return of the name ``return_id``.
-    It is named by ``uetr``, or where that is missing by ``original_message_id``;
-    ``about`` is what the message that it is about is called, such as
-    ``pacs.008.001.08``.
+    It is named by ``uetr``, or where that is missing by ``original_message_id`` and
+    ``transaction_id``; ``about`` is what the message that it is about is called, such
+    as ``pacs.008.001.08``.
     """
 
     uetr: str
@@ -79,6 +79,7 @@ class News:
     about: str = ""
     returned: Money | None = None
     return_id: str = ""
+    transaction_id: str = ""
 
 
 def make_uetr(seed: bytes) -> str:
@@ -208,6 +209,7 @@ def _read_status(message: StatusReport) -> Iterator[News]:
             event=status_event(status.status, reason),
             reason=reason,
             about=status.original.message_name if status.original else "",
+            transaction_id=status.transaction_id,
         )
 
 

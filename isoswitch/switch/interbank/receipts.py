@@ -188,7 +188,7 @@ class Receipts:
 
     async def hear(self, house: House, news: News) -> None:
         """Take what the house says of a transfer to us, or of one that we give back."""
-        key = _key(house, news.uetr, "")
+        key = _key(house, news.uetr, news.transaction_id)
         receipt = await self._services.store.find_row(Receipt, key)
         if receipt is None:
             log.warning("news_of_unknown_transfer", uetr=news.uetr)
@@ -427,8 +427,8 @@ def _profile(house: House) -> TransferProfile:
 
 
 def _key(house: House, uetr: str, transaction_id: str) -> str:
-    """Name a transfer among all; without a UETR by the name that its house knows."""
-    return uetr or f"{house.settings.name}/{transaction_id}"
+    """Name a transfer among all: no house has a say in what came over another."""
+    return f"{house.settings.name}/{uetr or transaction_id}"
 
 
 def _digest(part: Transfer, account: str) -> str:

@@ -27,7 +27,7 @@ from isoswitch.clearing.reports import (
     new_item,
     settle,
 )
-from isoswitch.codecs.canonical.errors import LinkDown
+from isoswitch.codecs.canonical.errors import LinkDown, StoreUnavailable
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.iso20022.messages import build_message
 from isoswitch.codecs.iso20022.reports import (
@@ -101,6 +101,10 @@ class Reports:
                 except OwnershipLost:
                     continue
                 break
+            else:
+                raise StoreUnavailable(
+                    f"settlement {each.instruction_id} was not compared"
+                )
 
     async def _take(
         self, house: House, report: AccountReport, *, has_end: bool
@@ -122,6 +126,8 @@ class Reports:
             except OwnershipLost:
                 continue
             break
+        else:
+            raise StoreUnavailable(f"report {report.report_id} was not counted")
         if has_end and not _adds_up(report):
             await self._break(house, f"statement {report.report_id} does not add up")
 
