@@ -90,13 +90,17 @@ async def test_a_restart_begins_with_what_was_not_handled(world: World) -> None:
 
 
 def client(
-    ours: trio.abc.Stream, other: trio.abc.Stream, *, bytes_max: int = 1000
+    ours: trio.abc.Stream,
+    other: trio.abc.Stream,
+    *,
+    bytes_max: int = 1000,
+    numbers: Numbers | None = None,
 ) -> Https:
     return Https(
         ours,
         other,
         host="house",
-        numbers=Numbers(),
+        numbers=numbers or Numbers(),
         document_bytes_max=bytes_max,
         timeout_s=5.0,
     )
@@ -135,6 +139,33 @@ async def test_an_answer_that_is_not_as_agreed_ends_the_link(
     nursery.start_soon(serve)
     assert reason in await link.run(ignore)
     assert not link.is_open
+
+
+@pytest.mark.parametrize(("is_taken", "asked_beyond"), [(True, 8), (False, 0)])
+async def test_only_what_was_taken_is_asked_beyond(
+    nursery: trio.Nursery, asked_beyond: int, *, is_taken: bool
+) -> None:
+    posting, _ = trio.testing.memory_stream_pair()
+    polling, house = trio.testing.memory_stream_pair()
+    numbers = Numbers()
+    link = client(posting, polling, numbers=numbers)
+
+    async def serve() -> None:
+        await house.receive_some()
+        await house.send_all(
+            b"HTTP/1.1 200 OK\r\nIsoswitch-Document: 8\r\nContent-Length: 4\r\n\r\n<a/>"
+        )
+        await house.receive_some()
+        await house.aclose()
+
+    async def take(_: bytes, __: Signature | None) -> None:
+        if not is_taken:
+            # As the inbox does when the store cannot write it down.
+            link.close("what was heard could not be recorded")
+
+    nursery.start_soon(serve)
+    await link.run(take)
+    assert numbers.last == asked_beyond
 
 
 async def test_a_house_that_closes_ends_the_link() -> None:

@@ -208,6 +208,9 @@ class Https:
                 self.close(f"the house gives no document but status {status}")
                 return
             await handle(document, _signature(headers))
+            if not self.is_open:
+                # What could not be taken comes again on the next connection.
+                return
             self._numbers.last = int(number)
 
 
