@@ -117,17 +117,18 @@ class Wishes:
 
     async def run(self) -> None:
         """Carry out what is wanted, and end what lost its owner, until cancelled."""
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
                 while True:
                     try:
                         await self._sweep()
                     except StoreUnavailable as error:
                         log.error("wishes_postponed", reason=str(error))
                     await trio.sleep(SWEEP_S)
-        finally:
-            self._nursery = None
+            finally:
+                # What comes while the rest ends is refused.
+                self._nursery = None
 
     def close(self) -> None:
         """Begin nothing new from now on."""

@@ -144,6 +144,8 @@ class PostgresWriter(BatchWriter):
         # begun to wait, which would stop its watch over idle transactions.
         with self._connection.pipeline() as self._pipeline:
             self._commit_pages(list(_pages(batch)))
+        # Leaving the pipeline waits once more for a server that has committed already.
+        self._is_committing = False
 
     def _commit_pages(self, pages: Sequence[list[Waiter]]) -> None:
         begin: tuple[Statement, ...] = ((_BEGIN, ()), (LOCK, ()), (_HEAD, ()))
@@ -158,7 +160,6 @@ class PostgresWriter(BatchWriter):
                 self._is_committing = True
                 statements += end
             self._run_all(statements)
-        self._is_committing = False
 
     def _read(
         self, waiters: Sequence[Waiter], before: tuple[Statement, ...]
