@@ -30,11 +30,11 @@ from isoswitch.simulators.rules import Rule
 from isoswitch.simulators.terminal import Connect, Terminal
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.simulators.wallet import Wallet, draw_shopper
+from isoswitch.switch.numbers import STAN_MAX
 from isoswitch.switch.ports import SystemClock
 
 CONNECT_TIMEOUT_S = 3.0
 LATE_BY_S = 1.5
-STAN_MAX = 999_999
 
 
 def simulators_of(loaded: LoadedNetwork) -> Simulators:

@@ -33,7 +33,6 @@ from isoswitch.commands.console import (
     stdout,
 )
 from isoswitch.commands.ends import (
-    STAN_MAX,
     card_named,
     connect_socket,
     keyring_of,
@@ -55,6 +54,7 @@ from isoswitch.simulators.load import Fate, Generator, Line, Manners, Tally
 from isoswitch.simulators.requests import RequestBuilder
 from isoswitch.simulators.schedule import Stage, due_times, make_stages
 from isoswitch.simulators.stencils import Wanted, requests_of
+from isoswitch.switch.numbers import STAN_MAX
 from isoswitch.switch.ports import SystemClock
 from isoswitch.switch.settings import AdmissionSettings
 

@@ -54,6 +54,7 @@ def drop_privileges(user: str) -> None:
     """
     try:
         entry = pwd.getpwnam(user)
+        # Who may not lift the limit runs with memory that may be swapped, and says so.
         with suppress(ValueError):
             resource.setrlimit(resource.RLIMIT_MEMLOCK, _UNLIMITED)
         os.initgroups(user, entry.pw_gid)

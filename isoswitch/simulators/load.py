@@ -39,7 +39,7 @@ from isoswitch.simulators.stencils import STAN_FIELD, Filled
 RECEIVE_BYTES = 65_536
 RECONNECT_S = 0.5
 VERIFY_EVERY = 50
-"""The MAC of every so manieth answer is verified."""
+"""The MAC of every so manieth answer of a line is verified, the first one too."""
 
 OVERLOADED = frozenset(
     {ResponseCode.ISSUER_UNAVAILABLE, ResponseCode.SYSTEM_MALFUNCTION}
@@ -140,6 +140,7 @@ class Line:
         self.awaited: dict[str, float] = {}
         self.requests = requests
         self.connect_again_at = 0.0
+        self.answer_count = 0
         self._connect = connect
         self._framing = get_framing(manners.framing)
         self._out = bytearray()
@@ -243,7 +244,6 @@ class Generator:
         self._patience_s = patience_s
         self._selector = selectors.DefaultSelector()
         self._next_due: float | None = None
-        self._answer_count = 0
         for line in lines:
             self._selector.register(line.connect(), selectors.EVENT_READ, line)
 
@@ -299,19 +299,22 @@ class Generator:
                     answered.append(line)
                     for answer in line.receive():
                         self._take(line, answer)
-            except (OSError, DecodeError):
+            except OSError:
+                self._drop(line)
+            except DecodeError:
+                self.tally.wrong += 1
                 self._drop(line)
         return answered
 
     def _take(self, line: Line, answer: Message) -> None:
         now = time.perf_counter()
         due_at = line.awaited.pop(str(answer.get(STAN_FIELD)), None)
-        self._answer_count += 1
         if due_at is None:
             self.tally.wrong += 1
             return
-        if self._answer_count % VERIFY_EVERY == 0 and not line.has_right_mac(answer):
+        if line.answer_count % VERIFY_EVERY == 0 and not line.has_right_mac(answer):
             self.tally.wrong += 1
+        line.answer_count += 1
         self.tally.take(line.code_of(answer), due_at=due_at, now=now)
 
     def _send(self, line: Line, due: Sequence[float]) -> None:

@@ -29,9 +29,9 @@ from isoswitch.simulators.devices import Device
 from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.terminal_crypto import encrypt_pin, generate_mac
 from isoswitch.simulators.working_keys import WorkingKeys
+from isoswitch.switch.numbers import STAN_MAX
 from isoswitch.switch.ports import Clock
 
-STAN_MAX = 999_999
 # Stands where a request is made that tells of no card.
 _NO_CARD = TestCard(
     name="", pan=Pan("0" * 16), pin=Pin("0000"), issuer="", outcome="", expiry=""

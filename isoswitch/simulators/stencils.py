@@ -20,8 +20,8 @@ from isoswitch.simulators.cards import TestCard
 from isoswitch.simulators.keyed_macs import MacMaker
 from isoswitch.simulators.requests import WITHOUT_AMOUNT, RequestBuilder
 from isoswitch.simulators.terminal import TPDU
+from isoswitch.switch.numbers import STAN_MAX
 
-STAN_MAX = 999_999
 STAN_FIELD = 11
 FRESH_S = 60.0
 """So long a stencil is used: its messages all tell the same time."""

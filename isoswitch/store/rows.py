@@ -223,6 +223,14 @@ def is_forgotten(row: Row, forget: Forget) -> bool:
     return not (isinstance(row, Callback) and row.state is CallbackState.PENDING)
 
 
+def forgotten_where(kind: type[Row], parameter: str) -> str:
+    """Give the same as an SQL condition, with the time as its one parameter."""
+    where = f"created_at < {parameter}"
+    if kind is Callback:
+        where += f" AND state <> '{CallbackState.PENDING}'"
+    return where
+
+
 def to_row(kind: type[R], values: tuple[Any, ...]) -> R:
     """Read a row in the order of its columns."""
     named = dict(zip(kind.__dataclass_fields__, values, strict=True))

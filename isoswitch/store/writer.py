@@ -49,7 +49,7 @@ from isoswitch.store.port import (
     UnitOfWork,
 )
 from isoswitch.store.reader import SELECT_TRANSACTIONS, StoreReader
-from isoswitch.store.rows import TABLES, Callback, Forget, RowMove, row_values
+from isoswitch.store.rows import TABLES, Forget, RowMove, forgotten_where, row_values
 from isoswitch.store.schema import (
     DAY_COLUMNS,
     RECONCILIATION_COLUMNS,
@@ -399,9 +399,7 @@ class GroupCommitWriter(BatchWriter):
         )
 
     def _forget(self, forget: Forget) -> None:
-        where = "created_at < ?"
-        if forget.kind is Callback:
-            where += " AND state <> 'pending'"
+        where = forgotten_where(forget.kind, "?")
         self._connection.execute(
             FORGET.format(table=TABLES[forget.kind], where=where),
             (forget.before, forget.limit),

@@ -7,10 +7,13 @@ everything of the server but backup and archive is lost.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import trio
 
@@ -28,6 +31,7 @@ from tests.store.units import closing, opening
 pytestmark = pytest.mark.live
 
 RESTORE_POINT = "noon"
+PATIENCE_S = 60.0
 BASE, FIRST, SECOND, THIRD = (
     range(100),
     range(100, 200),
@@ -118,9 +122,8 @@ def finish_archive(url: DatabaseUrl) -> None:
         found = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
         assert found is not None
         done = "SELECT last_archived_wal >= %s FROM pg_stat_archiver"
-        while connection.execute(done, found).fetchone() != (True,):
-            # The archiver is another process, and tells of each file when it is done.
-            connection.execute("SELECT pg_sleep(0.05)")
+        # The archiver is another process, and tells of each file when it is done.
+        wait_until(connection, done, found)
 
 
 def restore(server: LocalServer, folder: Path, *, target: str) -> None:
@@ -141,8 +144,17 @@ def restore(server: LocalServer, folder: Path, *, target: str) -> None:
 def wait_writable(url: DatabaseUrl) -> None:
     """Wait until the server has recovered and takes writes."""
     with connect(DatabaseUrl(f"{url.reveal()}&target_session_attrs=any")) as connection:
-        while connection.execute("SELECT pg_is_in_recovery()").fetchone() != (False,):
-            connection.execute("SELECT pg_sleep(0.05)")
+        wait_until(connection, "SELECT NOT pg_is_in_recovery()")
+
+
+def wait_until(
+    connection: psycopg.Connection[Any], query: str, values: tuple[Any, ...] = ()
+) -> None:
+    """Ask a server until it says yes, as long as it may take."""
+    deadline = time.monotonic() + PATIENCE_S
+    while connection.execute(query.encode(), values).fetchone() != (True,):
+        assert time.monotonic() < deadline, f"never true: {query}"
+        connection.execute(b"SELECT pg_sleep(0.05)")
 
 
 def _owner(path: Path) -> tuple[int, int]:

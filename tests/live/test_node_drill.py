@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.commands.database import LocalServer
 from isoswitch.commands.processes import Part, parts_of
 from isoswitch.config.load import STORE_URL, LoadedNetwork
@@ -111,6 +112,7 @@ async def test_nodes_that_die_freeze_or_lose_their_database_lose_no_money(
         tell(f"takeovers {[round(each, 1) for each in takeovers]} s")
         tell(drill.describe(verdict))
         assert verdict.is_settled
+        assert drill.kinds()[Kind.PURCHASE]
         assert drill.accusations == []
         assert drill.contradictions() == []
         assert inspect_store(url).is_sound

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.errors import SwitchUnavailable
 from isoswitch.commands.database import LocalServer
 from isoswitch.commands.processes import Part, parts_of
@@ -71,6 +72,7 @@ async def test_workers_are_restarted_reloaded_and_killed_under_load(
         assert done.stdout.count('"ready"') == len(WORKERS), done.stdout + done.stderr
     verdict = drill.compare()
     assert verdict.is_settled, verdict.describe()
+    assert drill.kinds()[Kind.PURCHASE]
     assert drill.accusations == []
     assert drill.contradictions() == []
     assert inspect_store(url).is_sound

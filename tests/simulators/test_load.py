@@ -44,7 +44,7 @@ APPROVED = Outcome(code=ResponseCode.APPROVED, approval_code="A1B2C3")
 REFUSED = Outcome.declined(ResponseCode.SYSTEM_MALFUNCTION)
 DECLINED = Outcome.declined(ResponseCode.INSUFFICIENT_FUNDS)
 
-Answer = Callable[[int, Message], Message | None]
+Answer = Callable[[int, Message], Message | bytes | None]
 """What a peer does with its nth request; None hangs up."""
 
 
@@ -93,7 +93,8 @@ def peer(answer: Answer) -> Iterator[int]:
                         given = answer(next(numbers), codec.decode(payload))
                         if given is None:
                             break
-                        sock.sendall(framing.encode(given.raw))
+                        raw = given if isinstance(given, bytes) else given.raw
+                        sock.sendall(framing.encode(raw))
                     else:
                         continue
                     break
@@ -227,6 +228,17 @@ def test_an_answer_to_nothing_is_wrong() -> None:
     tally = pay_open(answer, patience_s=0.2)
     assert tally.wrong == 1
     assert tally.fates[Fate.UNANSWERED] == 1
+
+
+def test_an_answer_that_is_no_message_is_wrong() -> None:
+    def answer(number: int, request: Message) -> Message | bytes:
+        return b"\xff" * 20 if number == 5 else approving(number, request)
+
+    tally = pay_open(answer, seconds=2.0, patience_s=0.2)
+    assert tally.wrong == 1
+    # Whoever sends such is left, and connected to again.
+    assert tally.fates[Fate.UNANSWERED] > 0
+    assert tally.fates[Fate.APPROVED] > 5
 
 
 @pytest.mark.parametrize("tak", ["tdes", "aes"])

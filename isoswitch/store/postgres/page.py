@@ -21,7 +21,7 @@ from isoswitch.ledger.holds import Capture, Change, Place, Return
 from isoswitch.store.days import DayState
 from isoswitch.store.port import Lease, StoredTransaction, UnitOfWork
 from isoswitch.store.postgres.connection import Answers
-from isoswitch.store.rows import TABLES, Callback, CallbackState, R, Row, to_row
+from isoswitch.store.rows import TABLES, R, Row, forgotten_where, to_row
 from isoswitch.store.schema import (
     DAY_COLUMNS,
     HOLD_COLUMNS,
@@ -161,9 +161,7 @@ def forgets_of(unit: UnitOfWork) -> Iterator[Statement]:
     """Give the statements that delete what a unit says is of no more use."""
     for forget in unit.forgets:
         table = TABLES[forget.kind]
-        where = "created_at < %s"
-        if forget.kind is Callback:
-            where += f" AND state <> '{CallbackState.PENDING}'"
+        where = forgotten_where(forget.kind, "%s")
         old = f"SELECT id FROM {table} WHERE {where} LIMIT %s"  # noqa: S608 (names of our own columns)
         sql = f"DELETE FROM {table} WHERE id IN ({old})"  # noqa: S608 (names of our own columns)
         yield sql.encode(), (forget.before, forget.limit)
