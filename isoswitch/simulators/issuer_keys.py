@@ -48,7 +48,7 @@ class KeyOffer:
 class IssuerKeys:
     """The keys of one issuer by purpose, and the key that protects new ones.
 
-    ``counts`` tells how many keys were taken and refused.
+    ``counts`` tells how many keys were taken, refused, and sent again after their time.
     """
 
     def __init__(
@@ -80,6 +80,10 @@ class IssuerKeys:
         except VerificationFailed:
             self.counts["refused"] += 1
             return Outcome.declined(ResponseCode.CRYPTOGRAPHIC_ERROR), {}
+        if keys.is_replayed(key):
+            # Whoever recorded the message could bring an old key back.
+            self.counts["replayed"] += 1
+            return Outcome.declined(ResponseCode.SECURITY_VIOLATION), {}
         self.counts["taken"] += 1
         keys.use(key)
         told = TransportedKey(

@@ -27,6 +27,8 @@ R = TypeVar("R")
 
 # So many offers may stay without an answer before the oldest is forgotten.
 OFFERED_MAX = 8
+# As much of a check value as the block of either cipher has.
+FINGERPRINT_BYTES = 8
 
 _VERSIONS = {Algorithm.TDES: "B", Algorithm.AES: "D"}
 _LETTERS = {Algorithm.TDES: "T", Algorithm.AES: "A"}
@@ -50,6 +52,7 @@ class WorkingKeys:
         self._others: tuple[SharedKey, ...] = ()
         self._offered: tuple[SharedKey, ...] = ()
         self._on_use = on_use
+        self._used = {_print_of(key)}
 
     def __iter__(self) -> Iterator[SharedKey]:
         yield self.active
@@ -67,7 +70,12 @@ class WorkingKeys:
             self._others = (self.active, *known)[:2]
             self._forget(key)
             self.active = key
+            self._used.add(_print_of(key))
             self._on_use(key)
+
+    def is_replayed(self, key: SharedKey) -> bool:
+        """Whether a key that is sent as a new one has had its time."""
+        return key != self.active and _print_of(key) in self._used
 
     def drop(self, key: SharedKey) -> None:
         """Accept a key no longer."""
@@ -92,6 +100,10 @@ class WorkingKeys:
 
     def _forget(self, key: SharedKey) -> None:
         self._offered = tuple(each for each in self._offered if each != key)
+
+
+def _print_of(key: SharedKey) -> bytes:
+    return check_value_of(key, FINGERPRINT_BYTES)
 
 
 def draw_key(random: Random, cipher: Algorithm) -> SharedKey:
