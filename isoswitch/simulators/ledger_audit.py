@@ -119,15 +119,18 @@ def _check_holds(
         minor = standing_minor(row)
         stands[row.original_id if row.kind == Kind.COMPLETION else row.id] += minor
         if hold is not None and hold.of:
-            stands[hold.of] -= minor
+            # A refund that was settled too late failed, and its payer has the money.
+            stands[hold.of] -= _kept_minor(hold) if _stands_aside(hold) else minor
     for hold_id, hold in ledger.holds.items():
-        kept = hold.captured_minor - hold.returned_minor
-        if _stands_aside(hold):
-            # Settled too late and not given back: it is no transaction's.
-            kept = 0
+        # What was settled too late and not given back is no transaction's.
+        kept = 0 if _stands_aside(hold) else _kept_minor(hold)
         if kept != stands[hold_id]:
             sides = f"ledger {kept}, transactions {stands[hold_id]}"
             yield Difference(hold_id, "the ledger took another amount", sides)
+
+
+def _kept_minor(hold: Hold) -> int:
+    return hold.captured_minor - hold.returned_minor
 
 
 def _stands_aside(hold: Hold) -> bool:

@@ -118,6 +118,34 @@ def test_a_stay_that_is_held_paid_and_partly_refunded_agrees() -> None:
     assert differences(rows, holds, entries=paid, bookings=books) == []
 
 
+LATE = replace(REFUND, debit="recalls/house")
+FAILED = replace(
+    BACK, outcome=store_outcome(Outcome.declined(ResponseCode.ANSWER_TOO_LATE))
+)
+
+
+@pytest.mark.parametrize(
+    ("paid", "late", "expected"),
+    [
+        pytest.param(GIVEN, LATE, [], id="the payer keeps it"),
+        pytest.param(
+            TAKEN,
+            replace(LATE, returned_minor=400),
+            [],
+            id="the payer has sent it back",
+        ),
+        pytest.param(
+            TAKEN, LATE, ["1-2: the ledger took another amount"], id="not counted"
+        ),
+    ],
+)
+def test_a_refund_that_was_settled_too_late_counts_as_long_as_it_is_kept(
+    paid: Hold, late: Hold, expected: list[str]
+) -> None:
+    rows = [STAY, BILL, FAILED]
+    assert differences(rows, [paid, late], owed=True) == expected
+
+
 @pytest.mark.parametrize(
     ("hold", "bookings", "what"),
     [
