@@ -10,13 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from isoswitch.clearing.transfer import TransferState
+
+# The house has accepted, and tells the end by itself when it comes.
+HELD_STATES = frozenset({TransferState.HELD, TransferState.RETURN_DUE})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferProfile:
     """The timers of a clearing house, in seconds.
 
     ``ask_after_s`` counts from the deadline; asking goes on every ``ask_every_s`` and
-    becomes an exception after ``asks_max`` times, without an end. What follows goes
+    becomes an exception after ``asks_max`` times, without an end. A transfer that is
+    held, or due to come back, is asked about every ``ask_held_s``. What follows goes
     into messages: how and where is settled, which service, why a late transfer is
     recalled, and by which status a transfer to us is taken.
     """
@@ -26,12 +32,19 @@ class TransferProfile:
     ask_after_s: float
     ask_every_s: float
     asks_max: int
+    ask_held_s: float = 600.0
     settlement_method: str = "CLRG"
     clearing_system: str = ""
     service_level: str = ""
     local_instrument: str = ""
     recall_reason: str = "DS24"
     taken_status: str = "ACCC"
+
+    def pauses_s(self, state: TransferState) -> tuple[float, float]:
+        """Give the pauses before the first question and between the others."""
+        if state in HELD_STATES:
+            return self.ask_held_s, self.ask_held_s
+        return self.ask_after_s, self.ask_every_s
 
 
 PROFILES: Mapping[str, TransferProfile] = {

@@ -11,8 +11,10 @@
 
 At the deadline the payer is told that the payment did not happen. What is settled later
 all the same is recalled, never used; and nothing is sent a second time before its fate
-is known. Money is set aside when a transfer is created, captured when it is settled,
-given free when it is rejected, given back when it is returned: each once.
+is known. Of what is held, or due to come back, the house tells the end by itself; it is
+asked now and then all the same. Money is set aside when a transfer is created, captured
+when it is settled, given free when it is rejected, given back when it is returned: each
+once.
 """
 
 from __future__ import annotations
@@ -120,17 +122,20 @@ CHANGES: Mapping[tuple[TransferState, Event], Change] = {
     (_S.CREATED, _E.EXPIRED): _FAILED,
     (_S.SENT, _E.NOT_WRITTEN): _FAILED,
     (_S.SENT, _E.PROGRESS): (_S.SENT, ()),
-    (_S.SENT, _E.HELD): (_S.HELD, (_F.TELL_PAID,)),
+    (_S.SENT, _E.HELD): (_S.HELD, (_F.TELL_PAID, _F.ASK_STATUS)),
     (_S.SENT, _E.SETTLED): _PAID,
     (_S.SENT, _E.REJECTED): _FAILED,
-    (_S.SENT, _E.BLOCKED): (_S.RETURN_DUE, (_F.CAPTURE_FOR_RECALL, _F.TELL_FAILED)),
+    (_S.SENT, _E.BLOCKED): (
+        _S.RETURN_DUE,
+        (_F.CAPTURE_FOR_RECALL, _F.TELL_FAILED, _F.ASK_STATUS),
+    ),
     (_S.SENT, _E.EXPIRED): (_S.IN_DOUBT, (_F.TELL_FAILED, _F.ASK_STATUS)),
     (_S.HELD, _E.PROGRESS): (_S.HELD, ()),
     (_S.HELD, _E.HELD): (_S.HELD, ()),
     (_S.HELD, _E.EXPIRED): (_S.HELD, ()),
     (_S.HELD, _E.SETTLED): (_S.SETTLED, (_F.CAPTURE,)),
-    (_S.HELD, _E.REJECTED): (_S.RETURN_DUE, (_F.CAPTURE,)),
-    (_S.HELD, _E.BLOCKED): (_S.RETURN_DUE, (_F.CAPTURE,)),
+    (_S.HELD, _E.REJECTED): (_S.RETURN_DUE, (_F.CAPTURE, _F.ASK_STATUS)),
+    (_S.HELD, _E.BLOCKED): (_S.RETURN_DUE, (_F.CAPTURE, _F.ASK_STATUS)),
     (_S.HELD, _E.RETURNED): (_S.RETURNED, (_F.CAPTURE, _F.GIVE_BACK)),
     (_S.IN_DOUBT, _E.PROGRESS): (_S.IN_DOUBT, ()),
     (_S.IN_DOUBT, _E.ASKED): (_S.IN_DOUBT, ()),
@@ -138,7 +143,10 @@ CHANGES: Mapping[tuple[TransferState, Event], Change] = {
     (_S.IN_DOUBT, _E.HELD): _UNWANTED,
     (_S.IN_DOUBT, _E.SETTLED): _UNWANTED,
     (_S.IN_DOUBT, _E.REJECTED): _REJECTED_LATE,
-    (_S.IN_DOUBT, _E.BLOCKED): (_S.RETURN_DUE, (_F.CAPTURE_FOR_RECALL,)),
+    (_S.IN_DOUBT, _E.BLOCKED): (
+        _S.RETURN_DUE,
+        (_F.CAPTURE_FOR_RECALL, _F.ASK_STATUS),
+    ),
     (_S.IN_DOUBT, _E.NEVER_RECEIVED): _REJECTED_LATE,
     (_S.IN_DOUBT, _E.RETURNED): (
         _S.RETURNED,

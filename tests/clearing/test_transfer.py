@@ -108,13 +108,13 @@ def tell(*events: Event) -> tuple[Transfer, list[Effect]]:
         pytest.param(
             "sending held settled",
             TransferState.SETTLED,
-            "tell_paid capture",
+            "tell_paid ask_status capture",
             id="accepted without posting, then credited",
         ),
         pytest.param(
             "sending held rejected returned",
             TransferState.RETURNED,
-            "tell_paid capture give_back",
+            "tell_paid ask_status capture ask_status give_back",
             id="accepted without posting, then returned",
         ),
         pytest.param(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from isoswitch.clearing.profiles import PROFILES
 from isoswitch.clearing.transfer import Transfer, TransferState
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.money import Money
@@ -272,6 +273,27 @@ async def test_a_bank_that_posts_later_may_return_instead(world: World) -> None:
     await trio.sleep(10)
     assert (await find(world)).state is TransferState.RETURNED
     assert await ledger(world) == {}
+
+
+@pytest.mark.parametrize(
+    ("is_credited", "state"),
+    [(True, TransferState.SETTLED), (False, TransferState.RETURN_DUE)],
+)
+async def test_a_held_transfer_of_which_nothing_is_told_is_asked_about(
+    world: World, state: TransferState, *, is_credited: bool
+) -> None:
+    bank = house_of(world).members[MERCHANT_BANK]
+    bank.posts_later, bank.credits_in_the_end = True, is_credited
+    bank.posting_s = 3600.0
+    assert await pay(world)
+    await trio.sleep(PROFILES["default"].ask_held_s - 10)
+    assert (await find(world)).state is TransferState.HELD
+    await trio.sleep(20)
+    assert (await find(world)).state is state
+    await trio.sleep(3600)
+    end = TransferState.SETTLED if is_credited else TransferState.RETURNED
+    assert (await find(world)).state is end
+    assert await ledger(world) == (PAID if is_credited else {})
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 import trio
 
-from isoswitch.clearing.profiles import PROFILES, TransferProfile
+from isoswitch.clearing.profiles import HELD_STATES, PROFILES, TransferProfile
 from isoswitch.clearing.reports import bookings_of_transfer
 from isoswitch.clearing.transfer import (
     Effect,
@@ -57,7 +57,7 @@ SKEW_MAX_S = 5.0
 NOTHING = UnitOfWork(records=())
 TOLD = frozenset({Effect.TELL_PAID, Effect.TELL_FAILED})
 # States in which the house is asked again and again.
-FOLLOWED = frozenset({TransferState.IN_DOUBT, TransferState.RECALLING})
+FOLLOWED = frozenset({TransferState.IN_DOUBT, TransferState.RECALLING, *HELD_STATES})
 
 # What else is stored when money of a transfer has come back.
 GivenBack = Callable[[Transfer], Awaitable[UnitOfWork]]
@@ -205,7 +205,8 @@ class Transfers:
     ) -> None:
         profile = self._profile(after)
         if Effect.ASK_STATUS in effects and before.state is not after.state:
-            at = self._services.clock.now().timestamp() + profile.ask_after_s
+            pause_s, _ = profile.pauses_s(after.state)
+            at = self._services.clock.now().timestamp() + pause_s
             after = replace(after, next_at=at)
         if Effect.ALARM in effects:
             await self._except(after, f"{news.event} while {before.state}")
@@ -286,7 +287,7 @@ class Transfers:
                     )
                 )
         elif transfer.state in FOLLOWED and self._is_over(
-            transfer.next_at, within_s=max(profile.ask_after_s, profile.ask_every_s)
+            transfer.next_at, within_s=max(profile.pauses_s(transfer.state))
         ):
             await self._ask(transfer)
 
@@ -319,7 +320,7 @@ class Transfers:
         after = replace(
             transfer,
             asked=transfer.asked + 1,
-            next_at=now.timestamp() + profile.ask_every_s,
+            next_at=now.timestamp() + profile.pauses_s(transfer.state)[1],
         )
         try:
             await self._commit(
@@ -337,7 +338,7 @@ class Transfers:
         except LinkDown as error:
             log.info("question_not_sent", uetr=transfer.uetr, reason=str(error))
         if after.asked == profile.asks_max + 1:
-            await self._except(after, "asked in vain; the house does not answer")
+            await self._except(after, f"asked in vain; it is still {after.state}")
 
     async def _send_payment(
         self, house: House, transfer: Transfer, order: Order, profile: TransferProfile
