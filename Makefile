@@ -45,8 +45,8 @@ drill: setup ## Kill the parts of a busy network KILLS times, and audit it.
 	ISOSWITCH_KILLS=$(KILLS) .venv/bin/python -m pytest tests/live/test_kill_drill.py
 
 drills: setup ## Kill, freeze and cut off nodes and databases ROUNDS times, and audit.
-	ISOSWITCH_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest -s \
-	    tests/live/test_node_drill.py tests/live/test_backup_drill.py
+	ISOSWITCH_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest -s tests/live/test_node_drill.py \
+	    tests/live/test_partition_drill.py tests/live/test_backup_drill.py
 
 bench: setup ## Measure everything in one run; QUICK=1 in about a minute.
 	.venv/bin/python -W ignore -m bench $(if $(QUICK),--quick)

@@ -237,7 +237,7 @@ def _parts(loaded: LoadedNetwork, folder: Path) -> tuple[Part, ...]:
     """Give the processes of the tour; the switch writes into its folder."""
     own = ("--store", str(folder / "isoswitch.db"), "--log", str(folder / "switch.log"))
     return tuple(
-        Part(name=part.name, arguments=(*part.arguments, *own), opens=part.opens)
+        Part(name=part.name, command=(*part.command, *own), opens=part.opens)
         if part.name == "switch"
         else part
         for part in parts_of(loaded)

@@ -37,11 +37,16 @@ Address = tuple[str, int] | Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One process of a network: its command, and the addresses it must open."""
+    """One process of a network: its command line, and the addresses it must open."""
 
     name: str
-    arguments: tuple[str, ...]
+    command: tuple[str, ...]
     opens: tuple[Address, ...] = ()
+
+
+def own_command(*arguments: str) -> tuple[str, ...]:
+    """Give the command line of this program."""
+    return (sys.executable, "-m", "isoswitch", *arguments)
 
 
 def parts_of(loaded: LoadedNetwork, *, workers: int = 1) -> tuple[Part, ...]:
@@ -52,7 +57,7 @@ def parts_of(loaded: LoadedNetwork, *, workers: int = 1) -> tuple[Part, ...]:
     parts = [
         Part(
             name="hsmd",
-            arguments=("hsmd", *config),
+            command=own_command("hsmd", *config),
             opens=(loaded.file(network.hsm.socket),),
         )
     ]
@@ -61,7 +66,7 @@ def parts_of(loaded: LoadedNetwork, *, workers: int = 1) -> tuple[Part, ...]:
         parts.append(
             Part(
                 name="unit",
-                arguments=("simulate", "payshield", *config),
+                command=own_command("simulate", "payshield", *config),
                 opens=(unit_address(units.units[0]),),
             )
         )
@@ -69,19 +74,21 @@ def parts_of(loaded: LoadedNetwork, *, workers: int = 1) -> tuple[Part, ...]:
         parts.append(
             Part(
                 name="issuers",
-                arguments=("simulate", "issuers", *config),
+                command=own_command("simulate", "issuers", *config),
                 opens=tuple(address for _, address in _issuer_addresses(network)),
             )
         )
     parts.append(
         Part(
             name="switch",
-            arguments=("serve", *config, *several),
+            command=own_command("serve", *config, *several),
             opens=tuple(address for _, address in _switch_addresses(network)),
         )
     )
     if simulators is not None and simulators.trickle is not None:
-        parts.append(Part(name="trickle", arguments=("simulate", "trickle", *config)))
+        parts.append(
+            Part(name="trickle", command=own_command("simulate", "trickle", *config))
+        )
     return tuple(parts)
 
 
@@ -120,9 +127,9 @@ class Child:
     which is why trio's own processes, made in a worker thread, do not serve here.
     """
 
-    def __init__(self, arguments: Sequence[str], output: IO[bytes]) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 (this program, no shell)
-            [sys.executable, "-m", "isoswitch", *arguments],
+    def __init__(self, command: Sequence[str], output: IO[bytes]) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 (a part of ours, no shell)
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -195,7 +202,7 @@ class Processes:
         part = self._parts[name]
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._output(name).open("ab") as output:
-            process = Child(part.arguments, output)
+            process = Child(part.command, output)
         self._running[name] = process
         with trio.move_on_after(READY_TIMEOUT_S):
             await self._wait_open(part, process)

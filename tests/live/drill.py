@@ -6,7 +6,7 @@ import os
 import socket
 import statistics
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,13 +74,18 @@ BY_CARD = {
     )
 }
 PARTS = ("hsmd", "issuers", "switch")
+NOWHERE_ELSE: Mapping[int, str] = {}
 
 PartsOf = Callable[[LoadedNetwork], tuple[Part, ...]]
 
 
 @dataclass(kw_only=True)
 class Drill(Site):
-    """A network of processes under customers, and the tally of what it went through."""
+    """A network of processes under customers, and the tally of what it went through.
+
+    ``hosts`` gives the addresses of switches that have a machine of their own, by their
+    number.
+    """
 
     processes: Processes
     keyring: Keyring
@@ -90,6 +95,7 @@ class Drill(Site):
     counts: Counter[str] = field(default_factory=Counter)
     accusations: list[str] = field(default_factory=list)
     recoveries_s: list[float] = field(default_factory=list)
+    hosts: Mapping[int, str] = field(default_factory=dict)
     over: trio.Event = field(default_factory=trio.Event)
 
     async def serve_customer(self, terminal: Terminal, number: int) -> None:
@@ -122,7 +128,10 @@ class Drill(Site):
         """Wait until the switch, or a worker, says that it takes money."""
         portal = self.loaded.network.portal
         assert portal is not None, "the packaged network has one"
-        url = f"http://{portal.host}:{portal.port + worker - 1}/health/ready"
+        host, port = portal.host, portal.port + worker - 1
+        if worker in self.hosts:
+            host, port = self.hosts[worker], portal.port
+        url = f"http://{host}:{port}/health/ready"
         async with httpx.AsyncClient() as client:
             with trio.fail_after(READY_S):
                 while (await client.get(url)).status_code != httpx.codes.OK:
@@ -200,7 +209,11 @@ def single_switch(loaded: LoadedNetwork) -> tuple[Part, ...]:
 
 @asynccontextmanager
 async def drilled(
-    folder: Path, *, parts: PartsOf = single_switch, customers_count: int = 4
+    folder: Path,
+    *,
+    parts: PartsOf = single_switch,
+    customers_count: int = 4,
+    hosts: Mapping[int, str] = NOWHERE_ELSE,
 ) -> AsyncIterator[Drill]:
     """Run a network under customers; afterwards let it come to rest and stop it."""
     require_softhsm()
@@ -218,6 +231,7 @@ async def drilled(
         keyring=keyring_of(loaded),
         terminals=tuple(site.terminal(name) for name in loaded.network.terminals),
         random=Random(SEED),
+        hosts=hosts,
     )
     async with trio.open_nursery() as nursery:
         try:

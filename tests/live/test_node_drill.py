@@ -21,14 +21,14 @@ import trio
 
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.commands.database import LocalServer
-from isoswitch.commands.processes import Part, parts_of
+from isoswitch.commands.processes import Part, own_command, parts_of
 from isoswitch.config.load import STORE_URL, LoadedNetwork
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.place import DatabaseUrl
-from isoswitch.store.reader import open_reader
 from tests.live.conftest import Tell
 from tests.live.drill import PARTS, Drill, crowd, drilled
 from tests.live.partition import Way, way_to
+from tests.live.takeovers import TAKEOVER_S, boot_of, gives_up, taken_over
 from tests.postgres import (
     new_database,
     promote,
@@ -42,10 +42,6 @@ pytestmark = pytest.mark.live
 ROUNDS = int(os.environ.get("ISOSWITCH_ROUNDS", "1"))
 NODES = (1, 2, 3)
 WORK_S = 1.5
-# From the death of a node until nothing that it left open is open any more.
-TAKEOVER_S = 5.0
-PATIENCE_S = 60.0
-LOOK_S = 0.1
 
 
 def three_nodes(loaded: LoadedNetwork) -> tuple[Part, ...]:
@@ -55,7 +51,9 @@ def three_nodes(loaded: LoadedNetwork) -> tuple[Part, ...]:
     nodes = [
         Part(
             name=f"node{number}",
-            arguments=("serve", "--config", str(loaded.path), "--worker", str(number)),
+            command=own_command(
+                "serve", "--config", str(loaded.path), "--worker", str(number)
+            ),
             opens=((portal.host, portal.port + number - 1),),
         )
         for number in NODES
@@ -155,49 +153,3 @@ async def freeze(drill: Drill, number: int) -> float:
     await drill.wait_ready(number)
     drill.kills["frozen"] += 1
     return taken_s
-
-
-async def gives_up(drill: Drill, name: str) -> None:
-    """Wait until a node ends because others have taken over; start it again."""
-    pid = drill.processes.pid_of(name)
-    with trio.fail_after(PATIENCE_S):
-        while not has_ended(pid):
-            await trio.sleep(LOOK_S)
-    await drill.processes.kill(name)
-    await drill.processes.start(name)
-
-
-def has_ended(pid: int) -> bool:
-    """Whether a process of ours runs no more."""
-    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    return os.waitid(os.P_PID, pid, options) is not None
-
-
-async def taken_over(drill: Drill, boot: str) -> float:
-    """Wait until a boot is declared dead and nothing of it is open; give how long."""
-    began_at = trio.current_time()
-    with trio.fail_after(PATIENCE_S), open_reader(drill.loaded.store) as reader:
-        while True:
-            is_alive = any(
-                lease.holder == boot and lease.name.startswith("node/")
-                for lease in reader.leases()
-            )
-            rows = reader.open_transactions()
-            if not is_alive and not any(row.id.startswith(f"{boot}-") for row in rows):
-                return trio.current_time() - began_at
-            await trio.sleep(LOOK_S)
-
-
-async def boot_of(drill: Drill, number: int) -> str:
-    """Give the boot of a node; one that a crowded machine has fenced starts anew."""
-    lease_name = f"node/{drill.loaded.network.switch.node}.{number}"
-    name = f"node{number}"
-    with trio.fail_after(PATIENCE_S):
-        while True:
-            with open_reader(drill.loaded.store) as reader:
-                leases = {each.name: each.holder for each in reader.leases()}
-            if lease_name in leases:
-                return leases[lease_name]
-            await gives_up(drill, name)
-            await drill.wait_ready(number)
-            drill.kills["fenced by itself"] += 1

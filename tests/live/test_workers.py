@@ -38,7 +38,7 @@ def two_workers(loaded: LoadedNetwork) -> tuple[Part, ...]:
     opens = tuple((portal.host, portal.port + number - 1) for number in WORKERS)
     return (
         *parts[:-1],
-        Part(name="switch", arguments=parts[-1].arguments, opens=opens),
+        Part(name="switch", command=parts[-1].command, opens=opens),
     )
 
 
