@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -53,10 +52,14 @@ VERDICTS: Mapping[ResponseCode, Verdict] = {
 
 log = structlog.get_logger()
 
+Key = tuple[str, str, str]
+
 
 async def reconcile_forever(services: Services) -> None:
     """Send what is owed, one after the other, until cancelled."""
-    next_at: dict[tuple[str, str, str], float] = {}
+    next_at: dict[Key, float] = {}
+    # When totals were first seen here that are owed: wall clocks may be wrong.
+    seen_at: dict[Key, float] = {}
     while True:
         await trio.sleep(TICK_S)
         if not services.leases.holds(ONCE):
@@ -64,8 +67,10 @@ async def reconcile_forever(services: Services) -> None:
         try:
             for owed in await services.store.reconciliations():
                 key = owed.business_date, owed.endpoint, owed.currency
-                if next_at.get(key, 0.0) <= trio.current_time() and await _is_due(
-                    services, owed
+                now = trio.current_time()
+                waited_s = now - seen_at.setdefault(key, now)
+                if next_at.get(key, 0.0) <= now and await _is_due(
+                    services, owed, waited_s
                 ):
                     settings = services.links[owed.endpoint].settings
                     next_at[key] = trio.current_time() + settings.saf_retry_max_s
@@ -74,13 +79,10 @@ async def reconcile_forever(services: Services) -> None:
             log.error("reconciliation_postponed", reason=str(error))
 
 
-async def _is_due(services: Services, owed: Reconciliation) -> bool:
+async def _is_due(services: Services, owed: Reconciliation, waited_s: float) -> bool:
     link = services.links.get(owed.endpoint)
     if link is None or not link.is_up:
         return False
-    days = {day.date: day for day in await services.store.days()}
-    closed_at = datetime.fromisoformat(days[owed.business_date].closed_at)
-    waited_s = (services.clock.now() - closed_at).total_seconds()
     return waited_s > PATIENCE_S or not any(
         entry.endpoint == owed.endpoint and entry.business_date <= owed.business_date
         for entry in await services.store.pending_saf()

@@ -9,12 +9,13 @@ import msgspec
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.totals import Totals
 from isoswitch.codecs.dialects.settlement import read_settlement
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.simulators.bookings import BookingKind
 from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.rules import Equals, Fault, Reaction, Rule
 from isoswitch.simulators.settlement import settle, terminal_totals, upload
 from isoswitch.simulators.terminal import Answer, Terminal
 from isoswitch.simulators.world import World
@@ -201,6 +202,27 @@ async def test_totals_wait_until_nothing_of_their_day_is_owed(world: World) -> N
     found = await store_of(world).reconciliations(FIRST)
     assert {each.endpoint: each.verdict for each in found}["north"] is Verdict.OWED
     world.heal_link("north")
+    await trio.sleep(120)
+    found = await store_of(world).reconciliations(FIRST)
+    assert {each.endpoint: each.verdict for each in found}["north"] is Verdict.AGREED
+
+
+async def test_a_wrong_clock_ends_no_patience(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    await pay(terminal, 1000)
+    silence = Rule(
+        name="silent",
+        then=Reaction(fault=Fault.SILENCE, books=False),
+        when={"kind": Equals(value=Kind.REVERSAL)},
+    )
+    world.issuers["north"].set_rules([silence])
+    await terminal.reverse(terminal.beliefs[0])
+    await close_day(world)
+    world.nodes[0].clock.offset_s = 3600.0
+    await trio.sleep(30)
+    found = await store_of(world).reconciliations(FIRST)
+    assert {each.endpoint: each.verdict for each in found}["north"] is Verdict.OWED
+    world.issuers["north"].set_rules([])
     await trio.sleep(120)
     found = await store_of(world).reconciliations(FIRST)
     assert {each.endpoint: each.verdict for each in found}["north"] is Verdict.AGREED
