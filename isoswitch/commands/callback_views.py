@@ -7,15 +7,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-import trio
-
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.commands.console import OK, plain_table, print_json, stdout
-from isoswitch.commands.operate import operator_name, socket_of
+from isoswitch.commands.operate import operator_name, order_one
 from isoswitch.config.load import load_network
 from isoswitch.store.reader import open_reader
 from isoswitch.store.rows import Callback
-from isoswitch.switch.control import ReplayCallback, send_order
+from isoswitch.switch.control import ReplayCallback
 
 
 def list_callbacks(config: Path | None, *, state: str, as_json: bool) -> int:
@@ -56,7 +54,7 @@ def show(config: Path | None, callback_id: str) -> int:
 def replay(config: Path | None, callback_id: str, *, operator: str) -> int:
     """Have the running switch send a callback again."""
     order = ReplayCallback(callback=callback_id, operator=operator_name(operator))
-    told = trio.run(send_order, socket_of(config), order, str)
+    told = order_one(config, order, str)
     stdout().print(f"{told} goes out again")
     return OK
 

@@ -20,6 +20,7 @@ from isoswitch.codecs.canonical.errors import (
     IsoswitchError,
     NoConfiguration,
     NoStore,
+    OrderUnanswered,
     SwitchUnavailable,
 )
 
@@ -35,6 +36,13 @@ MENDS: Mapping[type, tuple[str, int]] = {
         (
             "`isoswitch up` starts a whole network, `isoswitch serve` a switch alone; "
             "the log tells what a running one waits for"
+        ),
+        UNREACHABLE,
+    ),
+    OrderUnanswered: (
+        (
+            "it may have carried the order out: see `isoswitch status` and the log "
+            "before ordering again"
         ),
         UNREACHABLE,
     ),

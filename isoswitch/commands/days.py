@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import trio
 from rich.table import Table
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.totals import Totals, TotalsLine, sum_lines
 from isoswitch.commands.console import OK, plain_table, print_json, stdout
-from isoswitch.commands.operate import operator_name, socket_of
+from isoswitch.commands.operate import operator_name, order_one
 from isoswitch.config.load import load_network
 from isoswitch.store.days import open_date
 from isoswitch.store.place import Place
 from isoswitch.store.reader import StoreReader, open_reader
-from isoswitch.switch.control import CutDay, send_order
+from isoswitch.switch.control import CutDay
 
 KEYS = {"endpoint": "endpoint", "terminal": "terminal_id"}
 
@@ -74,7 +73,7 @@ def show(config: Path | None, date: str, *, as_json: bool) -> int:
 def close(config: Path | None, *, operator: str) -> int:
     """Have the running switch end the open day."""
     order = CutDay(operator=operator_name(operator))
-    date = trio.run(send_order, socket_of(config), order, str)
+    date = order_one(config, order, str)
     stdout().print(f"the day is cut; {date} is open")
     return OK
 

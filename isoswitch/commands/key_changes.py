@@ -21,6 +21,7 @@ import typer
 from isoswitch.codecs.canonical.errors import HsmUnavailable
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.commands.console import USAGE, Failure, plain_table, print_json, stdout
+from isoswitch.commands.operate import operator_name, order_one
 from isoswitch.config.load import load_network
 from isoswitch.config.settings import hsmd_settings
 from isoswitch.hsm.client import open_hsm
@@ -37,7 +38,7 @@ from isoswitch.hsm.port import ListKeys
 from isoswitch.hsm.settings import HsmdSettings
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.token import open_engine, open_vault
-from isoswitch.switch.control import ExchangeKeys, control_path, send_order
+from isoswitch.switch.control import ExchangeKeys
 from isoswitch.switch.keyexchange import CHANGED, Change
 
 _RELOAD_TIMEOUT_S = 30.0
@@ -299,10 +300,8 @@ def exchange(config: Path | None, endpoint: str, operator: str) -> None:
     Failure
         The endpoint did not take a key.
     """
-    loaded = load_network(config)
-    path = control_path(loaded.file(loaded.network.store.path))
-    order = ExchangeKeys(endpoint=endpoint, operator=operator or getpass.getuser())
-    changes = trio.run(send_order, path, order, list[Change])
+    order = ExchangeKeys(endpoint=endpoint, operator=operator_name(operator))
+    changes = order_one(config, order, list[Change])
     table = plain_table("key", "version", "check", "result")
     for change in changes:
         table.add_row(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
-import trio
 from rich.markup import escape
 from rich.table import Table
 
 from isoswitch.commands.console import OK, plain_table, print_json, stdout
-from isoswitch.commands.operate import operator_name, socket_of
-from isoswitch.switch.control import OrderLink, ReadLinks, send_order
+from isoswitch.commands.operate import operator_name, order_all
+from isoswitch.switch.control import OrderLink, ReadLinks
 from isoswitch.switch.linkorders import LinkOrder
 from isoswitch.switch.linkstate import LinkState, LinkStatus
 
@@ -27,12 +26,13 @@ STYLES = {
 def links(config: Path | None, *, as_json: bool) -> int:
     """Print how every link stands."""
     order = ReadLinks(operator=operator_name(""))
-    found = trio.run(send_order, socket_of(config), order, list[LinkStatus])
+    told = order_all(config, order, list[LinkStatus])
     if as_json:
-        for each in found:
-            print_json(msgspec.to_builtins(each))
+        for worker, found in told.items():
+            for each in found:
+                print_json({"worker": worker, **msgspec.to_builtins(each)})
         return OK
-    stdout().print(link_table(found))
+    _print(told)
     return OK
 
 
@@ -43,9 +43,16 @@ def order(config: Path | None, endpoint: str, act: str, *, operator: str) -> int
         act=msgspec.convert(act, LinkOrder),
         operator=operator_name(operator),
     )
-    found = trio.run(send_order, socket_of(config), wanted, LinkStatus)
-    stdout().print(link_table([found]))
+    told = order_all(config, wanted, LinkStatus)
+    _print({worker: [found] for worker, found in told.items()})
     return OK
+
+
+def _print(told: Mapping[str, Iterable[LinkStatus]]) -> None:
+    for worker, found in told.items():
+        if worker:
+            stdout().print(f"worker {worker}:")
+        stdout().print(link_table(found))
 
 
 def link_table(found: Iterable[LinkStatus]) -> Table:

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import trio
 from rich.console import Console
 from rich.text import Text
 
-from isoswitch.commands.console import FAILED, OK, plain_table, print_json, stdout
+from isoswitch.codecs.canonical.errors import (
+    ConfigError,
+    IsoswitchError,
+    OrderUnanswered,
+    SwitchUnavailable,
+)
+from isoswitch.commands.console import (
+    FAILED,
+    OK,
+    plain_table,
+    print_json,
+    stderr,
+    stdout,
+)
 from isoswitch.config.load import load_network
 from isoswitch.routing.health import FULL_SCORE, BreakerState
 from isoswitch.switch.control import (
+    AnyOrder,
     ConfirmClock,
     ReadStatus,
     Reload,
@@ -22,18 +37,54 @@ from isoswitch.switch.control import (
 )
 from isoswitch.switch.status import EndpointStatus, Status
 
-
-def socket_of(config: Path | None) -> Path:
-    """Give the control socket of the switch of a configuration, or of a worker."""
-    return sockets_of(config)[0]
+T = TypeVar("T")
 
 
-def sockets_of(config: Path | None) -> list[Path]:
-    """Give the control socket of the switch, or of each of its workers that runs."""
-    loaded = load_network(config)
-    alone = control_path(loaded.file(loaded.network.store.path))
-    workers = sorted(alone.parent.glob(f"{alone.stem}.*{alone.suffix}"))
-    return [alone] if alone.exists() or not workers else workers
+def order_all(config: Path | None, order: AnyOrder, result: type[T]) -> dict[str, T]:
+    """Give an order to the running switch or to each of its workers, by its number.
+
+    A switch that is alone has the number ``""``. Whoever does not carry the order out
+    is told of, unless nobody does.
+
+    Raises
+    ------
+    SwitchUnavailable, ConfigError
+        None carries it out; what the last one said.
+    """
+    results: dict[str, T] = {}
+    refusals: dict[str, IsoswitchError] = {}
+    for worker, path in _sockets_of(config).items():
+        try:
+            results[worker] = trio.run(send_order, path, order, result)
+        except IsoswitchError as error:
+            refusals[worker] = error
+    if not results:
+        raise refusals.popitem()[1]
+    for worker, refusal in refusals.items():
+        stderr().print(Text(f"worker {worker}: {refusal}", style="yellow"))
+    return results
+
+
+def order_one(config: Path | None, order: AnyOrder, result: type[T]) -> T:
+    """Give an order to the workers in turn, until one carries it out.
+
+    Raises
+    ------
+    SwitchUnavailable, ConfigError
+        None carries it out; what the last one said.
+    OrderUnanswered
+        One may have carried it out; no other was asked.
+    """
+    *others, last = _sockets_of(config).values()
+    for path in others:
+        try:
+            return trio.run(send_order, path, order, result)
+        except OrderUnanswered:
+            raise
+        except (SwitchUnavailable, ConfigError):
+            # Another worker may know it better, and the last one says why not.
+            continue
+    return trio.run(send_order, last, order, result)
 
 
 def operator_name(given: str) -> str:
@@ -43,22 +94,20 @@ def operator_name(given: str) -> str:
 
 def status(config: Path | None, *, as_json: bool) -> int:
     """Print how the running switch, or each worker, stands; 1 when one is not ready."""
-    order = ReadStatus(operator=operator_name(""))
-    is_ready = True
-    for path in sockets_of(config):
-        found = trio.run(send_order, path, order, Status)
-        is_ready = is_ready and found.is_ready
+    asked = ReadStatus(operator=operator_name(""))
+    told = order_all(config, asked, Status)
+    for found in told.values():
         if as_json:
             print_json({"ready": found.is_ready, **msgspec.to_builtins(found)})
         else:
             _print_status(found, stdout())
-    return OK if is_ready else FAILED
+    return OK if all(found.is_ready for found in told.values()) else FAILED
 
 
 def confirm_clock(config: Path | None, *, operator: str) -> int:
     """Have the running switch trust the clock as it stands."""
     order = ConfirmClock(operator=operator_name(operator))
-    was_in_doubt = trio.run(send_order, socket_of(config), order, bool)
+    was_in_doubt = any(order_all(config, order, bool).values())
     stdout().print(
         "the clock is trusted as it stands" if was_in_doubt else "it was not in doubt"
     )
@@ -68,9 +117,7 @@ def confirm_clock(config: Path | None, *, operator: str) -> int:
 def reload(config: Path | None, *, operator: str, dry_run: bool, as_json: bool) -> int:
     """Have the running switch read its configuration again, and print what changes."""
     order = Reload(operator=operator_name(operator), dry_run=dry_run)
-    changes: list[str] = []
-    for path in sockets_of(config):
-        changes = trio.run(send_order, path, order, list[str])
+    *_, changes = order_all(config, order, list[str]).values()
     if as_json:
         print_json({"changes": changes, "dry_run": dry_run})
         return OK
@@ -112,3 +159,13 @@ def _story(endpoint: EndpointStatus) -> str:
     if endpoint.score != FULL_SCORE:
         story += f", answers {endpoint.score} of {FULL_SCORE}"
     return story
+
+
+def _sockets_of(config: Path | None) -> dict[str, Path]:
+    """Give the control socket of the switch, or of each of its workers that runs."""
+    loaded = load_network(config)
+    alone = control_path(loaded.file(loaded.network.store.path))
+    workers = sorted(alone.parent.glob(f"{alone.stem}.*{alone.suffix}"))
+    if alone.exists() or not workers:
+        return {"": alone}
+    return {path.suffixes[0].removeprefix("."): path for path in workers}

@@ -6,18 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import trio
 from rich.text import Text
 
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.commands.console import OK, plain_table, print_json, stdout
-from isoswitch.commands.operate import operator_name, socket_of
+from isoswitch.commands.operate import operator_name, order_one
 from isoswitch.config.load import load_network
 from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.store.place import Place
 from isoswitch.store.port import SafEntry, SafState
 from isoswitch.store.reader import StoreReader, open_reader
-from isoswitch.switch.control import ParkSaf, ResolveException, RetrySaf, send_order
+from isoswitch.switch.control import ParkSaf, ResolveException, RetrySaf
 from isoswitch.switch.saforders import EXCEPTIONS, RESOLVE
 
 REASON_CHARACTERS_MAX = 200
@@ -55,7 +54,7 @@ def list_saf(config: Path | None, *, everything: bool, as_json: bool) -> int:
 def retry(config: Path | None, entry: int, *, operator: str) -> int:
     """Have the running switch send an entry now."""
     order = RetrySaf(operator=operator_name(operator), entry=entry)
-    endpoint = trio.run(send_order, socket_of(config), order, str)
+    endpoint = order_one(config, order, str)
     stdout().print(f"entry {entry} goes to {endpoint} as soon as it can be reached")
     return OK
 
@@ -67,7 +66,7 @@ def park(config: Path | None, entry: int, *, reason: str, operator: str) -> int:
         entry=entry,
         reason=reason[:REASON_CHARACTERS_MAX],
     )
-    endpoint = trio.run(send_order, socket_of(config), order, str)
+    endpoint = order_one(config, order, str)
     stdout().print(f"entry {entry} for {endpoint} is set aside; `saf retry` sends it")
     return OK
 
@@ -109,7 +108,7 @@ def resolve(config: Path | None, exception: int, *, note: str, operator: str) ->
         exception=exception,
         note=note[:REASON_CHARACTERS_MAX],
     )
-    trio.run(send_order, socket_of(config), order, str)
+    order_one(config, order, str)
     stdout().print(f"exception {exception} is resolved")
     return OK
 

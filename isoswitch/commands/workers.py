@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from isoswitch.codecs.canonical.errors import IsoswitchError
-from isoswitch.commands.processes import Child
+from isoswitch.commands.processes import Child, own_command
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.workers import worker_path
 from isoswitch.switch.control import ReadStatus, control_path, send_order
@@ -51,7 +51,7 @@ class Worker:
     """One worker, started again whenever it ends before it should."""
 
     def __init__(self, loaded: LoadedNetwork, number: int) -> None:
-        self._arguments = (
+        self._command = own_command(
             "serve",
             *("--config", str(loaded.path)),
             *("--worker", str(number)),
@@ -67,7 +67,7 @@ class Worker:
     async def run(self) -> None:
         """Keep it running until it is told to finish."""
         while not self._is_finishing:
-            child = self._child = Child(self._arguments, sys.stdout.buffer)
+            child = self._child = Child(self._command, sys.stdout.buffer)
             await child.wait()
             if self._is_finishing or self._is_expected:
                 self._is_expected = False

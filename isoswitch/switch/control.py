@@ -23,6 +23,7 @@ import trio
 from isoswitch.codecs.canonical.errors import (
     ConfigError,
     IsoswitchError,
+    OrderUnanswered,
     SwitchUnavailable,
 )
 from isoswitch.journal.records import RecordKind
@@ -177,13 +178,20 @@ async def send_order(path: Path, order: AnyOrder, result: type[T]) -> T:
     Raises
     ------
     SwitchUnavailable
-        No switch listens there, or it does not answer.
+        No switch listens there.
+    OrderUnanswered
+        It has taken the order, and may have carried it out.
     ConfigError
         It does not carry out the order; says why.
     """
     line = b""
     try:
-        async with await trio.open_unix_socket(os.fspath(path)) as stream:
+        stream = await trio.open_unix_socket(os.fspath(path))
+    except OSError:
+        msg = f"no switch takes orders at {path}"
+        raise SwitchUnavailable(msg) from None
+    try:
+        async with stream:
             with trio.fail_after(PATIENCE_S):
                 await stream.send_all(msgspec.json.encode(order) + b"\n")
                 async for data in stream:
@@ -191,12 +199,9 @@ async def send_order(path: Path, order: AnyOrder, result: type[T]) -> T:
         report = msgspec.json.decode(line, type=Report)
         if not report.fault:
             return msgspec.convert(report.result, result)
-    except (OSError, trio.BrokenResourceError, msgspec.MsgspecError):
-        msg = f"no switch takes orders at {path}"
-        raise SwitchUnavailable(msg) from None
-    except trio.TooSlowError:
-        msg = f"the switch at {path} does not answer"
-        raise SwitchUnavailable(msg) from None
+    except (trio.BrokenResourceError, trio.TooSlowError, msgspec.MsgspecError):
+        msg = f"the switch at {path} does not say what came of the order"
+        raise OrderUnanswered(msg) from None
     raise ConfigError(report.fault)
 
 

@@ -216,6 +216,11 @@ class Saf:
         for lane in ours.values():
             lane.is_taken = True
 
+    def is_sent_elsewhere(self, entry: SafEntry) -> bool:
+        """Whether another node sends what is owed to an entry's endpoint."""
+        lane = self._lanes.get(entry.endpoint)
+        return lane is not None and not lane.holds_lease()
+
     def hurry(self, entry: SafEntry) -> None:
         """Send what waits with an entry as soon as the link is up."""
         lane = self._lanes.get(entry.endpoint)

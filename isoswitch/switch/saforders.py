@@ -24,11 +24,14 @@ async def retry_entry(
     Raises
     ------
     ConfigError
-        There is no such entry, or it is delivered.
+        There is no such entry, it is delivered, or another node sends it.
     StoreUnavailable
         The order cannot be written down; nothing is done.
     """
     entry = await _find(services, entry_id)
+    if saf.is_sent_elsewhere(entry):
+        msg = f"another node sends entry {entry_id} to {entry.endpoint}; order it there"
+        raise ConfigError(msg)
     body = {"order": "saf retry", "operator": operator, "entry": entry_id}
     updates: tuple[SafUpdate, ...] = ()
     if entry.state is SafState.QUARANTINED:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -66,10 +68,13 @@ async def test_workers_are_restarted_reloaded_and_killed_under_load(
         await changed(drill, before, count=1)
         for number in WORKERS:
             await drill.wait_ready(number)
-        done = await trio.to_thread.run_sync(
-            lambda: isoswitch("status", "--json", folder=tmp_path)
-        )
+        done = await order(tmp_path, "status", "--json")
         assert done.stdout.count('"ready"') == len(WORKERS), done.stdout + done.stderr
+        for act, state in (("suspend", "suspended"), ("resume", "signed_on")):
+            await order(tmp_path, "link", act, "north")
+            assert await states(tmp_path, "north") == {"1": state, "2": state}
+        done = await order(tmp_path, "day", "close")
+        assert "the day is cut" in done.stdout
     verdict = drill.compare()
     assert verdict.is_settled, verdict.describe()
     assert drill.kinds()[Kind.PURCHASE]
@@ -82,6 +87,22 @@ def test_workers_without_a_store_to_share_are_refused(tmp_path: Path) -> None:
     done = isoswitch("serve", "--workers", "2", folder=tmp_path)
     assert done.returncode != 0
     assert "need a store that they can share" in done.stdout + done.stderr
+
+
+async def order(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Give an order as an operator does."""
+    done = await trio.to_thread.run_sync(lambda: isoswitch(*arguments, folder=folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+async def states(folder: Path, endpoint: str) -> dict[str, str]:
+    """Give the state of an endpoint's link at each worker."""
+    done = await order(folder, "links", "--json")
+    links = [json.loads(line) for line in done.stdout.splitlines()]
+    return {
+        each["worker"]: each["state"] for each in links if each["endpoint"] == endpoint
+    }
 
 
 async def reloaded(drill: Drill) -> None:

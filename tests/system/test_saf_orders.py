@@ -16,13 +16,18 @@ from isoswitch.switch.saforders import park_entry, resolve_exception, retry_entr
 from isoswitch.switch.services import Services
 
 
-async def owe(world: World) -> tuple[Services, Saf]:
-    """Make the switch owe a reversal that cannot be delivered."""
+async def be_silent(world: World) -> None:
+    """Have a sale be asked for that its issuer never decides, and lose the link."""
     async with trio.open_nursery() as customers:
         terminal = world.terminals["TERM0001"]
         customers.start_soon(terminal.purchase, get_card("mc-silent"), 1250)
         await trio.sleep(1)
         world.cut_link("south")
+
+
+async def owe(world: World) -> tuple[Services, Saf]:
+    """Make the switch owe a reversal that cannot be delivered."""
+    await be_silent(world)
     assert world.switch is not None
     assert world.switch.services is not None
     assert world.switch.saf is not None
@@ -83,6 +88,27 @@ async def test_what_was_parked_is_delivered_when_it_is_tried_again(
     assert quick.disk.saf[entry_id].state is SafState.DELIVERED
     records = await quick.store.records(transaction)
     assert ending(stored, records) == "It is reversed: no money stays moved."
+
+
+async def test_another_node_is_not_ordered_to_send(nursery: trio.Nursery) -> None:
+    world = World(nodes=2)
+    await nursery.start(world.run)
+    await trio.sleep(10)
+    await be_silent(world)
+    (entry_id,) = world.disk.saf
+    refusals = []
+    for node in world.nodes:
+        assert node.switch is not None
+        assert node.switch.services is not None
+        assert node.switch.saf is not None
+        services, saf = node.switch.services, node.switch.saf
+        try:
+            await retry_entry(services, saf, entry_id, operator="ann")
+        except ConfigError as refusal:
+            refusals.append(str(refusal))
+    (told_why,) = refusals
+    assert "order it there" in told_why
+    assert len(await told(world, RecordKind.OPERATOR)) == 1
 
 
 async def test_what_waits_for_its_pause_is_sent_now(quick: World) -> None:

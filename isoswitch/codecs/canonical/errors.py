@@ -137,7 +137,11 @@ class NoStore(StoreUnavailable):
 
 
 class SwitchUnavailable(IsoswitchError):
-    """No running switch takes orders, or it does not answer in time."""
+    """No running switch takes orders."""
+
+
+class OrderUnanswered(SwitchUnavailable):
+    """A switch has taken an order and does not say what came of it."""
 
 
 class ConfigError(IsoswitchError):
