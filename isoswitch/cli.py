@@ -28,6 +28,7 @@ from isoswitch.commands.route import app as route_app
 from isoswitch.commands.saf import exceptions_app, saf_app
 from isoswitch.commands.schemas import app as schemas_app
 from isoswitch.commands.standin import app as standin_app
+from isoswitch.commands.transfers import app as transfers_app
 from isoswitch.commands.translate import translate
 from isoswitch.commands.units import app as units_app
 from isoswitch.commands.wire import decode, diff, encode
@@ -439,6 +440,7 @@ app.command(rich_help_panel=OPERATE)(links)
 app.add_typer(link_app, rich_help_panel=OPERATE)
 app.add_typer(day_app, rich_help_panel=OPERATE)
 app.add_typer(callbacks_app, rich_help_panel=OPERATE)
+app.add_typer(transfers_app, rich_help_panel=OPERATE)
 app.add_typer(clock_app, rich_help_panel=OPERATE)
 app.add_typer(saf_app, rich_help_panel=OPERATE)
 app.add_typer(exceptions_app, rich_help_panel=OPERATE)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from isoswitch.clearing.transfer import TransferState
 
+# By how much the clocks of two nodes may differ.
+SKEW_MAX_S = 5.0
 # The house has accepted, and tells the end by itself when it comes.
 HELD_STATES = frozenset({TransferState.HELD, TransferState.RETURN_DUE})
 
@@ -45,6 +47,20 @@ class TransferProfile:
         if state in HELD_STATES:
             return self.ask_held_s, self.ask_held_s
         return self.ask_after_s, self.ask_every_s
+
+
+def is_over(at: float, *, now: float, within_s: float) -> bool:
+    """Whether a time has come that was at most so far ahead when it was set.
+
+    One that is further ahead was set by a clock that was wrong: to wait for it could
+    take hours, to be too early costs a question.
+
+    Examples
+    --------
+    >>> [is_over(at, now=100.0, within_s=10.0) for at in (99.0, 105.0, 3700.0)]
+    [True, False, True]
+    """
+    return not 0.0 < at - now <= within_s + SKEW_MAX_S
 
 
 PROFILES: Mapping[str, TransferProfile] = {

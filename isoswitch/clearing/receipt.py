@@ -113,6 +113,11 @@ class Receipt:
         """What was sent."""
         return Money(self.amount_minor, self.currency)
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing is expected any more."""
+        return self.state is not ReceiptState.RETURNING
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:

@@ -12,8 +12,10 @@ from typing import Any
 
 import orjson
 
+from isoswitch.clearing.transfer import Transfer
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.money import Money
+from isoswitch.commands.transfer_story import TRANSFER_ENDINGS, transfer_sentence
 from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.store.port import StoredTransaction, TransactionState
 
@@ -62,6 +64,9 @@ def tell(records: Sequence[ChainedRecord]) -> list[Sentence]:
 
 def sentence(kind: RecordKind, body: Body) -> str:
     """Say in one sentence what a record says."""
+    of_transfer = transfer_sentence(kind, body)
+    if of_transfer is not None:
+        return of_transfer
     tells = SENTENCES.get(kind)
     if tells is not None:
         return tells(body)
@@ -71,8 +76,14 @@ def sentence(kind: RecordKind, body: Body) -> str:
     return f"{kind.replace('_', ' ')}: {facts}" if facts else kind.replace("_", " ")
 
 
-def ending(stored: StoredTransaction, records: Sequence[ChainedRecord]) -> str:
-    """Say where the money of a transaction stands."""
+def ending(
+    stored: StoredTransaction,
+    records: Sequence[ChainedRecord],
+    transfer: Transfer | None = None,
+) -> str:
+    """Say where the money of a transaction stands; its transfer may tell more."""
+    if transfer is not None and transfer.state in TRANSFER_ENDINGS:
+        return TRANSFER_ENDINGS[transfer.state]
     kinds = [each.record.kind for each in records]
     if stored.state is not TransactionState.CLOSED:
         return "It is still open: its owner decides, or the sweeper reverses it."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from isoswitch.clearing.receipt import Receipt
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.commands.console import (
     FAILED,
@@ -27,7 +28,8 @@ from isoswitch.commands.console import (
     stdout,
 )
 from isoswitch.commands.messages import message_table
-from isoswitch.commands.story import Sentence, ending, relate, tell
+from isoswitch.commands.story import Related, Sentence, ending, relate, tell
+from isoswitch.commands.transfer_story import RECEIPT_ENDINGS
 from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.place import Place
@@ -84,36 +86,49 @@ _SHOWN_IN_HEADLINE = frozenset({"kind", "business_date", "merchant"})
 _UNTOLD = _SHOWN_APART | _TOLD_BY_THE_ROUTE | _SHOWN_IN_HEADLINE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What is told of a transaction, or of a transfer that was received."""
+
+    summary: Mapping[str, Any]
+    headline: Text
+    ending: str
+    records: Sequence[ChainedRecord]
+    related: Sequence[Related] = ()
+
+
 def show(place: Place, transaction_id: str, *, as_json: bool) -> int:
     """Print the story of one transaction, what is related to it, and every leg."""
     with open_reader(place) as reader:
-        stored = _find(reader, transaction_id)
-        records = reader.records(stored.id)
-        original = reader.find_transaction(stored.original_id)
-        followers = reader.transactions(original_id=stored.id, limit=LIMIT_MAX)
-    sentences, related = tell(records), relate(stored, original, followers[::-1])
+        receipt = reader.find_receipt(transaction_id)
+        told = (
+            _of_transaction(reader, _find(reader, transaction_id))
+            if receipt is None
+            else _of_receipt(reader, receipt)
+        )
+    sentences = tell(told.records)
     if as_json:
         print_json(
             {
-                "transaction": _summary(stored),
+                "transaction": told.summary,
                 "story": [{"at": each.at, "text": each.text} for each in sentences],
-                "ending": ending(stored, records),
+                "ending": told.ending,
                 "related": [
                     {"relation": each.relation, "transaction": each.transaction.id}
-                    for each in related
+                    for each in told.related
                 ],
-                "legs": [leg_json(record) for record in records],
+                "legs": [leg_json(record) for record in told.records],
             }
         )
         return OK
     console = stdout()
-    console.print(_headline(stored))
+    console.print(told.headline)
     console.print(_story(sentences))
-    console.print(Text(f"  {ending(stored, records)}", style="bold"))
-    for each in related:
+    console.print(Text(f"  {told.ending}", style="bold"))
+    for each in told.related:
         console.print(Text.assemble(f"  {each.relation} ", _headline(each.transaction)))
     console.print()
-    for record in records:
+    for record in told.records:
         console.print(_leg(record))
     return OK
 
@@ -196,6 +211,34 @@ def _story(sentences: Sequence[Sentence]) -> RenderableType:
     for each in sentences:
         table.add_row(each.at[11:23], f"{each.after_s:.3f} s", Text(each.text))
     return Padding(table, (1, 0, 1, 2))
+
+
+def _of_transaction(reader: StoreReader, stored: StoredTransaction) -> Told:
+    records = reader.records(stored.id)
+    original = reader.find_transaction(stored.original_id)
+    followers = reader.transactions(original_id=stored.id, limit=LIMIT_MAX)
+    return Told(
+        summary=_summary(stored),
+        headline=_headline(stored),
+        ending=ending(stored, records, reader.find_transfer_of(stored.id)),
+        records=records,
+        related=relate(stored, original, followers[::-1]),
+    )
+
+
+def _of_receipt(reader: StoreReader, receipt: Receipt) -> Told:
+    headline = Text.assemble(
+        (receipt.transaction_id, "bold"),
+        f"  received transfer  {receipt.amount}  from {receipt.debtor_agent}"
+        f" over {receipt.endpoint}  ",
+        (receipt.state, "green" if receipt.is_final else "yellow"),
+    )
+    return Told(
+        summary=asdict(receipt),
+        headline=headline,
+        ending=RECEIPT_ENDINGS[receipt.state],
+        records=reader.records(receipt.transaction_id),
+    )
 
 
 def _find(reader: StoreReader, transaction_id: str) -> StoredTransaction:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import apsw
 
+from isoswitch.clearing.receipt import Receipt
 from isoswitch.clearing.transfer import FINAL_STATES, Transfer
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.codecs.canonical.totals import TotalsLine
@@ -361,6 +362,14 @@ class StoreReader:
     def open_transfers(self) -> list[Transfer]:
         """Give the transfers of which something is still expected, oldest first."""
         return list(self._transfers(f"state NOT IN ({_FINAL}) ORDER BY created_at"))
+
+    def transfers(self) -> list[Transfer]:
+        """Give all transfers, oldest first."""
+        return list(self._transfers("TRUE ORDER BY created_at"))
+
+    def find_receipt(self, transaction_id: str) -> Receipt | None:
+        """Find a transfer that was received by our own name for it."""
+        return next(self._rows(Receipt, "transaction_id = ?", transaction_id), None)
 
     def find_row(self, kind: type[R], row_id: str) -> R | None:
         """Find a payment code, its payment, a stored answer or a callback."""

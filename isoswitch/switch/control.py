@@ -20,6 +20,7 @@ import msgspec
 import structlog
 import trio
 
+from isoswitch.clearing.receipt import Receipt
 from isoswitch.codecs.canonical.errors import (
     ConfigError,
     IsoswitchError,
@@ -114,6 +115,13 @@ class ResolveException(Order, frozen=True, kw_only=True, tag="resolve exception"
     note: str
 
 
+class ReturnReceipt(Order, frozen=True, kw_only=True, tag="return receipt"):
+    """Give a transfer back that was received."""
+
+    receipt: str
+    reason: str
+
+
 class ReplayCallback(Order, frozen=True, kw_only=True, tag="replay callback"):
     """Send a merchant's callback again."""
 
@@ -122,6 +130,7 @@ class ReplayCallback(Order, frozen=True, kw_only=True, tag="replay callback"):
 
 AnyOrder = (
     ReplayCallback
+    | ReturnReceipt
     | ExchangeKeys
     | ConfirmClock
     | ReadStatus
@@ -306,6 +315,19 @@ async def _replay_callback(
     return owed.id
 
 
+async def _return_receipt(desk: Desk, services: Services, order: ReturnReceipt) -> str:
+    """Give the state of the received transfer then."""
+    receipts = desk.switch.receipts
+    receipt = await services.store.find_row(Receipt, order.receipt)
+    if receipts is None or receipt is None:
+        msg = f"there is no received transfer {order.receipt}"
+        raise ConfigError(msg)
+    body = {"order": "return", "operator": order.operator, "reason": order.reason}
+    await services.recorder.note(RecordKind.OPERATOR, receipt.transaction_id, body)
+    returned = await receipts.give_back(receipt, order.reason)
+    return returned.state
+
+
 async def _reload(desk: Desk, services: Services, order: Reload) -> list[str]:
     if desk.reloader is None:
         msg = "this switch was not started from a file; there is none to read again"
@@ -355,6 +377,7 @@ HANDLERS: Mapping[type[Order], Handler] = {
     CutDay: _cut_day,
     Reload: _reload,
     ReplayCallback: _replay_callback,
+    ReturnReceipt: _return_receipt,
     RetrySaf: _retry_saf,
     ParkSaf: _park_saf,
     ResolveException: _resolve_exception,

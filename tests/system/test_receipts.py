@@ -13,6 +13,7 @@ import trio
 
 from isoswitch.clearing.receipt import Receipt, ReceiptState
 from isoswitch.clearing.transfer import Event
+from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.iso20022.document import read_document
 from isoswitch.codecs.iso20022.exceptions import Resolution
@@ -33,6 +34,13 @@ from isoswitch.simulators.world import (
     PAYER_BANK,
     SHOP_ACCOUNT,
     World,
+)
+from isoswitch.switch.control import (
+    Desk,
+    ReturnReceipt,
+    control_path,
+    send_order,
+    serve_control,
 )
 from isoswitch.switch.interbank.documents import News
 from isoswitch.switch.interbank.house import House
@@ -231,6 +239,29 @@ async def test_a_recall_that_we_do_not_agree_to_says_why(
     assert answer.confirmation == "RJCR"
     assert answer.statuses[0].reasons[0].code == refusal
     assert await ledger(world) == CREDITED
+
+
+async def test_an_operator_gives_a_received_transfer_back(
+    world: World, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    payment = await send(world, transfer())
+    receipt = await find(world)
+    assert world.switch is not None
+    path = control_path(tmp_path / "switch.db")
+    await nursery.start(serve_control, Desk(switch=world.switch), path)
+    order = ReturnReceipt(operator="ann", receipt=receipt.id, reason="AC04")
+    assert await send_order(path, order, str) == ReceiptState.RETURNING
+    await trio.sleep(5)
+    assert await send_order(path, order, str) == ReceiptState.RETURNED
+    assert payment.returned
+    assert await ledger(world) == {}
+    assert world.store is not None
+    records = await world.store.records(receipt.transaction_id)
+    orders = [each.record for each in records if each.record.body.get("order")]
+    assert orders[0].body == {"order": "return", "operator": "ann", "reason": "AC04"}
+    unknown = ReturnReceipt(operator="ann", receipt="house/nothing", reason="AC04")
+    with pytest.raises(ConfigError, match="no received transfer"):
+        await send_order(path, unknown, str)
 
 
 async def test_a_return_is_told_until_the_house_has_taken_it(world: World) -> None:

@@ -16,7 +16,7 @@ from datetime import datetime
 import structlog
 import trio
 
-from isoswitch.clearing.profiles import PROFILES, TransferProfile
+from isoswitch.clearing.profiles import PROFILES, TransferProfile, is_over
 from isoswitch.clearing.receipt import (
     Offer,
     Receipt,
@@ -312,9 +312,11 @@ class Receipts:
         rows = await services.store.find_rows(Receipt, state=ReceiptState.RETURNING)
         for receipt in rows:
             house = self._houses.get(receipt.endpoint)
-            if house is None or not house.is_up or now < receipt.next_at:
+            if house is None or not house.is_up:
                 continue
             profile = _profile(house)
+            if not is_over(receipt.next_at, now=now, within_s=profile.ask_every_s):
+                continue
             after = replace(
                 receipt,
                 attempts=receipt.attempts + 1,

@@ -16,7 +16,13 @@ from typing import Any
 import structlog
 import trio
 
-from isoswitch.clearing.profiles import HELD_STATES, PROFILES, TransferProfile
+from isoswitch.clearing.profiles import (
+    HELD_STATES,
+    PROFILES,
+    SKEW_MAX_S,
+    TransferProfile,
+    is_over,
+)
 from isoswitch.clearing.reports import bookings_of_transfer
 from isoswitch.clearing.transfer import (
     Effect,
@@ -52,8 +58,6 @@ from isoswitch.switch.services import Services
 
 TICK_S = 0.5
 ATTEMPTS_MAX = 3
-# By how much the clocks of two nodes may differ.
-SKEW_MAX_S = 5.0
 NOTHING = UnitOfWork(records=())
 TOLD = frozenset({Effect.TELL_PAID, Effect.TELL_FAILED})
 # States in which the house is asked again and again.
@@ -286,8 +290,10 @@ class Transfers:
                         event=Event.EXPIRED,
                     )
                 )
-        elif transfer.state in FOLLOWED and self._is_over(
-            transfer.next_at, within_s=max(profile.pauses_s(transfer.state))
+        elif transfer.state in FOLLOWED and is_over(
+            transfer.next_at,
+            now=self._services.clock.now().timestamp(),
+            within_s=max(profile.pauses_s(transfer.state)),
         ):
             await self._ask(transfer)
 
@@ -300,15 +306,6 @@ class Transfers:
             return False
         seen_at = self._seen_at.setdefault(transfer.id, trio.current_time())
         return trio.current_time() - seen_at > profile.total_s + SKEW_MAX_S
-
-    def _is_over(self, at: float, *, within_s: float) -> bool:
-        """Whether a time has come that was at most so far ahead when it was set.
-
-        One that is further ahead was set by a clock that was wrong: to wait for it
-        could take hours, to ask too early costs a question.
-        """
-        left_s = at - self._services.clock.now().timestamp()
-        return not 0.0 < left_s <= within_s + SKEW_MAX_S
 
     async def _ask(self, transfer: Transfer) -> None:
         """Ask what became of a transfer, or for its money back, once more."""
