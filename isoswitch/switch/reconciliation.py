@@ -3,7 +3,7 @@
 They are sent when store and forward has nothing left of the day, or after a while
 anyway: what is still on its way then shows as a difference. An endpoint that finds
 other totals says so with its own; that is an exception for the operator, and no more is
-sent. Of several nodes the one that holds the lease for it sends.
+sent. Of several nodes the one sends that also drains what is owed to the endpoint.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from isoswitch.codecs.dialects.settlement import (
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.port import Reconciliation, UnitOfWork, Verdict
-from isoswitch.switch.leases import ONCE
+from isoswitch.switch.leases import drain_lease
 from isoswitch.switch.legs import authenticate, verify_answer
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import iso_time
@@ -62,8 +62,6 @@ async def reconcile_forever(services: Services) -> None:
     seen_at: dict[Key, float] = {}
     while True:
         await trio.sleep(TICK_S)
-        if not services.leases.holds(ONCE):
-            continue
         try:
             for owed in await services.store.reconciliations():
                 key = owed.business_date, owed.endpoint, owed.currency
@@ -82,6 +80,8 @@ async def reconcile_forever(services: Services) -> None:
 async def _is_due(services: Services, owed: Reconciliation, waited_s: float) -> bool:
     link = services.links.get(owed.endpoint)
     if link is None or not link.is_up:
+        return False
+    if not services.leases.holds(drain_lease(link.settings)):
         return False
     return waited_s > PATIENCE_S or not any(
         entry.endpoint == owed.endpoint and entry.business_date <= owed.business_date

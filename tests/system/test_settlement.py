@@ -266,3 +266,25 @@ async def test_of_several_nodes_one_sends_the_totals_of_a_day(
     assert Counter(each.body["endpoint"] for each in told) == Counter(
         dict.fromkeys(world.issuers, 2)
     )
+
+
+async def test_the_totals_go_out_from_the_node_that_connects(
+    nursery: trio.Nursery,
+) -> None:
+    def change(settings: SwitchSettings) -> SwitchSettings:
+        wanted = reconciling(settings)
+        owners = {"north": "sw1", "south": "sw2"}
+        endpoints = {
+            name: replace(endpoint, owner=owners.get(name, ""))
+            for name, endpoint in wanted.endpoints.items()
+        }
+        return replace(wanted, endpoints=endpoints)
+
+    world = World(change=change, nodes=2)
+    await nursery.start(world.run)
+    await trio.sleep(10)
+    await close_day(world)
+    found = await store_of(world).reconciliations(FIRST)
+    assert {each.endpoint: each.verdict for each in found} == dict.fromkeys(
+        world.issuers, Verdict.AGREED
+    )
