@@ -290,8 +290,12 @@ class _SigningKey(_SoftKey):
         super().__init__(uses)
         self._value = KeyValue(value)
 
+    @cached_property
+    def _key(self) -> signature.PrivateKey:
+        return signature.load_private(self._value)
+
     def sign(self, data: bytes) -> bytes:
-        return signature.sign(self._value, data)
+        return signature.sign(self._key, data)
 
 
 _KINDS: Mapping[Algorithm, Callable[[bytes, frozenset[Use]], _SoftKey]] = {

@@ -12,7 +12,7 @@ from isoswitch.codecs.iso20022.signature import (
     signing_input,
     split_payload,
 )
-from isoswitch.hsm.functions.signature import sign, verify_signature
+from isoswitch.hsm.functions.signature import load_private, sign, verify_signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Signer:
 
     def seal(self, document: bytes) -> bytes:
         """Put our signature before a document."""
-        value = sign(self.private, signing_input(document))
+        value = sign(load_private(self.private), signing_input(document))
         return join_payload(document, Signature(key_name=self.name, value=value))
 
     def open(self, payload: bytes) -> bytes:

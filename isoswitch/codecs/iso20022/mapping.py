@@ -7,7 +7,7 @@ a date, an amount, or another shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -71,10 +71,14 @@ class Shape(Generic[Model]):
         DocumentError
             An element that the model needs is missing, or holds no such value.
         """
-        space = element.tag.rpartition("}")[0] + "}"
+        space = _space(element)
+        # Most rows of most tables find nothing, which must cost nothing.
+        by_tag: dict[str, list[Element]] = {}
+        for child in element:
+            by_tag.setdefault(child.tag, []).append(child)
         values = {}
         for name, path, form, many in self.rows:
-            found = _find(element, _clark(path, space), many=many)
+            found = _find(by_tag, _places(path, space))
             if not found:
                 if name in self._needed:
                     where = f"{path_of(element)}/{path.partition('|')[0]}"
@@ -95,12 +99,13 @@ class Shape(Generic[Model]):
         EncodeError
             A value that its form cannot carry.
         """
+        space = _space(element)
         for name, path, form, many in self.rows:
             each_value = getattr(value, name)
             if each_value in _ABSENT:
                 continue
             for one in each_value if many else (each_value,):
-                leaf = _reach(element, path)
+                leaf = _reach(element, _places(path, space)[0])
                 try:
                     form.write(leaf, one)
                 except ValueError as fault:
@@ -126,15 +131,17 @@ def text(read: Callable[[str], Any], write: Callable[[Any], str] = str) -> Form:
     return Form(lambda element: read((element.text or "").strip()), write_text)
 
 
-def _find(element: Element, places: Sequence[str], *, many: bool) -> list[Element]:
-    for place in places:
-        if many:
-            several: list[Element] = element.findall(place)
-            if several:
-                return several
-        elif (one := element.find(place)) is not None:
-            return [one]
-    return []
+def _find(
+    by_tag: Mapping[str, Sequence[Element]], places: Sequence[Sequence[str]]
+) -> Sequence[Element]:
+    """Give the elements of the first place that has any, in their order."""
+    for first, *deeper in places:
+        found = by_tag.get(first, ())
+        for tag in deeper:
+            found = [child for each in found for child in each if child.tag == tag]
+        if found:
+            return found
+    return ()
 
 
 def _read(form: Form, element: Element) -> Any:
@@ -145,23 +152,28 @@ def _read(form: Form, element: Element) -> Any:
         raise DocumentError(str(fault), path=where, line=_line(element)) from None
 
 
-def _reach(element: Element, path: str) -> Element:
+def _reach(element: Element, tags: Sequence[str]) -> Element:
     """Make the element of a path; the ones above it are shared with the row before."""
-    space = element.tag.rpartition("}")[0] + "}"
-    *above, last = path.partition("|")[0].split("/")
-    for name in above:
-        tag = space + name
+    *above, last = tags
+    for tag in above:
         if len(element) and element[-1].tag == tag:
             element = element[-1]
         else:
             element = etree.SubElement(element, tag)
-    return etree.SubElement(element, space + last)
+    return etree.SubElement(element, last)
+
+
+def _space(element: Element) -> str:
+    """Give the namespace of an element as the tags of its children begin."""
+    tag: str = element.tag
+    return tag.rpartition("}")[0] + "}"
 
 
 @cache
-def _clark(path: str, space: str) -> Sequence[str]:
+def _places(path: str, space: str) -> Sequence[Sequence[str]]:
+    """Give the tags that lead to each place of a path."""
     return tuple(
-        "/".join(space + name for name in each.split("/")) for each in path.split("|")
+        tuple(space + name for name in each.split("/")) for each in path.split("|")
     )
 
 

@@ -6,6 +6,8 @@ after the other, as tokens give it, and not their DER form.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
@@ -29,15 +31,31 @@ from isoswitch.hsm.engine import Algorithm
 RSA_BITS_MIN = 2048
 
 
-def sign(private: KeyValue, data: bytes) -> bytes:
-    """Sign data with a private key (PKCS#8, DER).
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+def load_private(private: KeyValue) -> PrivateKey:
+    """Load a private key (PKCS#8, DER) for many signatures.
 
     Raises
     ------
     KeyRefused
         The key is not a private one on P-256 or of RSA with at least 2048 bits.
     """
-    key = _load_private(private)
+    try:
+        key = load_der_private_key(_without_filler(private.reveal()), password=None)
+    except (ValueError, TypeError):
+        # The library's error may quote the key.
+        raise KeyRefused(_REFUSED) from None
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= RSA_BITS_MIN:
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey) and _is_p256(key.curve):
+        return key
+    raise KeyRefused(_REFUSED)
+
+
+def sign(key: PrivateKey, data: bytes) -> bytes:
+    """Sign data with a private key."""
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, _pss(), SHA256())
     # RFC 6979: no random number that is drawn badly can give the key away.
@@ -69,7 +87,7 @@ def verify_signature(public: bytes, data: bytes, signature: bytes) -> None:
 
 def public_of(private: KeyValue) -> bytes:
     """Give the public key that belongs to a private one (SubjectPublicKeyInfo, DER)."""
-    public = _load_private(private).public_key()
+    public = load_private(private).public_key()
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -93,7 +111,7 @@ def private_length(private: KeyValue, algorithm: Algorithm) -> int:
     KeyRefused
         The key is not one that signs, or of another algorithm.
     """
-    key = _load_private(private)
+    key = load_private(private)
     if isinstance(key, rsa.RSAPrivateKey) is not (algorithm is Algorithm.RSA):
         raise KeyRefused(_REFUSED)
     return key.key_size // 8
@@ -111,19 +129,6 @@ def _dss_form(signature: bytes) -> bytes:
     )
 
 
-def _load_private(private: KeyValue) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
-    try:
-        key = load_der_private_key(_without_filler(private.reveal()), password=None)
-    except (ValueError, TypeError):
-        # The library's error may quote the key.
-        raise KeyRefused(_REFUSED) from None
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= RSA_BITS_MIN:
-        return key
-    if isinstance(key, ec.EllipticCurvePrivateKey) and _is_p256(key.curve):
-        return key
-    raise KeyRefused(_REFUSED)
-
-
 def _without_filler(octets: bytes) -> bytes:
     """Cut what follows the one DER value: stored keys are filled up to whole blocks."""
     size = octets[1] & 0x7F if len(octets) > 1 else 0
@@ -132,6 +137,8 @@ def _without_filler(octets: bytes) -> bytes:
     return octets[: 2 + length]
 
 
+# Who signs to us signs often, and to read a key takes half as long as to use it.
+@lru_cache(maxsize=256)
 def _load_public(public: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
     try:
         key = load_der_public_key(public)

@@ -13,7 +13,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from isoswitch.codecs.canonical.errors import KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import KeyValue
-from isoswitch.hsm.functions.signature import public_of, sign, verify_signature
+from isoswitch.hsm.functions.signature import (
+    load_private,
+    public_of,
+    sign,
+    verify_signature,
+)
 
 Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -45,7 +50,7 @@ def other() -> KeyValue:
 def test_a_signature_holds_for_its_data_and_key_only(
     private: KeyValue, other: KeyValue
 ) -> None:
-    signature = sign(private, b"data")
+    signature = sign(load_private(private), b"data")
     verify_signature(public_of(private), b"data", signature)
     flipped = signature[:-1] + bytes([signature[-1] ^ 1])
     wrong = [
@@ -61,7 +66,7 @@ def test_a_signature_holds_for_its_data_and_key_only(
 
 
 def test_an_ecdsa_signature_is_its_two_numbers(other: KeyValue) -> None:
-    assert len(sign(other, b"data")) == 64
+    assert len(sign(load_private(other), b"data")) == 64
 
 
 def test_a_signature_of_another_implementation_verifies() -> None:
@@ -85,7 +90,7 @@ WEAK: dict[str, Private] = {
 @pytest.mark.parametrize("key", WEAK.values(), ids=WEAK)
 def test_a_key_of_another_kind_is_refused(key: Private) -> None:
     with pytest.raises(KeyRefused):
-        sign(der(key), b"data")
+        load_private(der(key))
     with pytest.raises(KeyRefused):
         verify_signature(public_der(key), b"data", bytes(64))
 
@@ -93,7 +98,7 @@ def test_a_key_of_another_kind_is_refused(key: Private) -> None:
 def test_what_is_no_key_is_refused_without_a_cause() -> None:
     """The cause could quote the key."""
     with pytest.raises(KeyRefused) as error:
-        sign(KeyValue(b"no key"), b"data")
+        load_private(KeyValue(b"no key"))
     assert error.value.__suppress_context__
     with pytest.raises(KeyRefused):
         verify_signature(b"no key", b"data", bytes(64))
