@@ -51,7 +51,7 @@ from isoswitch.store.port import (
     SafUpdate,
     UnitOfWork,
 )
-from isoswitch.switch.leases import drain_lease
+from isoswitch.switch.leases import NODE, drain_lease
 from isoswitch.switch.legs import authenticate, verify_answer
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import iso_time
@@ -232,10 +232,13 @@ class Saf:
         lane = self._lanes.get(entry.endpoint)
         return lane is not None and lane.withdraw(entry)
 
-    def follow(self, _: UnitOfWork, committed: Committed) -> None:
+    def follow(self, unit: UnitOfWork, committed: Committed) -> None:
         """Take on what a unit of this node has put; to be called in journal order."""
         if self._services.store.is_shared:
-            self._committed.unpark_all()
+            # Also the lanes that it has won; its own sign of life changes nothing.
+            has_won = any(not each.name.startswith(NODE) for each in unit.leases)
+            if committed.saf_entries or has_won:
+                self._committed.unpark_all()
             return
         for entry in committed.saf_entries:
             lane = self._lanes.get(entry.endpoint)
