@@ -68,7 +68,6 @@ from isoswitch.simulators.signer import Signer
 from isoswitch.switch.ports import Clock
 
 GARBAGE = b"<not><xml>"
-TICK_S = 0.25
 TAKEN = frozenset({"ACTC", "ACCP", "ACSP", "ACSC", "ACCC"})
 # Settled between the banks, whatever the receiving one does with it.
 SETTLED = frozenset({"ACSC", "ACCC", "ACWP", "BLCK"})
@@ -404,11 +403,15 @@ class ClearingHouse:
     async def _expire_forever(self) -> None:
         """Reject what the connected bank does not answer in time."""
         while True:
+            now = trio.current_time()
+            # What is forwarded from now on is late no earlier than this.
+            next_at = now + PROFILES[self.profile].receiver_s
             for payment in list(self.payments.values()):
-                late = trio.current_time() > payment.expires_at
-                if payment.status == "PDNG" and late:
+                if payment.status == "PDNG" and payment.expires_at <= now:
                     self._end(payment, "RJCT", "AB05")
-            await trio.sleep(TICK_S)
+                elif payment.status == "PDNG":
+                    next_at = min(next_at, payment.expires_at)
+            await trio.sleep_until(next_at)
 
     def _tell(self, wire: Line, question: StatusQuestion) -> None:
         """Answer a status request; what was never received is told as such."""

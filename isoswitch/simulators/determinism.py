@@ -6,8 +6,9 @@ are told apart by the order of their making instead of by an address. Nothing of
 touches a run that is not inside ``deterministic``.
 
 `VirtualClock` gives such a run its time. Nothing outside it can wake anybody, so the
-clock jumps in the moment in which everybody waits, without looking at the world first.
-It also lets tasks sleep at a fifth of the price: trio makes a cancel scope for each
+clock jumps in the moment in which everybody waits, without looking at the world first;
+the operating system is asked for events only now and then, for who presses Ctrl-C. It
+also lets tasks sleep at a fifth of the price: trio makes a cancel scope for each
 sleep and raises `Cancelled` to end it, and a story sleeps thousands of times.
 """
 
@@ -24,6 +25,9 @@ from typing import Any
 
 import trio
 import trio._core._run
+
+# Passes of the scheduler; there are some ten thousand in a second.
+LOOK_OUTSIDE_EVERY = 256
 
 # These are private parts, used on purpose; a test runs one seed twice and compares.
 _scheduler: Any = trio._core._run
@@ -89,15 +93,22 @@ def deterministic(seed: int) -> Iterator[VirtualClock]:
     flag = _scheduler._ALLOW_DETERMINISTIC_SCHEDULING
     chance = _scheduler._r.getstate()
     add = _scheduler.Deadlines.add
+    get_events = _scheduler.TheIOManager.get_events
     sleep, sleep_until = trio.sleep, trio.sleep_until
     token_bytes = secrets.token_bytes
-    order = itertools.count()
+    order, passes = itertools.count(), itertools.count()
 
     def add_in_order(deadlines: Any, deadline: float, scope: trio.CancelScope) -> None:
         heapq.heappush(deadlines._heap, (deadline, next(order), scope))
         deadlines._active += 1
 
+    def get_events_rarely(manager: Any, timeout: float) -> Any:
+        if timeout == 0 and next(passes) % LOOK_OUTSIDE_EVERY:
+            return []
+        return get_events(manager, timeout)
+
     _scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
+    _scheduler.TheIOManager.get_events = get_events_rarely
     _scheduler._r.seed(seed)
     _scheduler.Deadlines.add = add_in_order
     trio.sleep, trio.sleep_until = clock.sleep, clock.sleep_until
@@ -110,5 +121,6 @@ def deterministic(seed: int) -> Iterator[VirtualClock]:
         _scheduler._ALLOW_DETERMINISTIC_SCHEDULING = flag
         _scheduler._r.setstate(chance)
         _scheduler.Deadlines.add = add
+        _scheduler.TheIOManager.get_events = get_events
         trio.sleep, trio.sleep_until = sleep, sleep_until
         secrets.token_bytes = token_bytes

@@ -46,7 +46,7 @@ from isoswitch.simulators.witness import Witness, listen
 from isoswitch.simulators.world import EPOCH, HOUSE, World
 from isoswitch.store.disk import read_record
 from isoswitch.store.memory import MemoryStore
-from isoswitch.store.port import SafState, TransactionState
+from isoswitch.store.port import SafState
 from isoswitch.store.rows import StoredWish
 from isoswitch.switch.settings import SwitchSettings
 from isoswitch.switch.wishes import UNDECIDED
@@ -155,18 +155,13 @@ def _is_busy(world: World) -> bool:
         return True
     houses = world.settings.houses
     if (
-        any(
-            row.endpoint in houses and row.state is not TransactionState.CLOSED
-            for row in world.disk.transactions.values()
-        )
+        any(row.endpoint in houses for row in world.disk.unclosed.values())
         or any(pending_transfers(world.disk))
         or awaits_totals(world)
     ):
         return True
-    if any(
-        isinstance(row, StoredWish) and row.state in UNDECIDED
-        for row in world.disk.rows.values()
-    ):
+    wishes = world.disk.by_kind[StoredWish].values()
+    if any(row.state in UNDECIDED for row in wishes):
         return True
     return any(
         entry.state is SafState.PENDING for entry in world.disk.saf.values()

@@ -100,8 +100,7 @@ class Wire:
         while True:
             next_at = self._take_due()
             if not self._out:
-                with trio.CancelScope(deadline=next_at):
-                    await self._idle.park()
+                await self._wait_until(next_at)
                 continue
             data = b"".join(self._out)
             self._out.clear()
@@ -110,6 +109,15 @@ class Wire:
                 await self._stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._scope.cancel()
+
+    async def _wait_until(self, next_at: float) -> None:
+        """Wait until there is something to send, or a time is reached."""
+        if next_at == math.inf:
+            # Mostly nothing waits for its time, and a scope costs more than the rest.
+            await self._idle.park()
+            return
+        with trio.CancelScope(deadline=next_at):
+            await self._idle.park()
 
     def _take_due(self) -> float:
         """Move what is due into the out-buffer; give the time of what is next."""

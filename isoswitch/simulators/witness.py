@@ -7,6 +7,7 @@ witness finds what has become right again by then.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from typing import Any
@@ -21,8 +22,11 @@ from isoswitch.simulators.bookings import Booking
 from isoswitch.simulators.world import World
 from isoswitch.store.disk import read_record
 from isoswitch.store.port import StoredTransaction
+from isoswitch.switch.logs import ChunkedWriter, legs
 from isoswitch.switch.numbers import find_transaction_id
 
+# The file descriptor of a writer that is given nothing to write.
+NOWHERE = -1
 FAULTS = frozenset({"dispatch_failed", "connection_failed"})
 # A spoilt issuer that gets a request twice may decline one copy and approve the other;
 # then the switch is right to raise it.
@@ -127,9 +131,18 @@ class Witness:
 
 def listen(witness: Witness, *, level: int) -> Callable[[], None]:
     """Let a witness hear what is logged from a level on; gives what ends it."""
-    before = structlog.get_config()
+    before, writer = structlog.get_config(), legs.writer
     structlog.configure(
         processors=[witness.hear],
         wrapper_class=structlog.make_filtering_bound_logger(level),
+        # Nothing is printed; the usual one is made anew for every line, at a price.
+        logger_factory=lambda *_: None,
     )
-    return partial(structlog.configure, **before)
+    if level > logging.INFO:
+        legs.writer = ChunkedWriter(NOWHERE, takes_legs=False)
+
+    def restore() -> None:
+        structlog.configure(**before)
+        legs.writer = writer
+
+    return restore

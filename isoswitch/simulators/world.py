@@ -7,12 +7,13 @@ what they did not write is lost, and nothing of them runs on.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -140,9 +141,8 @@ class World:
         self.settings = change(_settings(with_wallet=with_wallet))
         codes = code_rows() if with_wallet else {}
         self.routing = routing or RoutingTable(bin_rows(), codes=codes)
-        self._epoch = epoch
-        self._began_at = trio.current_time()
-        folder = Path(tempfile.mkdtemp(prefix="isoswitch-world-"))
+        self._epoch_s = epoch.timestamp() - trio.current_time()
+        folder = Path(tempfile.mkdtemp(prefix="isoswitch-world-", dir=_memory()))
         weakref.finalize(self, shutil.rmtree, folder)
         self.keys_file = folder / "keys.json"
         self.hsm = wrap_hsm(LocalHsm(self._make_crypto()))
@@ -189,7 +189,7 @@ class World:
 
     def now(self) -> datetime:
         """Give the world's time, which is its age."""
-        return self._epoch + timedelta(seconds=trio.current_time() - self._began_at)
+        return datetime.fromtimestamp(self._now_s(), UTC)
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -260,6 +260,9 @@ class World:
         """Wait as long as nothing passes between the nodes and a party."""
         await trio.sleep_until(self._unreachable_until.get(party, 0.0))
 
+    def _now_s(self) -> float:
+        return self._epoch_s + trio.current_time()
+
     def _make_crypto(self) -> CryptoService:
         engine = SoftwareEngine()
         self.vault = vault = Vault.of_value(engine, KeyValue(self.random.randbytes(32)))
@@ -280,7 +283,7 @@ class World:
             self.keys_file,
             open_vault=lambda _: vault,
             environment=Environment.TEST,
-            now=lambda: self.now().timestamp(),
+            now=self._now_s,
         )
         return CryptoService(plane.table, KnownAnswers(engine), plane=plane)
 
@@ -411,6 +414,15 @@ def banks() -> tuple[Member, ...]:
         Member(bic=PAYER_BANK, accounts=frozenset({PAYER_ACCOUNT})),
         Member(bic=MERCHANT_BANK, accounts=frozenset({MERCHANT_ACCOUNT})),
     )
+
+
+def _memory() -> Path | None:
+    """Give where files lie in memory: a world's disk is simulated, the real one slow.
+
+    The key file is written durably, as it is everywhere, a few dozen times in a story.
+    """
+    folder = Path("/dev/shm")  # noqa: S108 the name of what is made there is drawn
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def bin_rows() -> tuple[BinRow, ...]:

@@ -20,9 +20,7 @@ import trio
 from isoswitch.clearing.transfer import Transfer
 from isoswitch.codecs.canonical.errors import IsoswitchError, StoreUnavailable
 from isoswitch.codecs.canonical.totals import TotalsLine
-from isoswitch.journal.chain import (
-    encode_record,
-)
+from isoswitch.journal.chain import Link, encode_record
 from isoswitch.journal.records import ChainedRecord
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Hold, HoldState
@@ -38,7 +36,6 @@ from isoswitch.store.port import (
     SafEntry,
     SafState,
     StoredTransaction,
-    TransactionState,
     UnitOfWork,
     Verdict,
 )
@@ -96,6 +93,7 @@ class MemoryStore:
         self._batch: list[_Waiter] = []
         self._idle = trio.Event()
         self._idle.set()
+        self._committer: trio.lowlevel.Task | None = None
         self._applied: list[Callable[[UnitOfWork, Committed], None]] = []
         self._refusal = ""
         self.is_full = False
@@ -140,8 +138,12 @@ class MemoryStore:
         self._queue.append(_Waiter(task=task, unit=unit, encoded=encoded))
         if self._idle.is_set():
             self._idle = trio.Event()
-            # The disk is nobody's child: it works on when its callers are cancelled.
-            trio.lowlevel.spawn_system_task(self._commit_queued)
+            if self._committer is None:
+                # The disk is nobody's child: it works when its callers are cancelled.
+                spawn = trio.lowlevel.spawn_system_task
+                self._committer = spawn(self._commit_forever)
+            else:
+                trio.lowlevel.reschedule(self._committer)
         began_at = trio.current_time()
         committed: Committed = await trio.lowlevel.wait_task_rescheduled(
             lambda _: trio.lowlevel.Abort.FAILED
@@ -309,8 +311,8 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         found = [
             row
-            for row in self._disk.rows.values()
-            if isinstance(row, kind) and getattr(row, "state", "") == state
+            for row in self._disk.by_kind[kind].values()
+            if getattr(row, "state", "") == state
         ]
         return sorted(found, key=lambda row: row.id)
 
@@ -323,11 +325,7 @@ class MemoryStore:
     async def open_transactions(self) -> Sequence[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""
         await trio.lowlevel.checkpoint()
-        return [
-            transaction
-            for transaction in self._disk.transactions.values()
-            if transaction.state is not TransactionState.CLOSED
-        ]
+        return list(self._disk.unclosed.values())
 
     async def pending_saf(self) -> Sequence[SafEntry]:
         """Give every pending store-and-forward entry in order."""
@@ -357,16 +355,24 @@ class MemoryStore:
     ) -> Sequence[ChainedRecord]:
         """Give journal records in order, of one transaction or of all."""
         await trio.lowlevel.checkpoint()
-        pairs = (
-            (link, read_record(link.encoded))
-            for link in islice(self._disk.links, after_seq, None)
-        )
-        asked = (
-            ChainedRecord(seq=link.seq, record=record, hash=link.hash)
-            for link, record in pairs
-            if transaction_id in (None, record.transaction_id)
-        )
-        return list(islice(asked, limit))
+        links: Iterable[Link] = islice(self._disk.links, after_seq, None)
+        if transaction_id is not None:
+            places = self._disk.places.get(transaction_id, ())
+            links = (self._disk.links[each] for each in places if each >= after_seq)
+        return [
+            ChainedRecord(
+                seq=link.seq, record=read_record(link.encoded), hash=link.hash
+            )
+            for link in islice(links, limit)
+        ]
+
+    async def _commit_forever(self) -> None:
+        while True:
+            await self._commit_queued()
+            self._idle.set()
+            await trio.lowlevel.wait_task_rescheduled(
+                lambda _: trio.lowlevel.Abort.SUCCEEDED
+            )
 
     async def _commit_queued(self) -> None:
         """Commit batch after batch until nobody waits."""
@@ -386,7 +392,6 @@ class MemoryStore:
             await trio.sleep(self._delay_s())
             batch, self._batch = self._batch, []
             self._wake(batch, results)
-        self._idle.set()
 
     def _apply(self, waiter: _Waiter) -> Committed | Exception:
         if self.is_full:
