@@ -49,6 +49,7 @@ from isoswitch.hsm.port import ActivateKey, DropKey, ImportKey, OfferKey, Workin
 from isoswitch.journal.records import RecordKind
 from isoswitch.switch.incoming import NetworkRequest
 from isoswitch.switch.keyjournal import AGREED, KeyEvent, note_key, read_story
+from isoswitch.switch.leases import drain_lease
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import Random
 from isoswitch.switch.services import Services
@@ -96,15 +97,19 @@ class _Lane:
         self.changed_at = trio.current_time()
         self.sent_before = 0
 
-    def find_reason(self) -> str:
-        """Say why a key change is due now; empty when none is."""
+    def find_reason(self, *, watches_age: bool) -> str:
+        """Say why a key change is due now; empty when none is.
+
+        Of several nodes one watches the age: all would offer the same keys at once.
+        """
         profile, link = self.profile, self.link
         now = trio.current_time()
         if now < self.retry_at or not link.is_up or self.lock.locked():
             return ""
         if self.to_offer:
             return "an offer was not answered"
-        if profile.age_s and now - self.changed_at >= profile.age_s:
+        is_old = bool(profile.age_s) and now - self.changed_at >= profile.age_s
+        if is_old and watches_age:
             return "age"
         if profile.uses_max and link.sent_count - self.sent_before >= profile.uses_max:
             return "uses"
@@ -181,7 +186,8 @@ class KeyExchange:
         while True:
             try:
                 await _settle(services, lane)
-                reason = lane.find_reason()
+                watches_age = services.leases.holds(drain_lease(lane.link.settings))
+                reason = lane.find_reason(watches_age=watches_age)
                 if reason:
                     await self._exchange(services, lane, reason)
             except (StoreUnavailable, HsmError) as error:

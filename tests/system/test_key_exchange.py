@@ -298,6 +298,18 @@ async def test_keys_change_when_they_are_old(ageing: World) -> None:
     assert await pay(ageing, "north") is BeliefState.APPROVED
 
 
+async def test_of_several_nodes_one_changes_old_keys(nursery: trio.Nursery) -> None:
+    world = World(change=with_key_exchange(age_s=600), nodes=2)
+    async with audited(nursery, world):
+        await trio.sleep(650)
+        for endpoint in CARDS:
+            assert await events(world, f"{endpoint}/zak") == [
+                KeyEvent.OFFERED,
+                KeyEvent.CONFIRMED,
+                KeyEvent.ACTIVATED,
+            ]
+
+
 async def test_the_age_of_a_key_outlives_a_restart(ageing: World) -> None:
     await trio.sleep(620)
     await trio.sleep(400)
