@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from rich.console import RenderableType
 from rich.text import Text
 
+from isoswitch.codecs.dialects.card_link import CardLinkMessage
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.codecs.iso8583.specs import get_spec
 from isoswitch.commands.console import plain_table
@@ -30,6 +31,15 @@ def message_table(fields: Mapping[str, str]) -> RenderableType:
             Text(fields[key], style=_STYLES.get(key, "")),
         )
     return table
+
+
+def wire_lines(message: Message) -> Iterator[str]:
+    """Give what a message is on the wire: its bytes, or its elements; masked."""
+    if isinstance(message, CardLinkMessage):
+        yield message.card.message_id
+        yield from (f"{path}  {text}" for path, text in message.card.described())
+    else:
+        yield from hex_lines(message)
 
 
 def hex_lines(message: Message, *, unsafe: bool = False) -> Iterator[str]:

@@ -37,7 +37,7 @@ from isoswitch.commands.ends import (
     check_listening,
     make_terminal,
 )
-from isoswitch.commands.messages import hex_lines, message_table
+from isoswitch.commands.messages import message_table, wire_lines
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.simulators.beliefs import Belief
@@ -81,7 +81,7 @@ class Printer:
         console.print(Text(title, style="bold"))
         console.print(Padding(message_table(message.masked()), (0, 0, 0, 2)))
         if self.verbose:
-            lines = Text("\n".join(hex_lines(message)), style="dim")
+            lines = Text("\n".join(wire_lines(message)), style="dim")
             console.print(Padding(lines, (1, 0, 0, 2)))
         console.print()
 

@@ -14,12 +14,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from isoswitch.codecs.canonical.money import parse_money
-from isoswitch.codecs.dialects.registry import CARD_LINKS, EDITIONS
+from isoswitch.codecs.dialects.registry import (
+    CARD_LINKS,
+    CARD_TERMINALS,
+    EDITIONS,
+)
 from isoswitch.codecs.emv.cryptogram import ISSUER_DATA
 from isoswitch.codecs.framing import FRAMINGS
 from isoswitch.codecs.headers import HEADERS
 from isoswitch.config.bins import bin_rows, code_rows
-from isoswitch.config.linkchecks import headers_are_whole, links_make_sense
+from isoswitch.config.linkchecks import (
+    headers_are_whole,
+    links_make_sense,
+    terminals_say_what_they_can,
+)
 from isoswitch.config.model import Endpoint, Listener, Network, RoutingRule
 from isoswitch.config.portalchecks import (
     accounts_have_owners,
@@ -270,7 +278,8 @@ def _wire_formats_exist(network: Network) -> Iterator[Problem]:
     for table, rows in tables.items():
         for name, row in rows.items():
             at = (table, name)
-            known = [*EDITIONS, *(CARD_LINKS if table == "endpoints" else ())]
+            cards = CARD_LINKS if table == "endpoints" else CARD_TERMINALS
+            known = [*EDITIONS, *cards]
             yield from _known(row.dialect, known, "dialect", at, "dialect")
             yield from _known(row.framing, FRAMINGS, "framing", at, "framing")
             if row.header:
@@ -432,6 +441,7 @@ CHECKS: tuple[Check, ...] = (
     _wire_formats_exist,
     _timers_nest,
     links_make_sense,
+    terminals_say_what_they_can,
     headers_are_whole,
     _ports_differ,
     _repeats_start_before_they_cap,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from isoswitch.codecs import headers
 from isoswitch.codecs.canonical.errors import DecodeError
-from isoswitch.codecs.dialects.registry import CARD_LINKS
+from isoswitch.codecs.dialects.registry import CARD_LINKS, CARD_TERMINALS
 from isoswitch.config.model import Endpoint, Network
 from isoswitch.config.source import Problem
 
@@ -25,6 +25,29 @@ def links_make_sense(network: Network) -> Iterator[Problem]:
                 location=("endpoints", name, "leased"),
                 what=f"{name} belongs to {endpoint.owner}, and to who has the lease",
                 fix="remove owner, or leased",
+            )
+
+
+def terminals_say_what_they_can(network: Network) -> Iterator[Problem]:
+    """Give what terminals of card messages would need a message for, and have none."""
+    cards = {
+        name: listener.dialect
+        for name, listener in network.listeners.items()
+        if listener.dialect in CARD_TERMINALS
+    }
+    for name, dialect in cards.items():
+        if network.listeners[name].header:
+            yield Problem(
+                location=("listeners", name, "header"),
+                what=f"{dialect} has no header before its messages",
+                fix="remove header",
+            )
+    for name, terminal in network.terminals.items():
+        if terminal.listener in cards and terminal.tmk is not None:
+            yield Problem(
+                location=("terminals", name, "tmk"),
+                what=f"{cards[terminal.listener]} has no messages that bring keys",
+                fix="remove tmk: its keys are changed by hand",
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.canonical.money import parse_money
-from isoswitch.codecs.dialects.registry import CARD_LINKS
+from isoswitch.codecs.dialects.registry import CARD_LINKS, CARD_TERMINALS
 from isoswitch.config.houses import House, HouseSignature, Payee
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import (
@@ -208,6 +208,8 @@ def pin_of_file(path: Path) -> str:
 def _listener(loaded: LoadedNetwork, name: str, listener: Listener) -> ListenerSettings:
     given = listener.model_dump(exclude_unset=True, exclude={"tls", "overload_code"})
     tls = None if listener.tls is None else tls_files(loaded, listener.tls)
+    if listener.dialect in CARD_TERMINALS:
+        given.setdefault("frame_bytes_max", CARD_FRAME_BYTES_MAX)
     return ListenerSettings(
         **{"host": listener.host, **given},
         name=name,

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import trio
 
 from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.dialects.registry import CARD_TERMINALS
 from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.settlement import MOVES, settle, terminal_totals
@@ -46,7 +47,8 @@ async def give_last_orders(world: World, counts: Counter[str]) -> list[str]:
             if belief.outcome is None or not belief.outcome.is_approved:
                 told = belief.outcome.code if belief.outcome else "no answer"
                 wrong.append(f"{name} hears {told} from {card.issuer} at the end")
-        batch = _find_batch(world, terminal)
+        has_totals = terminal.dialect.name not in CARD_TERMINALS
+        batch = _find_batch(world, terminal) if has_totals else None
         if batch is None:
             continue
         counts["batch closed at the end"] += 1

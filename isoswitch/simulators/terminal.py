@@ -53,6 +53,7 @@ Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
 ACKNOWLEDGEMENTS = frozenset({ResponseCode.APPROVED, ResponseCode.ORIGINAL_NOT_FOUND})
 NETWORK_CLASS = "8"
+FRAME_BYTES_MAX = 16_384
 TPDU = bytes.fromhex("6000010002")
 """Identifier, destination NII 0001, source 0002."""
 
@@ -118,7 +119,9 @@ class Terminal(RequestBuilder):
             except OSError:
                 self.counts["not connected"] += 1
             else:
-                self._wire = Wire(stream, self._framing)
+                self._wire = Wire(
+                    stream, self._framing, frame_bytes_max=FRAME_BYTES_MAX
+                )
                 self._connected.unpark_all()
                 if not has_started:
                     has_started = True

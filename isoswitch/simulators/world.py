@@ -349,7 +349,9 @@ class World:
         )
 
     def _make_terminal(self, name: str, listener: str) -> Terminal:
-        settings = LISTENERS[listener]
+        settings = next(
+            each for each in self.settings.listeners if each.name == listener
+        )
 
         async def connect() -> trio.abc.Stream:
             return await self.connect(listener)

@@ -213,7 +213,7 @@ class Switch:
 
     def make_listener(self, settings: ListenerSettings) -> Listener:
         """Make a listener; raises OSError when its TLS files are not there."""
-        return Listener(settings, accept=self._accept)
+        return Listener(settings, accept=self._accept, clock=self._clock)
 
     async def start_link(self, link: Link) -> None:
         """Let a link connect, or be connected to."""

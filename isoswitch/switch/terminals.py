@@ -21,17 +21,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from isoswitch.codecs import headers
-from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.canonical.errors import DecodeError, LinkDown
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.framing import get_framing
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.switch.connection import Connection
 from isoswitch.switch.dispatch import Arrival
+from isoswitch.switch.incoming import Allowance
+from isoswitch.switch.ports import Clock
 from isoswitch.switch.settings import ListenerSettings, TlsFiles
 from isoswitch.switch.sockets import SocketStream, accept_forever, listen_tcp
 
 EXPIRY_TICK_S = 1.0
+# Of what is no message, how much a connection may bring in a while.
+REJECTIONS_MAX = 20
 HANDSHAKE_TIMEOUT_S = 5.0
 
 log = structlog.get_logger()
@@ -41,10 +45,15 @@ class Listener:
     """One address where terminals connect, and the connections that came in."""
 
     def __init__(
-        self, settings: ListenerSettings, *, accept: Callable[[Arrival], None]
+        self,
+        settings: ListenerSettings,
+        *,
+        accept: Callable[[Arrival], None],
+        clock: Clock,
     ) -> None:
         self.settings = settings
         self._accept = accept
+        self._clock = clock
         self._dialect = get_dialect(settings.dialect)
         self._framing = get_framing(settings.framing)
         self._tls = make_tls_context(settings.tls) if settings.tls else None
@@ -145,7 +154,12 @@ class Listener:
             idle_timeout_s=self.settings.idle_timeout_s,
         )
         session = Session(
-            connection, self.settings, self._dialect, self._accept, certificate_pin
+            connection,
+            self.settings,
+            self._dialect,
+            self._accept,
+            clock=self._clock,
+            certificate_pin=certificate_pin,
         )
         self._connections.add(connection)
         self._sessions.add(session)
@@ -196,6 +210,8 @@ class Session:
         settings: ListenerSettings,
         dialect: Dialect,
         accept: Callable[[Arrival], None],
+        *,
+        clock: Clock,
         certificate_pin: str,
     ) -> None:
         self._connection = connection
@@ -203,6 +219,8 @@ class Session:
         self._settings = settings
         self._dialect = dialect
         self._accept = accept
+        self._clock = clock
+        self._allowance = Allowance()
         self._certificate_pin = certificate_pin
         self.in_flight_count = 0
         self._room = trio.lowlevel.ParkingLot()
@@ -217,7 +235,7 @@ class Session:
             header, raw = headers.split(self._settings.header, payload)
             message = self._dialect.codec.decode(raw)
         except DecodeError as error:
-            self._connection.close(f"undecodable message: {error}")
+            self._refuse(payload, error)
             return
         while self.in_flight_count >= self._settings.in_flight_max:
             await self._room.park()
@@ -239,6 +257,20 @@ class Session:
                 done=self._done,
             )
         )
+
+    def _refuse(self, payload: bytes, error: DecodeError) -> None:
+        """Say that bytes are no message, where the dialect can, or hang up."""
+        rejection = self._dialect.rejection
+        if rejection is None or not self._allowance.spend(REJECTIONS_MAX):
+            self._connection.close(f"undecodable message: {error}")
+            return
+        if self._allowance.is_told:
+            name = self._settings.name
+            log.warning("message_rejected", listener=name, reason=str(error))
+        with suppress(LinkDown):
+            # One that does not even read what it is told is gone.
+            told = rejection(payload, error, created_at=self._clock.now())
+            self._connection.send_nowait(told)
 
     def _done(self) -> None:
         self.in_flight_count -= 1

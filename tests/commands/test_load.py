@@ -91,6 +91,9 @@ def test_a_network_of_terminals_that_must_sign_in_cannot_be_loaded(
 ) -> None:
     text = packaged_network().read_text(encoding="utf-8")
     config = tmp_path / "network.toml"
-    config.write_text(text.replace("tak = ", 'tmk = "tmk"\ntak = '), encoding="utf-8")
+    head, caaa, tail = text.partition("[terminals.TERM0005]")
+    assert caaa, "its terminals have no messages to sign in with: none in this network"
+    signing = head.replace("tak = ", 'tmk = "tmk"\ntak = ')
+    config.write_text(signing + tail[tail.index("[admission]") :], encoding="utf-8")
     with pytest.raises(Failure, match="sign in first"):
         make_plan(load_network(config), **TYPED)

@@ -7,8 +7,11 @@ import io
 import pytest
 from rich.console import Console
 
+from isoswitch.codecs.dialects.card_link import CardLinkMessage
+from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.iso8583.specs import get_codec
-from isoswitch.commands.messages import hex_lines, message_table
+from isoswitch.commands.messages import hex_lines, message_table, wire_lines
+from tests.codecs.dialects.test_dialect import LEG, PURCHASE
 
 PAN = "4761739001010010"
 PIN_BLOCK = bytes.fromhex("0412AC89ABCDEF67")
@@ -66,3 +69,12 @@ def test_fields_stand_in_their_order_with_their_names() -> None:
         *("field", "mti", "2", "3", "4", "11", "41", "52")
     ]
     assert "476173******0010" in file.getvalue()
+
+
+def test_a_card_message_is_shown_by_its_elements_masked() -> None:
+    message = get_dialect("caaa").to_request(PURCHASE, LEG, mac=True)
+    assert isinstance(message, CardLinkMessage)
+    lines = list(wire_lines(message))
+    assert lines[0] == "caaa.001.001.13"
+    assert "AuthstnReq/Envt/Card/PlainCardData/PAN  476173******0010" in lines
+    assert list(wire_lines(message.view)) == list(hex_lines(message.view))

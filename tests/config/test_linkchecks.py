@@ -9,7 +9,12 @@ import pytest
 from isoswitch.config.load import LoadedNetwork, validate
 from isoswitch.config.settings import switch_settings
 from isoswitch.config.source import ConfigProblems, parse_source
-from isoswitch.switch.settings import EndpointSettings, Role, SignOn
+from isoswitch.switch.settings import (
+    EndpointSettings,
+    Role,
+    SignOn,
+    SwitchSettings,
+)
 from tests.config.packaged import WITHOUT_FILES
 
 
@@ -42,6 +47,52 @@ def north_with(lines: str) -> EndpointSettings:
 def test_a_link_that_contradicts_itself_is_refused(lines: str, said: str) -> None:
     with pytest.raises(ConfigProblems, match=said):
         north_with(lines)
+
+
+def with_terminals_of_cards(lines: str, *, tmk: str = "") -> SwitchSettings:
+    """Load the packaged network with a listener for caaa and a terminal at it."""
+    more = (
+        f'[listeners.cards]\nport = 8599\ndialect = "caaa"\nframing = "bin4"\n{lines}\n'
+        '[terminals.TERM0099]\nmerchant = "KIOSK0000000001"\nlistener = "cards"\n'
+        f'tpk = "term0001/tpk"\ntak = "term0001/tak"\n{tmk}\n'
+    )
+    path = Path("network.toml")
+    network = validate(parse_source(path, WITHOUT_FILES + "\n" + more))
+    loaded = LoadedNetwork(path=path, folder=Path(), network=network)
+    return switch_settings(loaded)
+
+
+def test_terminals_may_speak_caaa_in_larger_frames() -> None:
+    settings = with_terminals_of_cards("")
+    (cards,) = (each for each in settings.listeners if each.name == "cards")
+    assert (cards.dialect, cards.frame_bytes_max) == ("caaa", 16_384)
+    smaller = with_terminals_of_cards("frame_bytes_max = 8192").listeners
+    assert [each.frame_bytes_max for each in smaller if each.name == "cards"] == [8192]
+
+
+@pytest.mark.parametrize(
+    ("lines", "tmk", "said"),
+    [
+        ('header = "tpdu"', "", "caaa has no header"),
+        ("", 'tmk = "term0001/tmk"', "caaa has no messages that bring keys"),
+    ],
+)
+def test_terminals_of_cards_that_contradict_themselves_are_refused(
+    lines: str, tmk: str, said: str
+) -> None:
+    with pytest.raises(ConfigProblems, match=said):
+        with_terminals_of_cards(lines, tmk=tmk)
+
+
+@pytest.mark.parametrize(
+    ("table", "dialect"), [("endpoints.north", "caaa"), ("listeners.ascii", "cain")]
+)
+def test_each_side_speaks_its_own_card_messages(table: str, dialect: str) -> None:
+    head, _, tail = WITHOUT_FILES.partition(f"[{table}]")
+    ours, _, rest = tail.partition('dialect = "')
+    text = f'{head}[{table}]{ours}dialect = "{dialect}{rest[rest.index(chr(34)) :]}'
+    with pytest.raises(ConfigProblems, match=f"no dialect '{dialect}'"):
+        validate(parse_source(Path("network.toml"), text))
 
 
 def test_a_port_where_an_endpoint_connects_is_its_own() -> None:

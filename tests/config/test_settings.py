@@ -106,7 +106,8 @@ def test_what_an_endpoint_names_itself_wins(tmp_path: Path) -> None:
 
 def test_listeners_terminals_and_merchants_keep_their_names(tmp_path: Path) -> None:
     settings = switch_settings(load(WITHOUT_FILES, tmp_path))
-    assert [listener.name for listener in settings.listeners] == ["ascii", "bcd", "tls"]
+    names = [listener.name for listener in settings.listeners]
+    assert names == ["ascii", "bcd", "tls", "caaa"]
     tls = settings.listeners[2].tls
     assert tls is not None
     assert tls.ca == tmp_path / "var/tls/ca.pem"

@@ -94,6 +94,7 @@ def test_a_network_runs_pays_and_drains(folder: Path) -> None:
                 ("TERM0001", "visa-ok", "1234"),
                 ("TERM0002", "mc-ok", "4321"),
                 ("TERM0003", "mc-pin", "0000"),
+                ("TERM0005", "visa-ok", "1234"),
             )
         }
         shown = isoswitch("show", "last", "--json", folder=folder)
@@ -103,6 +104,7 @@ def test_a_network_runs_pays_and_drains(folder: Path) -> None:
         "TERM0001": 0,
         "TERM0002": 0,
         "TERM0003": 1,
+        "TERM0005": 0,
     }, paid
     refused = json.loads(paid["TERM0003"].stdout)["steps"][-1]
     assert refused["outcome"] == "wrong_pin"

@@ -7,6 +7,7 @@ import trio.testing
 
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.switch.dispatch import Arrival
+from isoswitch.switch.ports import SystemClock
 from isoswitch.switch.settings import ListenerSettings
 from isoswitch.switch.terminals import Listener
 
@@ -25,7 +26,7 @@ async def test_a_connection_that_is_old_enough_ends_when_nothing_is_in_flight(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     arrivals: list[Arrival] = []
-    listener = Listener(SETTINGS, accept=arrivals.append)
+    listener = Listener(SETTINGS, accept=arrivals.append, clock=SystemClock())
     await nursery.start(listener.run_without_door)
     idle, far_idle = trio.testing.memory_stream_pair()
     busy, far_busy = trio.testing.memory_stream_pair()

@@ -11,7 +11,7 @@ the field table of its codec. Above it nobody knows a field number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -136,6 +136,8 @@ class Dialect:
         self.name = name
         self.codec = codec
         self.edition = edition
+        # What tells the sender of bytes that they are no message, where there is any.
+        self.rejection: Callable[..., bytes] | None = None
         # Fixed text fields are filled with blanks; variable ones have width 0.
         self._widths = {
             de: 0 if spec.length else spec.max

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from isoswitch.codecs.canonical.errors import ConfigError
-from isoswitch.codecs.dialects.card_link import NAME as CAIN
-from isoswitch.codecs.dialects.card_link import CardLink
+from isoswitch.codecs.dialects.card_link import (
+    CAAA,
+    CAIN,
+    issuer_link,
+    terminal_link,
+)
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.edition import Edition
 from isoswitch.codecs.dialects.edition1987 import EDITION_1987
@@ -40,8 +44,10 @@ EDITIONS: Mapping[str, Edition] = {
     "base24-like": EDITION_1987,
     "postilion-like": EDITION_1987,
 }
-# Those of ISO 20022, which endpoints speak and terminals do not.
+# Those of ISO 20022: endpoints speak the one, and terminals the other.
 CARD_LINKS = (CAIN,)
+CARD_TERMINALS = (CAAA,)
+_CARDS: Mapping[str, Callable[[], Dialect]] = {CAIN: issuer_link, CAAA: terminal_link}
 
 
 @cache
@@ -58,11 +64,11 @@ def get_dialect(name: str) -> Dialect:
     >>> get_dialect("iso87-ascii")
     Dialect(iso87-ascii)
     """
-    if name == CAIN:
-        return CardLink()
+    if name in _CARDS:
+        return _CARDS[name]()
     edition = EDITIONS.get(name)
     if edition is None:
-        known = ", ".join((*EDITIONS, *CARD_LINKS))
+        known = ", ".join((*EDITIONS, *_CARDS))
         msg = f"no dialect is called {name!r}; there are {known}"
         raise ConfigError(msg)
     return Dialect(name, get_codec(name), edition)

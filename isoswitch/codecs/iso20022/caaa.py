@@ -3,6 +3,7 @@
     caaa.001 -> 002   authorisation and financial requests
     caaa.003 -> 004   advices of what was done, and reversals
     caaa.005 -> 006   cancellations of what was done before
+    any      -> 015   what could not be read
 
 The functions are those of ``cain``. These messages say less than cain: account types,
 partial reversals and the function of a reversal have no place in them.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import datetime
+from typing import Final
 
 from isoswitch.codecs.canonical.codes import (
     EntryMode,
@@ -22,16 +24,29 @@ from isoswitch.codecs.canonical.codes import (
     ResponseCode,
     ReversalReason,
 )
-from isoswitch.codecs.canonical.errors import DocumentError, EncodeError
+from isoswitch.codecs.canonical.errors import (
+    DecodeError,
+    DocumentError,
+    EncodeError,
+)
 from isoswitch.codecs.canonical.money import CURRENCIES, Money
 from isoswitch.codecs.canonical.secrets import Pan, PinBlock, Secret
-from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
+from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.codecs.dialects.codes import CODES_1987, MEANINGS_1987
 from isoswitch.codecs.dialects.dialect import LegNumbers
+from isoswitch.codecs.iso20022.caaa_original import (
+    named,
+    read_kind,
+    read_local_at,
+    read_original,
+    row_of,
+    write_original,
+)
 from isoswitch.codecs.iso20022.caaa_tables import (
     ADVICE,
     ANSWERING,
     ANSWERS,
+    BODIES,
     BY_REQUEST,
     CANCELLATION,
     ECHOED,
@@ -39,15 +54,16 @@ from isoswitch.codecs.iso20022.caaa_tables import (
     ENTRY_MODES,
     EXCHANGES,
     FUNCTIONS,
-    KINDS,
     PIN_ENTRIES,
     PIN_PATH,
     REASON_CODES,
     REASONS,
+    REJECTION,
+    REJECTION_ORDER,
     REQUEST,
     REVERSALS,
-    ROWS,
     SAID_CODES,
+    TRAILER,
     CaaaRow,
     order_of,
 )
@@ -58,8 +74,10 @@ from isoswitch.codecs.iso20022.cards import (
     partial_amount,
     read_card,
     read_instant,
+    read_sequence,
     read_value,
 )
+from isoswitch.codecs.iso20022.document import read_document
 from isoswitch.codecs.iso20022.leaves import (
     CardMessage,
     Leaves,
@@ -74,6 +92,12 @@ from isoswitch.codecs.iso20022.values import (
 )
 
 _NOTHING: Leaves = {}
+_EXCHANGE: Final = "{*}*/{*}Hdr/{*}XchgId"
+# No longer, as it might be a card number.
+_NUMBER_DIGITS_MAX: Final = 12
+# Where a reference may stand that the acquirer or the terminal has given.
+_REFERENCES: Final = ("Tx/OrgnlTx/RcptTxId", "Tx/RcptTxId", "Tx/InitrTxId")
+_APPROVALS: Final = ("Tx/AuthstnRslt/AuthstnCd", "Tx/OrgnlTx/TxRslt/AuthstnCd")
 
 
 class CaaaDialect:
@@ -95,10 +119,12 @@ class CaaaDialect:
 
     def decode(self, data: bytes) -> CardMessage:
         """Read a message and hold it to its schema; raises DocumentError."""
-        return read_card_message(data, self._schemas, self._mode)
+        return read_card_message(data, self._schemas, self._mode, _paths_of)
 
-    def to_transaction(self, msg: CardMessage) -> Transaction:
+    def to_transaction(self, msg: CardMessage, *, currency: str = "") -> Transaction:
         """Read a request, advice, reversal or cancellation.
+
+        An amount that names no currency is one of ``currency``.
 
         Raises
         ------
@@ -108,9 +134,10 @@ class CaaaDialect:
         exchange = BY_REQUEST.get(msg.message_id)
         if exchange is None:
             raise DocumentError("not a request of caaa.13", path=msg.message_id)
-        body = _body(msg)
+        body = body_of(msg)
         get = body.get
-        kind = _kind_of(exchange, body)
+        function = msg.leaves.get("Hdr/MsgFctn", "")
+        kind = read_kind(exchange, function, body)
         stan = need(body, "Tx/TxId/TxRef")
         number, track2, expiry = read_card(
             get("Envt/Card/PlainCardData/PAN", ""),
@@ -121,31 +148,28 @@ class CaaaDialect:
         emv = get("Tx/TxDtls/ICCRltdData")
         reason = REASONS.get(get("Tx/FailrRsn", ""), ReversalReason.UNSPECIFIED)
         undoes = kind is Kind.REVERSAL
+        local_at = read_local_at(body, "Tx/TxId/TxDtTm")
         return Transaction(
             kind=kind,
             function=Function.ADVICE if exchange == ADVICE else Function.REQUEST,
             is_repeat=msg.leaves.get("Hdr/ReTrnsmssnCntr", "0").strip("0") != "",
             stan=stan,
-            rrn=get("Tx/InitrTxId", ""),
+            rrn=next((body[path] for path in _REFERENCES if path in body), ""),
             pan=read_value("Envt/Card/PlainCardData/PAN", Pan, number)
             if number
             else None,
             track2=track2,
             expiry=expiry,
-            card_sequence=get("Envt/Card/PlainCardData/CardSeqNb", ""),
-            amount=_read_amount(body, "Tx/TxDtls/TtlAmt"),
-            cashback=_read_amount(body, "Tx/TxDtls/DtldAmt/CshBck"),
-            transmitted_at=read_instant(msg.leaves, "Hdr/CreDtTm"),
-            local_at=_local(body, "Tx/TxId/TxDtTm"),
+            card_sequence=read_sequence(get("Envt/Card/PlainCardData/CardSeqNb", "")),
+            amount=_read_amount(body, "Tx/TxDtls/TtlAmt", currency),
+            cashback=_read_amount(body, "Tx/TxDtls/DtldAmt/CshBck", currency),
+            transmitted_at=read_instant(msg.leaves, "Hdr/CreDtTm")
+            if local_at
+            # A repeat may be made later; the time in its number stays.
+            else read_instant(body, "Tx/TxId/TxDtTm"),
+            local_at=local_at,
             entry_mode=_entry_mode(body),
-            pin_entry=next(
-                (
-                    entry
-                    for entry, code in PIN_ENTRIES.items()
-                    if get("Envt/POI/Cpblties/CrdhldrVrfctnCpblties") == code
-                ),
-                PinEntry.UNKNOWN,
-            ),
+            pin_entry=_pin_entry(body),
             mcc="" if get("Tx/MrchntCtgyCd") == "0000" else get("Tx/MrchntCtgyCd", ""),
             acquirer_id=get("Envt/Acqrr/Id/Id", ""),
             terminal_id=get("Envt/POI/Id/Id", "").rstrip(),
@@ -153,8 +177,12 @@ class CaaaDialect:
             merchant_name=get("Envt/Mrchnt/CmonNm", "").rstrip(),
             pin_block=PinBlock(_octets(PIN_PATH, pin)) if pin else None,
             emv=Secret(_octets("Tx/TxDtls/ICCRltdData", emv)) if emv else None,
-            approval_code=get("Tx/AuthstnRslt/AuthstnCd", "").rstrip(),
-            original=_read_original(body, stan, undoes=undoes),
+            approval_code=next(
+                (body[path].rstrip() for path in _APPROVALS if path in body), ""
+            ),
+            original=read_original(function, body, stan, undoes=undoes),
+            is_final=kind is not Kind.COMPLETION
+            or get("Tx/LastTxFlg") not in {"false", "0"},
             reversal_reason=reason if undoes else ReversalReason.UNSPECIFIED,
             is_declined=exchange == ADVICE
             and not undoes
@@ -162,9 +190,16 @@ class CaaaDialect:
         )
 
     def to_request(
-        self, txn: Transaction, leg: LegNumbers, *, extra: Leaves = _NOTHING
+        self,
+        txn: Transaction,
+        leg: LegNumbers,
+        *,
+        mac: bool = False,
+        extra: Leaves = _NOTHING,
     ) -> CardMessage:
         """Build the request, advice, reversal or cancellation of a transaction.
+
+        ``mac`` leaves room for a MAC.
 
         Raises
         ------
@@ -172,52 +207,46 @@ class CaaaDialect:
             There is no such message for this kind, or an element cannot carry a value.
         """
         exchange = _exchange_of(txn)
+        if txn.remaining is not None:
+            # A reversal that is not said to be partial would undo all of it.
+            raise EncodeError("caaa.13 has no partial reversal", field="Tx/Rvsl")
         message_id, root, element = EXCHANGES[exchange].request
-        row = _row(txn)
+        row = row_of(txn)
         undoes = txn.kind is Kind.REVERSAL
         calls = REVERSALS[row.captures] if undoes else FUNCTIONS[exchange, row.captures]
-        sent_at = format_instant(leg.transmitted_at)
-        local_at = txn.local_at.isoformat() if txn.local_at else sent_at
         body = {
             **_card(txn, undoes=undoes),
             **_place(txn, leg),
             **_amounts(txn),
-            "Tx/TxId/TxDtTm": local_at,
-            "Tx/TxId/TxRef": leg.stan,
+            **_references(txn, leg, exchange),
+            **_deed(txn, row, exchange),
         }
-        if leg.rrn:
-            body["Tx/InitrTxId"] = leg.rrn
-        if exchange == CANCELLATION or undoes:
-            body |= _original(txn, row, sent_at)
-        if exchange != CANCELLATION:
-            body["Tx/TxCaptr"] = "true" if row.captures else "false"
-            body |= _named("Tx/", row)
-        if exchange == ADVICE:
-            body["Tx/TxSucss"] = "false" if undoes or txn.is_declined else "true"
-        if undoes:
-            body["Tx/Rvsl"] = "true"
-            if txn.reversal_reason in REASON_CODES:
-                body["Tx/FailrRsn"] = REASON_CODES[txn.reversal_reason]
-        if txn.approval_code and exchange == ADVICE:
-            body["Tx/AuthstnRslt/RspnToAuthstn/Rspn"] = "APPR"
-            body["Tx/AuthstnRslt/AuthstnCd"] = txn.approval_code
         leaves = {
             "Hdr/MsgFctn": calls[0],
             "Hdr/PrtcolVrsn": "13.0",
             "Hdr/XchgId": str(int(leg.stan)),
-            "Hdr/CreDtTm": sent_at,
+            "Hdr/CreDtTm": format_instant(leg.transmitted_at),
             "Hdr/InitgPty/Id": txn.terminal_id or "0",
             **{f"{element}/{path}": value for path, value in body.items()},
         }
         if leg.repeat:
             leaves["Hdr/ReTrnsmssnCntr"] = "1"
+        leaves.update(TRAILER if mac else _NOTHING)
         leaves.update(extra)
         return build_card_message(message_id, root, leaves, order_of(element))
 
     def to_response(
-        self, request: CardMessage, outcome: Outcome, *, created_at: datetime
+        self,
+        request: CardMessage,
+        outcome: Outcome,
+        *,
+        created_at: datetime,
+        rrn: str = "",
+        mac: bool = False,
     ) -> CardMessage:
         """Build the answer to a request, advice or cancellation.
+
+        ``rrn`` is how this host calls the transaction; ``mac`` leaves room for a MAC.
 
         Raises
         ------
@@ -228,9 +257,11 @@ class CaaaDialect:
         called = ANSWERING.get(request.leaves.get("Hdr/MsgFctn", ""))
         if exchange is None or called is None:
             raise EncodeError("a message that gets no answer", field="Hdr/MsgFctn")
-        asked = _body(request)
+        asked = body_of(request)
         message_id, root, element = EXCHANGES[exchange].answer
         body = {path: asked[path] for path in asked if path in ECHOED}
+        if rrn:
+            body["Tx/RcptTxId"] = rrn
         said = ANSWERS.get(outcome.code, "DECL")
         if exchange == ADVICE:
             body["Tx/Rspn"] = said
@@ -244,6 +275,7 @@ class CaaaDialect:
             "Hdr/InitgPty/Id": request.leaves.get("Hdr/InitgPty/Id", "0"),
             **{f"{element}/{path}": value for path, value in body.items()},
         }
+        leaves.update(TRAILER if mac else _NOTHING)
         return build_card_message(message_id, root, leaves, order_of(element))
 
     def to_outcome(self, response: CardMessage, txn: Transaction) -> Outcome:
@@ -258,7 +290,7 @@ class CaaaDialect:
         if response.message_id != EXCHANGES[_exchange_of(txn)].answer[0]:
             reason = "answers another kind of message"
             raise DocumentError(reason, path=response.message_id)
-        body = _body(response)
+        body = body_of(response)
         code = self.to_code(response)
         amount = None
         if code is ResponseCode.PARTIALLY_APPROVED:
@@ -272,34 +304,68 @@ class CaaaDialect:
             approval_code=body.get("TxRspn/AuthstnRslt/AuthstnCd", "").rstrip(),
             reason=words,
             amount=amount,
-            balance=_read_balance(body),
+            balance=read_balance(body),
             emv=Secret(_octets("Tx/TxDtls/ICCRltdData", emv)) if emv else None,
         )
 
     def to_code(self, response: CardMessage) -> ResponseCode:
-        """Read only what an answer says: the code of ISO 8583 if there is one.
+        """Read only what an answer says: the code of ISO 8583 if there is one."""
+        return read_code(response)
 
-        A code that contradicts the word beside it declines.
-        """
-        body = _body(response)
-        at = "TxRspn/AuthstnRslt/RspnToAuthstn/"
-        said = body.get(f"{at}Rspn") or body.get("Tx/Rspn", "")
-        coded = MEANINGS_1987.get(body.get(f"{at}RspnRsn", ""))
-        code = SAID_CODES.get(said, ResponseCode.DO_NOT_HONOUR)
-        if coded is None or coded[0].is_approval != code.is_approval:
-            is_sure = coded is None or not code.is_approval
-            return code if is_sure else ResponseCode.DO_NOT_HONOUR
-        return coded[0]
+    def rejection(
+        self, data: bytes, fault: DecodeError, *, created_at: datetime
+    ) -> bytes:
+        """Build what says that bytes could not be taken, and where, without a value."""
+        try:
+            part = read_document(data).body
+        except DocumentError:
+            part = None
+        reason = "PARS"
+        if part is not None and part.message_id not in BY_REQUEST:
+            # A message in another version, or none of those that terminals send.
+            families = {each[:8] for each in BY_REQUEST}
+            reason = "VERS" if part.family in families else "MSGT"
+        leaves = {
+            "Hdr/MsgFctn": "RJCP",
+            "Hdr/PrtcolVrsn": "13.0",
+            "Hdr/CreDtTm": format_instant(created_at),
+            "Rjct/RjctRsn": reason,
+            "Rjct/AddtlInf": str(fault)[:500],
+        }
+        about = "" if part is None else part.element.findtext(_EXCHANGE, "").strip()
+        if about.isascii() and about.isdecimal() and len(about) <= _NUMBER_DIGITS_MAX:
+            leaves["Hdr/XchgId"] = about
+        return build_card_message(*REJECTION, leaves, REJECTION_ORDER).raw
 
 
-def _body(msg: CardMessage) -> dict[str, str]:
-    """Give the leaves below the element beside the header."""
-    parts = (path.partition("/") for path in msg.leaves)
+def body_of(msg: CardMessage) -> dict[str, str]:
+    """Give the leaves below the element beside the header, and of no other."""
+    at = BODIES.get(msg.message_id, "") + "/"
     return {
-        rest: msg.leaves[f"{name}/{rest}"]
-        for name, slash, rest in parts
-        if slash and name not in {"Hdr", "SctyTrlr"}
+        path.removeprefix(at): value
+        for path, value in msg.leaves.items()
+        if path.startswith(at)
     }
+
+
+def read_code(response: CardMessage) -> ResponseCode:
+    """Read only what an answer says.
+
+    A code that contradicts the word beside it declines.
+    """
+    body = body_of(response)
+    at = "TxRspn/AuthstnRslt/RspnToAuthstn/"
+    said = body.get(f"{at}Rspn") or body.get("Tx/Rspn", "")
+    coded = MEANINGS_1987.get(body.get(f"{at}RspnRsn", ""))
+    code = SAID_CODES.get(said, ResponseCode.DO_NOT_HONOUR)
+    if coded is None or coded[0].is_approval != code.is_approval:
+        is_sure = coded is None or not code.is_approval
+        return code if is_sure else ResponseCode.DO_NOT_HONOUR
+    return coded[0]
+
+
+def _paths_of(message_id: str) -> tuple[str, ...]:
+    return order_of(BODIES.get(message_id, ""))
 
 
 def _exchange_of(txn: Transaction) -> str:
@@ -309,45 +375,41 @@ def _exchange_of(txn: Transaction) -> str:
     return ADVICE if is_told else REQUEST
 
 
-def _row(txn: Transaction) -> CaaaRow:
-    kind = txn.kind
-    if kind in {Kind.REVERSAL, Kind.VOID}:
-        kind = txn.original.kind if txn.original else Kind.PURCHASE
-    row = ROWS.get(kind)
-    if row is None:
-        raise EncodeError(f"caaa.13 has no {kind}", field="Tx/TxTp")
-    return row
-
-
-def _named(at: str, row: CaaaRow) -> dict[str, str]:
-    named = {
-        f"{at}TxTp": row.transaction_type,
-        f"{at}SvcAttr": row.attribute,
-        f"{at}AddtlSvc": row.service,
+def _references(txn: Transaction, leg: LegNumbers, exchange: str) -> dict[str, str]:
+    """Give what the transaction is called, and what it undoes or acts on."""
+    sent_at = format_instant(leg.transmitted_at)
+    leaves = {
+        "Tx/TxId/TxDtTm": txn.local_at.isoformat() if txn.local_at else sent_at,
+        "Tx/TxId/TxRef": leg.stan,
     }
-    return {path: value for path, value in named.items() if value}
+    undoes = exchange == CANCELLATION or txn.kind is Kind.REVERSAL
+    if undoes or txn.original is not None:
+        with_result = exchange != ADVICE
+        leaves |= write_original(txn, sent_at, rrn=leg.rrn, with_result=with_result)
+    if leg.rrn and leg.rrn != leaves.get("Tx/OrgnlTx/RcptTxId"):
+        leaves["Tx/InitrTxId"] = leg.rrn
+    return leaves
 
 
-def _kind_of(exchange: str, body: Leaves) -> Kind:
+def _deed(txn: Transaction, row: CaaaRow, exchange: str) -> dict[str, str]:
+    """Give what is done, or has been; a cancellation says it of its original only."""
     if exchange == CANCELLATION:
-        return Kind.VOID
-    if body.get("Tx/Rvsl") in {"true", "1"}:
-        return Kind.REVERSAL
-    return _named_kind(body, "Tx/")
-
-
-def _named_kind(body: Leaves, at: str) -> Kind:
-    names = ("TxTp", "SvcAttr", "AddtlSvc")
-    transaction_type, attribute, service = (body.get(at + name, "") for name in names)
-    for key in (
-        (transaction_type, attribute, service),
-        (transaction_type, attribute, ""),
-        (transaction_type, "", ""),
-    ):
-        kind = KINDS.get(key)
-        if kind is not None:
-            return kind
-    raise DocumentError("unknown transaction type", path=f"{at}TxTp")
+        return {}
+    leaves = {"Tx/TxCaptr": "true" if row.captures else "false", **named("Tx/", row)}
+    if not txn.is_final:
+        leaves["Tx/LastTxFlg"] = "false"
+    if exchange == REQUEST:
+        return leaves
+    undoes = txn.kind is Kind.REVERSAL
+    leaves["Tx/TxSucss"] = "false" if undoes or txn.is_declined else "true"
+    if undoes:
+        leaves["Tx/Rvsl"] = "true"
+        if txn.reversal_reason in REASON_CODES:
+            leaves["Tx/FailrRsn"] = REASON_CODES[txn.reversal_reason]
+    if txn.approval_code:
+        leaves["Tx/AuthstnRslt/RspnToAuthstn/Rspn"] = "APPR"
+        leaves["Tx/AuthstnRslt/AuthstnCd"] = txn.approval_code
+    return leaves
 
 
 def _card(txn: Transaction, *, undoes: bool) -> dict[str, str]:
@@ -419,9 +481,13 @@ def _letters(amount: Money) -> str:
     return found[0]
 
 
-def _read_amount(body: Leaves, path: str) -> Money | None:
+def _read_amount(body: Leaves, path: str, currency: str = "") -> Money | None:
     digits, letters = body.get(path), body.get("Tx/TxDtls/Ccy")
-    if digits is None or letters is None:
+    if digits is None or (letters is None and not digits.strip(" 0.")):
+        # Where there is no amount, it must be written as nothing.
+        return None
+    letters = letters or currency
+    if not letters:
         return None
     return read_value(path, lambda text: parse_amount(text.strip(), letters), digits)
 
@@ -454,7 +520,8 @@ def _result(
     return body
 
 
-def _read_balance(body: Leaves) -> Money | None:
+def read_balance(body: Leaves) -> Money | None:
+    """Read the balance in the body of an answer, if there is one."""
     digits, letters = body.get("TxRspn/Bal/Amt"), body.get("TxRspn/Bal/Ccy", "")
     if digits is None:
         return None
@@ -464,48 +531,10 @@ def _read_balance(body: Leaves) -> Money | None:
     return Money(-found.minor if is_below else found.minor, found.currency)
 
 
-def _original(txn: Transaction, row: CaaaRow, sent_at: str) -> dict[str, str]:
-    original = txn.original
-    at = "Tx/OrgnlTx/"
-    if original is None:
-        return {
-            f"{at}TxId/TxDtTm": sent_at,
-            f"{at}TxId/TxRef": txn.stan,
-            **_named(at, row),
-        }
-    if original.local_at is not None:
-        done_at = original.local_at.isoformat()
-    elif original.transmitted_at is not None:
-        done_at = format_instant(original.transmitted_at)
-    else:
-        done_at = sent_at
-    leaves = {
-        f"{at}TxId/TxDtTm": done_at,
-        f"{at}TxId/TxRef": original.stan,
-        **_named(at, row),
-    }
-    if original.rrn:
-        leaves[f"{at}InitrTxId"] = original.rrn
-    return leaves
-
-
-def _read_original(body: Leaves, stan: str, *, undoes: bool) -> OriginalData | None:
-    at = "Tx/OrgnlTx/"
-    is_named = f"{at}TxId/TxRef" in body
-    if not is_named and not undoes:
-        return None
-    kind = Kind.PURCHASE
-    if is_named or "Tx/TxTp" in body:
-        kind = _named_kind(body, at if is_named else "Tx/")
-    local_at = _local(body, f"{at}TxId/TxDtTm")
-    return OriginalData(
-        kind=kind,
-        mti="0200" if ROWS[kind].captures else "0100",
-        stan=body.get(f"{at}TxId/TxRef", stan),
-        transmitted_at=None if local_at else read_instant(body, f"{at}TxId/TxDtTm"),
-        local_at=local_at,
-        rrn=body.get(f"{at}InitrTxId", ""),
-    )
+def _pin_entry(body: Leaves) -> PinEntry:
+    told = body.get("Envt/POI/Cpblties/CrdhldrVrfctnCpblties")
+    found = (entry for entry, code in PIN_ENTRIES.items() if code == told)
+    return next(found, PinEntry.UNKNOWN)
 
 
 def _entry_mode(body: Leaves) -> EntryMode:
@@ -515,14 +544,6 @@ def _entry_mode(body: Leaves) -> EntryMode:
     if code == "MGST" and body.get("Cntxt/PmtCntxt/FllbckInd") in {"FFLB", "SFLB"}:
         return EntryMode.FALLBACK_STRIPE
     return ENTRY_MODES.get(code, EntryMode.UNKNOWN)
-
-
-def _local(body: Leaves, path: str) -> datetime | None:
-    """Read the terminal's local time; in UTC it is none."""
-    text = body.get(path, "").strip()
-    if not text or text.endswith("Z"):
-        return None
-    return read_value(path, datetime.fromisoformat, text).replace(tzinfo=None)
 
 
 def _octets(path: str, text: str) -> bytes:

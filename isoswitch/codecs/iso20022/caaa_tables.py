@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final, NamedTuple
 
 from isoswitch.codecs.canonical.codes import (
@@ -47,6 +48,12 @@ EXCHANGES: Final[Mapping[str, Exchange]] = {
     ),
 }
 BY_REQUEST: Final = {each.request[0]: name for name, each in EXCHANGES.items()}
+# The element of the body of each message.
+BODIES: Final[Mapping[str, str]] = {
+    message_id: body
+    for each in EXCHANGES.values()
+    for message_id, _, body in (each.request, each.answer)
+}
 
 ROWS: Final[Mapping[Kind, CaaaRow]] = {
     Kind.PURCHASE: CaaaRow("CRDP"),
@@ -79,6 +86,9 @@ REVERSALS: Final[Mapping[bool, tuple[str, str]]] = {
     False: ("RVRA", "RVRR"),
 }
 ANSWERING: Final = dict([*FUNCTIONS.values(), *REVERSALS.values()])
+# What is called so where money moves, for messages that do not say it themselves. A
+# cancellation says nothing of that: what it undoes is known by its type.
+CAPTURING: Final = frozenset({"FAUQ", "FCMV", "FRVA", "CCAQ"})
 
 ENTRIES: Final[Mapping[EntryMode, str]] = {
     EntryMode.UNKNOWN: "UNKW",
@@ -152,11 +162,18 @@ BODY_ORDER: Final = (
     *(f"{PIN_PATH}PINFrmt",),
     *("Cntxt/PmtCntxt/TxChanl", "Cntxt/PmtCntxt/CardDataNtryMd"),
     *("Cntxt/PmtCntxt/FllbckInd",),
-    *("Tx/TxCaptr", "Tx/TxTp", "Tx/AddtlSvc", "Tx/SvcAttr", "Tx/MrchntCtgyCd"),
+    *("Tx/TxCaptr", "Tx/TxTp", "Tx/AddtlSvc", "Tx/SvcAttr", "Tx/LastTxFlg"),
+    *("Tx/MrchntCtgyCd",),
     *("Tx/TxId/TxDtTm", "Tx/TxId/TxRef"),
     *("Tx/OrgnlTx/TxId/TxDtTm", "Tx/OrgnlTx/TxId/TxRef", "Tx/OrgnlTx/InitrTxId"),
-    *("Tx/OrgnlTx/TxTp", "Tx/OrgnlTx/AddtlSvc", "Tx/OrgnlTx/SvcAttr"),
-    *("Tx/TxSucss", "Tx/Rvsl", "Tx/FailrRsn", "Tx/InitrTxId"),
+    *(
+        "Tx/OrgnlTx/RcptTxId",
+        "Tx/OrgnlTx/TxTp",
+        "Tx/OrgnlTx/AddtlSvc",
+        "Tx/OrgnlTx/SvcAttr",
+    ),
+    *("Tx/OrgnlTx/TxRslt/RspnToAuthstn/Rspn", "Tx/OrgnlTx/TxRslt/AuthstnCd"),
+    *("Tx/TxSucss", "Tx/Rvsl", "Tx/FailrRsn", "Tx/InitrTxId", "Tx/RcptTxId"),
     *("Tx/TxDtls/Ccy", "Tx/TxDtls/TtlAmt", "Tx/TxDtls/DtldAmt/CshBck"),
     *("Tx/TxDtls/AuthrsdAmt", "Tx/TxDtls/ICCRltdData"),
     *("Tx/AuthstnRslt/RspnToAuthstn/Rspn", "Tx/AuthstnRslt/AuthstnCd"),
@@ -164,6 +181,22 @@ BODY_ORDER: Final = (
     *("TxRspn/AuthstnRslt/RspnToAuthstn/Rspn",),
     *("TxRspn/AuthstnRslt/RspnToAuthstn/RspnRsn", "TxRspn/AuthstnRslt/AuthstnCd"),
     *("TxRspn/Bal/Amt", "TxRspn/Bal/Ccy", "TxRspn/Bal/Sgn"),
+)
+MAC_PATH: Final = "SctyTrlr/AuthntcdData/MAC"
+# What a message ends with that is authenticated: under which key, and the MAC.
+TRAILER: Final[Mapping[str, str]] = {
+    "SctyTrlr/CnttTp": "AUTH",
+    "SctyTrlr/AuthntcdData/Rcpt/KeyIdr/KeyId": "MAC",
+    "SctyTrlr/AuthntcdData/Rcpt/KeyIdr/KeyVrsn": "1",
+    "SctyTrlr/AuthntcdData/MACAlgo/Algo": "MACC",
+    "SctyTrlr/AuthntcdData/NcpsltdCntt/CnttTp": "DATA",
+    # Room for eight bytes.
+    MAC_PATH: "AAAAAAAAAAA=",
+}
+REJECTION: Final = ("caaa.015.001.06", "AccptrRjctn")
+REJECTION_ORDER: Final = (
+    *("Hdr/MsgFctn", "Hdr/PrtcolVrsn", "Hdr/XchgId", "Hdr/CreDtTm"),
+    *("Rjct/RjctRsn", "Rjct/AddtlInf"),
 )
 ECHOED: Final = frozenset(
     {
@@ -173,6 +206,8 @@ ECHOED: Final = frozenset(
 )
 
 
+@cache
 def order_of(element: str) -> tuple[str, ...]:
     """Give every path of a message whose body has this name, in order."""
-    return (*HEADER_ORDER, *(f"{element}/{path}" for path in BODY_ORDER))
+    body = (f"{element}/{path}" for path in BODY_ORDER)
+    return (*HEADER_ORDER, *body, *TRAILER)

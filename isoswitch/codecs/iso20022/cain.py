@@ -60,6 +60,7 @@ from isoswitch.codecs.iso20022.cards import (
     read_card,
     read_instant,
     read_local,
+    read_sequence,
     read_value,
 )
 from isoswitch.codecs.iso20022.leaves import (
@@ -110,16 +111,17 @@ class CainDialect:
         DocumentError
             It is none, or does not follow.
         """
-        return read_card_message(data, self._schemas, self._mode)
+        return read_card_message(data, self._schemas, self._mode, lambda _: ORDER)
 
-    def to_transaction(self, msg: CardMessage) -> Transaction:
-        """Read a request, advice or notification.
+    def to_transaction(self, msg: CardMessage, *, currency: str = "") -> Transaction:
+        """Read a request, advice or notification; it names its currencies itself.
 
         Raises
         ------
         DocumentError
             No such message, or an element that holds no such value.
         """
+        del currency
         message_class = REQUESTS.get(msg.message_id)
         if message_class is None:
             raise DocumentError("not a request of cain.04", path=msg.message_id)
@@ -150,7 +152,7 @@ class CainDialect:
             pan=read_value("Card/PAN", Pan, number) if number else None,
             track2=track2,
             expiry=expiry,
-            card_sequence=leaves.get("Card/CardSeqNb", ""),
+            card_sequence=read_sequence(leaves.get("Card/CardSeqNb", "")),
             amount=asked or amount,
             remaining=asked - amount if asked and amount else None,
             is_final=kind is not Kind.COMPLETION
@@ -247,10 +249,13 @@ class CainDialect:
         outcome: Outcome,
         *,
         created_at: datetime,
+        rrn: str = "",
         extra: Leaves = _NOTHING,
         mac: bool = False,
     ) -> CardMessage:
         """Build the answer to a request that came in this dialect.
+
+        ``rrn`` is for a request that brought none.
 
         Raises
         ------
@@ -264,6 +269,8 @@ class CainDialect:
             raise EncodeError("a message that gets no answer", field="Hdr/MsgFctn")
         _, _, message_id, root = MESSAGES[message_class]
         leaves = {path: asked[path] for path in asked if path in ECHOED}
+        if rrn:
+            leaves.setdefault("TxId/RtrvlRefNb", rrn.ljust(_RRN_DIGITS))
         leaves |= {
             "Hdr/CreDtTm": format_instant(created_at),
             "Hdr/InitgPty/Id": asked.get("Hdr/RcptPty/Id", "0"),

@@ -69,6 +69,17 @@ def expiry_of(month: str) -> str:
     return month[2:4] + month[5:7]
 
 
+def read_sequence(digits: str) -> str:
+    """Read a card's sequence number, which may be shorter here.
+
+    Examples
+    --------
+    >>> read_sequence("01"), read_sequence("")
+    ('001', '')
+    """
+    return digits.zfill(3) if digits else ""
+
+
 def read_card(number: str, track: str, expiry: str) -> tuple[str, Track2 | None, str]:
     """Give card number, track 2 and expiry; track 2 fills what is absent."""
     if not track:

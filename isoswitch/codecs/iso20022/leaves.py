@@ -8,8 +8,9 @@ a number from its second time on: ``AddtlAmt[2]/Tp``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from lxml import etree
@@ -64,8 +65,16 @@ class CardMessage:
             yield path, value if unsafe else mask_leaf(path, value)
 
 
-def read_card_message(data: bytes, schemas: Schemas, mode: Mode) -> CardMessage:
+def read_card_message(
+    data: bytes,
+    schemas: Schemas,
+    mode: Mode,
+    paths_of: Callable[[str], tuple[str, ...]],
+) -> CardMessage:
     """Read a card message and hold it to its schema.
+
+    Where the published schema was to judge and is not there, our profile judges what
+    ``paths_of`` its identifier we know; what else it may have, nobody acts on.
 
     Raises
     ------
@@ -75,8 +84,11 @@ def read_card_message(data: bytes, schemas: Schemas, mode: Mode) -> CardMessage:
     part = read_document(data).body
     if part is None or not part.message_id.startswith(("cain.", "caaa.")):
         raise DocumentError("not a card message")
+    message = to_card_message(part, data)
+    if mode is Mode.BASE and not schemas.has_base(part.message_id):
+        _leave_known(part.element[0], paths_of(part.message_id))
     schemas.verify(part, mode)
-    return to_card_message(part, data)
+    return message
 
 
 def to_card_message(part: Part, raw: bytes) -> CardMessage:
@@ -146,6 +158,29 @@ def mask_leaf(path: str, value: str) -> str:
     if _HIDDEN.intersection(names) and names[-1] not in _CLEAR_IN_HIDDEN:
         return f"*** ({len(value)} characters)"
     return scan(value)
+
+
+def _leave_known(root: Element, paths: tuple[str, ...]) -> None:
+    """Take out of a tree what none of the paths leads to."""
+    known = _ways(paths)
+    waiting = [("", root)]
+    while waiting:
+        at, element = waiting.pop()
+        for child in list(element):
+            place = at + child.tag.rpartition("}")[2]
+            if place in known:
+                waiting.append((place + "/", child))
+            else:
+                element.remove(child)
+
+
+@cache
+def _ways(paths: tuple[str, ...]) -> frozenset[str]:
+    """Give the paths and all that is above them."""
+    split = [path.split("/") for path in paths]
+    return frozenset(
+        "/".join(names[:depth]) for names in split for depth in range(1, len(names) + 1)
+    )
 
 
 def _collect(element: Element, path: str, leaves: dict[str, str]) -> None:

@@ -71,13 +71,30 @@ def test_an_answer_matches_and_echoes_its_request() -> None:
     assert CAIN.to_code(read) is ResponseCode.APPROVED
 
 
-def test_a_mac_that_stands_elsewhere_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("planted", "reason"),
+    [
+        (b"<X/>", "misplaced"),
+        (b"<X>1</X>", "misplaced"),
+        (b"<!-- x -->", "misplaced"),
+        (b"<X><MAC>2222222222222222</MAC></X>", "two places"),
+    ],
+)
+def test_nothing_follows_a_mac_and_it_stands_in_one_place(
+    planted: bytes, reason: str
+) -> None:
+    raw = request().raw.replace(b"</SctyTrlr>", b"</SctyTrlr>" + planted)
+    with pytest.raises(DecodeError, match=reason):
+        CAIN.codec.decode(raw)
+
+
+def test_a_mac_before_the_message_is_covered_like_all_that_stands_there() -> None:
     message = request()
     start = message.raw.index(b"<FinInitn>")
     planted = b"<!-- <MAC>2222222222222222</MAC> -->"
-    raw = message.raw[:start] + planted + message.raw[start:]
-    with pytest.raises(DecodeError, match="two places"):
-        CAIN.codec.decode(raw)
+    read = CAIN.codec.decode(message.raw[:start] + planted + message.raw[start:])
+    assert read[64] == b"\x11" * 8
+    assert read.offset(64) == message.offset(64) + len(planted)
 
 
 @given(cut=st.integers(0, 3000))
@@ -115,6 +132,15 @@ def test_texts_can_be_changed_and_taken_out() -> None:
     again = CAIN.to_transaction(changed, reference=NOW, currency="978")
     assert again.amount is not None
     assert (again.terminal_id, again.amount.minor) == ("ELSEWHER", 7)
+
+
+def test_a_trace_number_can_be_changed_wherever_it_stands() -> None:
+    for dialect in (CAIN, get_dialect("caaa")):
+        changed = dialect.to_request(TXN, LEG, mac=True).replace({11: "000777"})
+        assert changed[11] == "000777"
+        read = dialect.to_transaction(changed, reference=NOW, currency="978")
+        assert read.stan == "000777"
+        assert b"<XchgId>777<" in changed.raw
 
 
 def test_there_is_no_sign_on() -> None:

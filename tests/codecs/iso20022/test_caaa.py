@@ -25,8 +25,9 @@ from isoswitch.codecs.canonical.secrets import PinBlock, Secret, Track2
 from isoswitch.codecs.canonical.transaction import OriginalData, Outcome, Transaction
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.iso20022.caaa import CaaaDialect
+from isoswitch.codecs.iso20022.caaa_original import ACTING
 from isoswitch.codecs.iso20022.caaa_tables import EXCHANGES, KINDS, REASON_CODES, ROWS
-from isoswitch.codecs.iso20022.leaves import CardMessage
+from isoswitch.codecs.iso20022.leaves import CardMessage, read_card_message
 from isoswitch.codecs.iso20022.schemas import Mode, Schemas
 from tests.codecs.dialects.strategies import NOW, legs, transactions
 from tests.codecs.dialects.test_dialect import LEG, PURCHASE
@@ -97,14 +98,14 @@ def carriable(txn: Transaction) -> Transaction:
     """Leave what caaa has no place for: docs/iso20022.md names it."""
     told = txn.function is not Function.REQUEST and txn.kind is not Kind.REVERSAL
     original = txn.original
+    names = original is not None and txn.kind in ACTING
     return replace(
         txn,
         function=Function.ADVICE if txn.kind is Kind.REVERSAL else txn.function,
         accounts="0000",
         remaining=None,
-        is_final=True,
         mcc="" if txn.mcc == "0000" else txn.mcc,
-        approval_code=txn.approval_code if told else "",
+        approval_code=txn.approval_code if told or names else "",
         reversal_reason=ReversalReason.UNSPECIFIED
         if txn.reversal_reason not in REASON_CODES
         else txn.reversal_reason,
@@ -115,7 +116,7 @@ def carriable(txn: Transaction) -> Transaction:
             acquirer_id="",
             transmitted_at=None if original.local_at else original.transmitted_at,
         )
-        if txn.kind is Kind.REVERSAL
+        if txn.kind is Kind.REVERSAL or names
         else None,
     )
 
@@ -141,6 +142,12 @@ def test_a_message_of_iso_8583_survives(
     again = back(read)
     assert again == read
     assert read_again(again) == read
+    # As a listener of terminals reads it, with room for a MAC.
+    terminal = get_dialect("caaa")
+    built = terminal.to_request(read, leg_of(read), mac=True)
+    heard = terminal.codec.decode(built.raw)
+    assert 64 in heard
+    assert terminal.to_transaction(heard, reference=NOW, currency="978") == read
 
 
 @pytest.mark.parametrize("kind", ROWS)
@@ -281,6 +288,10 @@ def test_a_code_that_contradicts_its_word_declines(
 def test_what_caaa_has_not_is_refused() -> None:
     for txn, reason in (
         (replace(PURCHASE, kind=Kind.MINI_STATEMENT), "has no mini_statement"),
+        (
+            replace(PURCHASE, kind=Kind.REVERSAL, remaining=Money(1, "978")),
+            "no partial reversal",
+        ),
         (replace(PURCHASE, amount=Money(1, "000")), "not a known currency"),
         (replace(PURCHASE, cashback=Money(1, "840")), "cash in another currency"),
     ):
@@ -317,6 +328,170 @@ def test_a_leaf_that_holds_no_such_value_is_named(
     assert whole in message.leaves
     with pytest.raises(DocumentError, match=reason):
         CAAA.to_transaction(replace(message, leaves={**message.leaves, whole: value}))
+
+
+@pytest.mark.parametrize("kind", sorted(ACTING - {Kind.VOID}))
+def test_what_acts_on_another_names_it_by_all_that_is_known(kind: Kind) -> None:
+    original = replace(ORIGINAL, kind=Kind.PREAUTHORISATION, mti="0100")
+    txn = replace(
+        PURCHASE,
+        kind=kind,
+        rrn="636523000016",
+        approval_code="A1B2C3",
+        original=original,
+    )
+    message = CAAA.to_request(txn, leg_of(txn))
+    at = "AuthstnReq/Tx/OrgnlTx/"
+    assert message.leaves[f"{at}RcptTxId"] == "636523000016"
+    assert message.leaves[f"{at}TxRslt/AuthstnCd"] == "A1B2C3"
+    assert CAAA.to_transaction(over_the_wire(message)) == txn
+
+
+def changed(message: CardMessage, **texts: str | None) -> CardMessage:
+    """Put other texts below ``Tx``, or take them out."""
+    leaves = dict(message.leaves)
+    body = [*leaves][-1].partition("/")[0]
+    for name, text in texts.items():
+        leaves.pop(f"{body}/Tx/{name}", None)
+        if text is not None:
+            leaves[f"{body}/Tx/{name}"] = text
+    return replace(message, leaves=leaves)
+
+
+@pytest.mark.parametrize(
+    ("kind", "captured", "read"),
+    [
+        (Kind.PURCHASE, "true", Kind.PURCHASE),
+        (Kind.PURCHASE, "1", Kind.PURCHASE),
+        (Kind.PURCHASE, None, Kind.PURCHASE),
+        (Kind.PURCHASE, "false", Kind.PREAUTHORISATION),
+        (Kind.PREAUTHORISATION, "true", Kind.PREAUTHORISATION),
+        (Kind.BALANCE_INQUIRY, "false", Kind.BALANCE_INQUIRY),
+        (Kind.CASH_WITHDRAWAL, "false", None),
+        (Kind.COMPLETION, "0", None),
+    ],
+)
+def test_a_purchase_that_is_not_captured_sets_its_amount_aside(
+    kind: Kind, captured: str | None, read: Kind | None
+) -> None:
+    message = CAAA.to_request(replace(PURCHASE, kind=kind), LEG)
+    message = changed(message, TxCaptr=captured)
+    if read is not None:
+        assert CAAA.to_transaction(message).kind is read
+        return
+    with pytest.raises(DocumentError, match="TxCaptr: this type is captured"):
+        CAAA.to_transaction(message)
+
+
+def test_an_advice_of_a_purchase_that_has_an_original_completes_it() -> None:
+    told = replace(
+        PURCHASE,
+        kind=Kind.COMPLETION,
+        function=Function.ADVICE,
+        original=replace(ORIGINAL, kind=Kind.PREAUTHORISATION, mti="0100"),
+    )
+    message = changed(CAAA.to_request(told, LEG), TxTp="CRDP", SvcAttr=None)
+    assert CAAA.to_transaction(message).kind is Kind.COMPLETION
+
+
+def test_a_reversal_that_names_no_original_has_its_numbers() -> None:
+    for local_at in (LOCAL, None):
+        txn = replace(
+            PURCHASE,
+            kind=Kind.REVERSAL,
+            function=Function.ADVICE,
+            local_at=local_at,
+            original=ORIGINAL,
+        )
+        message = CAAA.to_request(txn, LEG)
+        bare = {
+            path: text for path, text in message.leaves.items() if "OrgnlTx" not in path
+        }
+        original = CAAA.to_transaction(replace(message, leaves=bare)).original
+        assert original is not None
+        assert original.stan == LEG.stan
+        assert (original.local_at or original.transmitted_at) == (local_at or NOW)
+
+
+def test_a_repeat_that_is_made_later_has_the_time_of_its_number() -> None:
+    txn = replace(PURCHASE, local_at=None)
+    message = CAAA.to_request(txn, leg_of(txn))
+    later = {**message.leaves, "Hdr/CreDtTm": "2027-01-01T00:00:20Z"}
+    assert CAAA.to_transaction(replace(message, leaves=later)) == txn
+
+
+def test_an_amount_without_a_currency_is_one_of_the_network() -> None:
+    message = CAAA.to_request(PURCHASE, LEG)
+    bare = dict(message.leaves)
+    del bare["AuthstnReq/Tx/TxDtls/Ccy"]
+    message = replace(message, leaves=bare)
+    assert CAAA.to_transaction(message).amount is None
+    assert CAAA.to_transaction(message, currency="978").amount == PURCHASE.amount
+
+
+def test_a_short_sequence_number_of_a_card_is_filled() -> None:
+    message = CAAA.to_request(replace(PURCHASE, card_sequence="001"), LEG)
+    path = "AuthstnReq/Envt/Card/PlainCardData/CardSeqNb"
+    short = replace(message, leaves={**message.leaves, path: "01"})
+    assert CAAA.to_transaction(short).card_sequence == "001"
+
+
+def test_what_nobody_acts_on_may_be_there_unless_the_profile_judges() -> None:
+    raw = CAAA.to_request(PURCHASE, leg_of(PURCHASE)).raw
+    more = raw.replace(b"</InitgPty>", b"<Tp>OPOI</Tp></InitgPty>").replace(
+        b"<CardDataNtryMd>", b"<CardPres>true</CardPres><CardDataNtryMd>"
+    )
+    lenient = CaaaDialect(Schemas())
+    assert lenient.to_transaction(lenient.decode(more)) == PURCHASE
+    with pytest.raises(DocumentError, match="wrong or missing element"):
+        CAAA.decode(more)
+    for wrong in (
+        more.replace(b"<TxRef>", b"<TxRef>1</TxRef><TxRef>"),
+        more.replace(b"<TxCaptr>true</TxCaptr>", b""),
+        more.replace(b"<Tx>", b"<Tx/><Tx>"),
+    ):
+        with pytest.raises(DocumentError):
+            lenient.decode(wrong)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "exchange"),
+    [
+        (b"no XML", "PARS", None),
+        (b"<Document/>", "PARS", None),
+        (CAAA.to_request(PURCHASE, LEG).raw.replace(b"TxRef", b"XxRef"), "PARS", "18"),
+        (CAAA.to_request(PURCHASE, LEG).raw.replace(b"1.13", b"1.99"), "VERS", "18"),
+        (
+            CAAA.to_request(PURCHASE, LEG).raw.replace(b"caaa.001", b"caaa.011"),
+            "MSGT",
+            "18",
+        ),
+        (
+            CAAA.to_request(PURCHASE, LEG).raw.replace(b">18<", b">4761739001010010<"),
+            "PARS",
+            None,
+        ),
+        (
+            CAAA.to_request(PURCHASE, LEG).raw.replace(b">18<", b">x<"),
+            "PARS",
+            None,
+        ),
+    ],
+)
+def test_what_could_not_be_read_is_told_without_a_value(
+    data: bytes, reason: str, exchange: str | None
+) -> None:
+    fault = DocumentError("not this", path="Document/AccptrAuthstnReq", line=2)
+    rejection = CAAA.rejection(data, fault, created_at=NOW)
+    schemas = Schemas()
+    if (FOLDER / "xsd").exists():
+        directory = Path(tempfile.mkdtemp(prefix="isoswitch-schemas-"))
+        schemas = Schemas(published_into(directory, "caaa.015.001.06"))
+    mode = Mode.BOTH if (FOLDER / "xsd").exists() else Mode.PROFILE
+    told = read_card_message(rejection, schemas, mode, lambda _: ())
+    assert told.leaves["Rjct/RjctRsn"] == reason
+    assert told.leaves["Rjct/AddtlInf"] == str(fault)
+    assert told.leaves.get("Hdr/XchgId") == exchange
 
 
 def test_every_row_is_read_as_its_kind() -> None:

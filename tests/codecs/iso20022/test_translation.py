@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from isoswitch.codecs.canonical.codes import Function, Kind
-from isoswitch.codecs.canonical.money import Money
-from isoswitch.codecs.canonical.transaction import OriginalData, Transaction
+from isoswitch.codecs.canonical.transaction import Transaction
 from isoswitch.codecs.dialects.edition import FieldValue
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.iso20022.caaa import CaaaDialect
@@ -46,11 +44,5 @@ def test_a_value_that_comes_back_otherwise_is_changed() -> None:
 
 
 def test_what_the_other_standard_has_no_place_for_is_not_carried() -> None:
-    partial = replace(
-        PURCHASE,
-        kind=Kind.REVERSAL,
-        function=Function.ADVICE,
-        original=OriginalData(kind=Kind.PURCHASE, mti="0200", stan="000016"),
-        remaining=Money(250, "978"),
-    )
-    assert lost(partial, {})["95"][1] == NOT_CARRIED
+    approved = replace(PURCHASE, approval_code="A1B2C3")
+    assert lost(approved, {})["38"][1] == NOT_CARRIED
