@@ -25,7 +25,7 @@ import gc
 import statistics
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -173,16 +173,20 @@ async def switch(port: int, issuer_port: int, how: str) -> None:
         arrival.send(await forward(arrival.message, drawn.stan, drawn.rrn))
         arrival.done()
 
-    async def deliver(payload: bytes) -> None:
-        missed = mux.deliver(dialect.codec.decode(payload))
-        assert missed is None, missed
+    async def deliver(payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            missed = mux.deliver(dialect.codec.decode(payload))
+            assert missed is None, missed
+
+    def accept(arrival: Arrival) -> None:
+        nursery.start_soon(serve, arrival)
 
     async with trio.open_nursery() as nursery:
         listener = Listener(
             ListenerSettings(
                 name="ascii", host=HOST, port=port, dialect=DIALECT, framing=FRAMING
             ),
-            accept=lambda arrival: nursery.start_soon(serve, arrival),
+            accept=accept,
         )
         nursery.start_soon(mux.run)
         nursery.start_soon(connection.run, deliver)

@@ -190,6 +190,9 @@ SENTENCES: Mapping[RecordKind, Callable[[Body], str]] = {
         f"{body['endpoint']} has seen nothing: {body['reason']}"
     ),
     RecordKind.CLOSED: _closed,
+    RecordKind.REFUSED: lambda body: (
+        f"terminal {body['terminal']} was turned away: {body['reason']}"
+    ),
     RecordKind.REPEATED: lambda body: (
         f"the terminal asks again ({_mti(body)}) and gets the answer it got"
     ),

@@ -57,6 +57,7 @@ WAYS: Mapping[RecordKind, Way] = {
     RecordKind.TIMED_OUT: Way("{endpoint} ✗ silent", "yellow"),
     RecordKind.NOT_WRITTEN: Way("switch ✗ {endpoint}", "yellow"),
     RecordKind.CLOSED: Way("switch → terminal", "green"),
+    RecordKind.REFUSED: Way("terminal ✗ switch", "yellow"),
     RecordKind.REPEATED: Way("terminal → switch again", "yellow"),
     RecordKind.LATE: Way("{endpoint} → switch too late", "red"),
     RecordKind.UNMATCHED: Way("{endpoint} → switch unasked", "red"),

@@ -19,6 +19,7 @@ class RecordKind(StrEnum):
     TIMED_OUT = "timed_out"
     NOT_WRITTEN = "not_written"
     CLOSED = "closed"
+    REFUSED = "refused"
     REPEATED = "repeated"
     LATE = "late"
     UNMATCHED = "unmatched"

@@ -20,6 +20,9 @@ from isoswitch.store.disk import MemoryDisk, read_record
 from isoswitch.store.port import SafEntry, StoredTransaction, TransactionState
 from isoswitch.switch.units import REVERSED_MEANWHILE
 
+# A refusal opens and closes in one record.
+_BEGINNINGS = frozenset({RecordKind.OPENED, RecordKind.REFUSED})
+_ENDINGS = frozenset({RecordKind.CLOSED, RecordKind.REFUSED})
 _ENDS_IN_A_LANE = frozenset({RecordKind.DELIVERED, RecordKind.QUARANTINED})
 
 
@@ -42,7 +45,7 @@ def check_journal(disk: MemoryDisk) -> Iterator[Finding]:
         record = read_record(link.encoded)
         story = stories[record.transaction_id]
         story.counts[record.kind] += 1
-        if record.kind is RecordKind.CLOSED:
+        if record.kind in _ENDINGS:
             story.code = record.body["code"]
         yield from lanes.follow(record)
     for row in disk.transactions.values():
@@ -82,17 +85,19 @@ def _check_replay(
     row: StoredTransaction, story: _Story | None, *, is_returned: bool
 ) -> Iterator[Finding]:
     """Compare a row with what its records tell."""
-    if story is None or not story.counts[RecordKind.OPENED]:
+    begun = sum(story.counts[kind] for kind in _BEGINNINGS) if story else 0
+    if story is None or not begun:
         # The place of an original that was reversed before it came.
         if load_outcome(row.outcome) != REVERSED_MEANWHILE:
             yield Finding(transaction=row.id, what="stored, and never written down")
         return
     counts = story.counts
-    if counts[RecordKind.OPENED] != 1 or counts[RecordKind.CLOSED] > 1:
+    ended = sum(counts[kind] for kind in _ENDINGS)
+    if begun != 1 or ended > 1:
         yield Finding(transaction=row.id, what="opened or closed more than once")
     owed = counts[RecordKind.REVERSAL_OWED]
     is_closed = row.state is TransactionState.CLOSED
-    if is_closed != bool(counts[RecordKind.CLOSED] or owed):
+    if is_closed != bool(ended or owed):
         yield Finding(transaction=row.id, what="its state does not follow its records")
     is_undone = owed or counts[RecordKind.VOIDED] or counts[RecordKind.EXPIRED]
     if row.reversed and not (is_undone or is_returned):

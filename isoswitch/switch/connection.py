@@ -8,7 +8,7 @@ over cannot have been seen by the peer; ``has_started`` tells.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -16,6 +16,9 @@ from isoswitch.codecs.canonical.errors import DecodeError, LinkDown
 from isoswitch.codecs.framing import Framing
 
 OUT_BYTES_MAX = 256 * 1024
+
+Handle = Callable[[Sequence[bytes]], Awaitable[None]]
+"""Takes the payloads that one read brought; nothing is read before it returns."""
 
 
 class Connection:
@@ -100,7 +103,7 @@ class Connection:
         elif now - self.last_frame_at > self._idle_timeout_s:
             self.close("idle for too long")
 
-    async def run(self, handle: Callable[[bytes], Awaitable[None]]) -> str:
+    async def run(self, handle: Handle) -> str:
         """Hand over payloads until the connection ends, and say why it ended."""
         try:
             with self._scope:
@@ -113,7 +116,7 @@ class Connection:
             await trio.aclose_forcefully(self._stream)
         return self._closed_because
 
-    async def _read(self, handle: Callable[[bytes], Awaitable[None]]) -> None:
+    async def _read(self, handle: Handle) -> None:
         stream, decoder = self._stream, self._decoder
         while True:
             try:
@@ -135,10 +138,10 @@ class Connection:
                 self._frame_began_at = now if decoder.has_partial else None
             elif self._frame_began_at is None:
                 self._frame_began_at = now
-            for payload in payloads:
-                # A frame of length zero only says that the peer lives.
-                if payload:
-                    await handle(payload)
+            # A frame of length zero only says that the peer lives.
+            told = [payload for payload in payloads if payload]
+            if told:
+                await handle(told)
 
     async def _write(self) -> None:
         while True:

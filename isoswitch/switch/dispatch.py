@@ -7,7 +7,7 @@ that is not possible there is no answer, and the terminal repeats or reverses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -38,7 +38,6 @@ from isoswitch.store.port import (
 )
 from isoswitch.switch.admission import (
     REASONS,
-    Limit,
     Load,
     begins_anew,
     find_limit,
@@ -94,6 +93,13 @@ class Arrival:
     send: Callable[[Message], None]
     done: Callable[[], None]
     numbers: Numbering | None = None
+
+
+Wait = Callable[[], Awaitable[None]]
+"""What whoever hands over messages waits for before it hands over more."""
+
+Accept = Callable[[Arrival], Wait | None]
+"""Takes a message to be decided; gives a wait when too much is in hand."""
 
 
 async def dispatch(services: Services, arrival: Arrival, *, in_hand: int = 1) -> None:
@@ -207,7 +213,7 @@ def open_job(
 
 async def decide(services: Services, job: Job) -> Outcome | None:
     """Give the outcome of a request: new, repeated or refused; None means silence."""
-    decline = check_terminal(job) or check_overload(services, job)
+    decline = check_terminal(job)
     if decline is None:
         decline = await _authenticate_request(services, job)
     if decline is not None and has_happened(job.txn):
@@ -305,20 +311,6 @@ async def _own(services: Services, job: Job, decline: Outcome | None) -> Outcome
     if flow is None:
         return await services.recorder.refuse(job, UNSUPPORTED)
     return await flow(services, job)
-
-
-def check_overload(services: Services, job: Job) -> Outcome | None:
-    """Decline, without a look at its MAC, what comes when too much is in hand.
-
-    The crypto process has its limits too: what is refused must cost it little.
-    """
-    limit_max = services.settings.admission.in_flight_max
-    if job.in_hand <= limit_max or not begins_anew(job.txn):
-        return None
-    job.mac_verdict = "unverified"
-    services.counts.refusals[Limit.TOTAL] += 1
-    code = services.settings.overload_code(job.listener)
-    return Outcome.declined(code, REASONS[Limit.TOTAL])
 
 
 def check_admission(services: Services, job: Job) -> Outcome | None:

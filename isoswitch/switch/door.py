@@ -1,19 +1,25 @@
 """Turns away what comes when too much is being decided already.
 
-A refusal must cost little, or refusing takes the time that decisions need. What is
-turned away is therefore not decided one by one: all that came since the last look is
-written down in one unit of work, without its messages, and authenticated in one round
-trip to the crypto process. No MAC is verified: the answer tells nothing, and a copy of
-the request gets no other one.
+A refusal must cost little, or refusing takes the time that decisions need. So whoever
+is turned away gets a glance and no more, and all who wait are turned away together:
+
+    gather for a moment     what comes meanwhile comes along
+    one unit of work        for each a record and a row, which keeps its trace number
+    the answers             authenticated group by group, a round trip for each
+    read on                 now whoever sent them is heard again, see `Session.handle`
+
+No MAC is verified: the answer tells nothing, and a copy of the request gets no other.
 
 Only plain requests end here. Whatever needs a closer look (an unknown terminal, a
-repeat, a message that makes no sense, a key that is taken) is decided like any other.
+repeat, a message that makes no sense, a request that is known already) is decided like
+any other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 import trio
@@ -24,28 +30,34 @@ from isoswitch.codecs.canonical.errors import (
     LinkDown,
     StoreUnavailable,
 )
+from isoswitch.codecs.canonical.sealing import store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.dialects.glance import Glance, glance
 from isoswitch.codecs.iso8583.message import Message
+from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.days import DayClosed
-from isoswitch.store.port import DuplicateTransaction
-from isoswitch.switch.admission import begins_anew
-from isoswitch.switch.checks import check_terminal
-from isoswitch.switch.dispatch import (
-    Arrival,
-    check_overload,
-    find_terminal,
-    log_leg,
-    open_job,
+from isoswitch.store.port import (
+    DuplicateTransaction,
+    StoredTransaction,
+    TransactionState,
+    UnitOfWork,
 )
-from isoswitch.switch.flows.table import NETWORK_KINDS
-from isoswitch.switch.job import Job
+from isoswitch.switch.admission import REASONS, Limit
+from isoswitch.switch.dispatch import Arrival, find_terminal
+from isoswitch.switch.keys import glanced_key
 from isoswitch.switch.legs import mac_command, with_mac
+from isoswitch.switch.logs import LegLine, legs
+from isoswitch.switch.numbers import Numbering
+from isoswitch.switch.ports import iso_time
 from isoswitch.switch.services import Services
+from isoswitch.switch.settings import TerminalSettings
 
 # As many commands as the crypto process takes in one request (`HsmdSettings`).
 TOGETHER_MAX = 16
-# While so many groups are under way the next one gathers.
-GROUPS_MAX = 16
+# So many end in one round, which others wait for.
+ROUND_MAX = 512
+# What comes in this time is turned away together; nobody's patience is that short.
+GATHER_S = 0.05
 
 log = structlog.get_logger()
 
@@ -55,8 +67,17 @@ class Refused:
     """A request that is turned away, and how it is answered."""
 
     arrival: Arrival
-    job: Job
+    glance: Glance
+    key: str
+    terminal: TerminalSettings
+    numbers: Numbering
     outcome: Outcome
+    answer: Message
+
+    @property
+    def id(self) -> str:
+        """The id of what it would have been."""
+        return self.numbers.transaction_id
 
 
 class Door:
@@ -77,6 +98,7 @@ class Door:
         self._decide = decide
         self._waiting: list[Arrival] = []
         self._filled = trio.lowlevel.ParkingLot()
+        self._ended = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -86,137 +108,185 @@ class Door:
         self._waiting.append(arrival)
         self._filled.unpark()
 
+    async def wait_round(self) -> None:
+        """Wait until some who wait have been turned away."""
+        await self._ended.park()
+
     async def run(self) -> None:
         """Turn away what waits, until cancelled."""
-        room = trio.Semaphore(GROUPS_MAX)
-        async with trio.open_nursery() as nursery:
-            while True:
-                await room.acquire()
-                while not self._waiting:
-                    await self._filled.park()
-                arrivals = self._waiting[:TOGETHER_MAX]
-                del self._waiting[:TOGETHER_MAX]
-                nursery.start_soon(self._end, arrivals, room)
+        while True:
+            while not self._waiting:
+                await self._filled.park()
+            if len(self._waiting) < ROUND_MAX:
+                await trio.sleep(GATHER_S)
+            arrivals = self._waiting[:ROUND_MAX]
+            del self._waiting[:ROUND_MAX]
+            await self._end(arrivals)
+            self._ended.unpark_all()
 
-    async def _end(self, arrivals: Sequence[Arrival], room: trio.Semaphore) -> None:
+    async def _end(self, arrivals: Sequence[Arrival]) -> None:
         services = self._current()
-        refused: list[Refused] = []
-        for arrival in arrivals:
-            found = _look(services, arrival)
-            if found is None:
+        now = services.clock.now()
+        looked = [(each, _look(services, each, now)) for each in arrivals]
+        refused = [found for _, found in looked if found is not None]
+        stored: Sequence[Refused] = []
+        try:
+            stored = await _write_down(services, refused, at=iso_time(now))
+            services.counts.refusals[Limit.TOTAL] += len(stored)
+            async with trio.open_nursery() as nursery:
+                for start in range(0, len(stored), TOGETHER_MAX):
+                    group = stored[start : start + TOGETHER_MAX]
+                    nursery.start_soon(_answer, services, group)
+        except StoreUnavailable as error:
+            # What cannot be written down is not answered.
+            stored = refused
+            services.counts.unanswered += len(refused)
+            services.health.notice("not_answered", error, count=len(refused))
+        except Exception:
+            # The edge of what came in: a fault of ours ends these and nothing else.
+            stored = refused
+            log.exception("turning_away_failed")
+        is_over = frozenset(stored)
+        for arrival, found in looked:
+            if found in is_over:
+                arrival.done()
+            else:
                 self._decide(arrival)
-            else:
-                refused.append(found)
-        is_done = not refused or await _turn_away(services, refused)
-        for each in refused:
-            if is_done:
-                each.arrival.done()
-            else:
-                self._decide(each.arrival)
-        room.release()
 
 
-async def _turn_away(services: Services, refused: Sequence[Refused]) -> bool:
-    """Write down and answer; False when nothing was written and each needs a look."""
-    try:
-        await services.recorder.turn_away(
-            [(each.job, each.outcome) for each in refused]
-        )
-        answers = await _authenticated(services, refused)
-        for each, answer in zip(refused, answers, strict=True):
-            _send(services, each, answer)
-    except (DuplicateTransaction, DayClosed):
-        # One of them has a story already, or all came on a day that is over.
-        return False
-    except StoreUnavailable as error:
-        # What cannot be written down is not answered.
-        services.counts.unanswered += len(refused)
-        services.health.notice("not_answered", error)
-    except Exception:
-        # The edge of what came in: a fault of ours ends these and nothing else.
-        log.exception("turning_away_failed")
-    return True
-
-
-def _look(services: Services, arrival: Arrival) -> Refused | None:
+def _look(services: Services, arrival: Arrival, now: datetime) -> Refused | None:
     """Give how a request is turned away; None for what needs a closer look."""
     try:
-        return _find_plain(services, arrival)
+        return _find_plain(services, arrival, now)
     except Exception:  # noqa: BLE001 (whoever decides it meets the fault and logs it)
         return None
 
 
-def _find_plain(services: Services, arrival: Arrival) -> Refused | None:
-    settings = services.settings
-    txn = arrival.dialect.to_transaction(
-        arrival.message,
-        reference=services.clock.now(),
-        currency=settings.default_currency,
+def _find_plain(services: Services, arrival: Arrival, now: datetime) -> Refused | None:
+    message = arrival.message
+    seen = glance(arrival.dialect, message, reference=now)
+    # Whoever has its numbers already has a place in the store.
+    if seen is None or seen.is_repeat or arrival.numbers is not None:
+        return None
+    terminal = find_terminal(services, seen.terminal_id, arrival.certificate_pin)
+    key = glanced_key(seen)
+    if terminal is None or services.jobs.find(key):
+        return None
+    numbers = services.numbers.draw()
+    code = services.settings.overload_code(arrival.listener)
+    outcome = Outcome.declined(code, REASONS[Limit.TOTAL])
+    answer = arrival.dialect.to_response(
+        message,
+        outcome,
+        extra={} if 37 in message else {37: numbers.rrn},
+        mac=bool(terminal.tak),
     )
-    terminal = find_terminal(services, txn.terminal_id, arrival.certificate_pin)
-    is_plain = begins_anew(txn) and txn.kind not in NETWORK_KINDS and txn.code is None
-    if terminal is None or not is_plain:
-        return None
-    job = open_job(services, arrival, txn, terminal)
-    if check_terminal(job) is not None or services.jobs.find(job.dedup_key):
-        return None
-    job.in_hand = settings.admission.in_flight_max + 1
-    outcome = check_overload(services, job)
-    assert outcome is not None, "more is in hand than the limit allows"
-    # Made now: what cannot be answered is not for here either.
-    job.response(outcome)
-    return Refused(arrival, job, outcome)
+    return Refused(arrival, seen, key, terminal, numbers, outcome, answer)
 
 
-async def _authenticated(
-    services: Services, refused: Sequence[Refused]
-) -> Sequence[Message | None]:
-    """Give the answers with their MACs, where they need one; None where none is made.
+async def _write_down(
+    services: Services, refused: Sequence[Refused], *, at: str
+) -> Sequence[Refused]:
+    """Make refusals durable, all in one unit, and give those that are.
+
+    Not among them is what has a story already, which its copy must not contradict, and
+    nothing at all is when its day was cut.
+    """
+    stored = list(refused)
+    while stored:
+        unit = UnitOfWork(
+            records=tuple(_record(each, at) for each in stored),
+            opens=tuple(_row(services, each, at) for each in stored),
+        )
+        try:
+            await services.store.commit(unit)
+        except DuplicateTransaction as duplicate:
+            taken = duplicate.existing.dedup_key
+            stored = [each for each in stored if each.key != taken]
+        except DayClosed:
+            return []
+        else:
+            break
+    return stored
+
+
+def _record(each: Refused, at: str) -> Record:
+    seen, outcome = each.glance, each.outcome
+    body = {
+        "listener": each.arrival.listener,
+        "terminal": seen.terminal_id,
+        "kind": seen.kind,
+        "mti": seen.mti,
+        "stan": seen.stan,
+        "mac": "unverified",
+        "code": outcome.code,
+        "reason": outcome.reason,
+    }
+    return Record(kind=RecordKind.REFUSED, transaction_id=each.id, at=at, body=body)
+
+
+def _row(services: Services, each: Refused, at: str) -> StoredTransaction:
+    seen = each.glance
+    return StoredTransaction(
+        id=each.id,
+        dedup_key=each.key,
+        fingerprint="",
+        kind=seen.kind,
+        state=TransactionState.CLOSED,
+        node=services.settings.node,
+        business_date=services.days.date,
+        opened_at=at,
+        terminal_id=seen.terminal_id,
+        merchant_id=each.terminal.merchant_id,
+        stan=seen.stan,
+        rrn=each.numbers.rrn,
+        outcome=store_outcome(each.outcome),
+    )
+
+
+async def _answer(services: Services, refused: Sequence[Refused]) -> None:
+    """Authenticate answers in one round trip, where they need it, and send them.
 
     A request for many MACs fails for all when one key is missing, or when they are too
     many for the crypto process; its halves may not.
     """
+    signed = [each for each in refused if each.terminal.tak]
+    commands = [
+        mac_command(each.arrival.dialect, each.answer, each.terminal.tak)
+        for each in signed
+    ]
     try:
-        return await _authenticate_all(services, refused)
+        macs = await services.hsm.run(*commands) if commands else []
     except HsmError as error:
         if len(refused) > 1 and not isinstance(error, HsmUnavailable):
             middle = len(refused) // 2
-            parts = refused[:middle], refused[middle:]
-            return [
-                answer
-                for part in parts
-                for answer in await _authenticated(services, part)
-            ]
+            await _answer(services, refused[:middle])
+            await _answer(services, refused[middle:])
+            return
         services.counts.unanswered += len(refused)
         services.health.notice("not_answered", error, count=len(refused))
-        return [None] * len(refused)
+        return
+    for each, mac in zip(signed, macs, strict=True):
+        each.answer = with_mac(each.arrival.dialect, each.answer, mac)
+    for each in refused:
+        _send(each)
 
 
-async def _authenticate_all(
-    services: Services, refused: Sequence[Refused]
-) -> list[Message]:
-    """Give the answers, authenticated in one round trip; raises HsmError for all."""
-    commands = [
-        mac_command(each.job.dialect, each.job.response(each.outcome), each.job.tak)
-        for each in refused
-        if each.job.tak
-    ]
-    macs = iter(await services.hsm.run(*commands) if commands else ())
-    return [
-        with_mac(each.job.dialect, each.job.response(each.outcome), next(macs))
-        if each.job.tak
-        else each.job.response(each.outcome)
-        for each in refused
-    ]
-
-
-def _send(services: Services, each: Refused, answer: Message | None) -> None:
-    job, arrival = each.job, each.arrival
-    services.counts.transactions[job.txn.kind, each.outcome.code] += 1
-    log_leg(job, arrival.message, direction="in")
+def _send(each: Refused) -> None:
     try:
-        if answer is not None:
-            arrival.send(answer)
-            log_leg(job, answer, direction="out")
+        each.arrival.send(each.answer)
     except LinkDown as error:
         log.warning("answer_undeliverable", reason=str(error))
+        return
+    # One line for both messages: nothing happened between them.
+    legs.put(
+        LegLine(
+            transaction=each.id,
+            direction="refused",
+            endpoint=each.arrival.listener,
+            mti=each.glance.mti,
+            stan=each.glance.stan,
+            terminal=each.glance.terminal_id,
+            code=str(each.answer.get(39, "")),
+        )
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from isoswitch.codecs.canonical.transaction import Transaction
+from isoswitch.codecs.dialects.glance import Glance
 
 
 def dedup_key(mti: str, txn: Transaction) -> str:
@@ -23,6 +24,11 @@ def dedup_key(mti: str, txn: Transaction) -> str:
     'T1|000007|2026-01-02T03:04:05|02'
     """
     return _key(txn.terminal_id, txn.stan, _moment(txn), mti)
+
+
+def glanced_key(glance: Glance) -> str:
+    """Give the key of a request of which no more was read."""
+    return _key(glance.terminal_id, glance.stan, glance.moment, glance.mti)
 
 
 def original_key(txn: Transaction) -> str:

@@ -6,6 +6,8 @@ connection cannot be made; then it is down for a pause that doubles with each fa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 import trio
 
@@ -114,8 +116,9 @@ class OneShot:
     async def _serve(self, connection: Connection) -> None:
         allowance = Allowance()
 
-        async def handle(payload: bytes) -> None:
-            self._wiring.incoming.receive(connection, allowance, payload)
+        async def handle(payloads: Sequence[bytes]) -> None:
+            for payload in payloads:
+                self._wiring.incoming.receive(connection, allowance, payload)
 
         try:
             await connection.run(handle)

@@ -47,7 +47,6 @@ from isoswitch.switch.units import (
     Leg,
     Silence,
     answer_body,
-    brief,
     opened_body,
     redated,
     reversal_entry,
@@ -96,21 +95,6 @@ class Recorder:
                 job, UnitOfWork(records=(self._opened(job), closed), opens=(row,))
             )
         return outcome
-
-    async def turn_away(self, refused: Sequence[tuple[Job, Outcome]]) -> None:
-        """Open and close transactions that nobody looked into, all in one unit.
-
-        Raises
-        ------
-        DuplicateTransaction, DayClosed
-            One of them cannot enter; none did.
-        """
-        records = [each for job, outcome in refused for each in brief(job, outcome)]
-        rows = [
-            self._row(job, TransactionState.CLOSED, outcome=outcome)
-            for job, outcome in refused
-        ]
-        await self._store.commit(UnitOfWork(records=tuple(records), opens=tuple(rows)))
 
     async def sending(self, job: Job, leg: Leg, route: Route) -> None:
         """Write down the intent to send; afterwards the endpoint may have seen it."""

@@ -21,7 +21,7 @@ from isoswitch.switch.breakers import Breakers
 from isoswitch.switch.businessday import BusinessDays
 from isoswitch.switch.codes import Codes
 from isoswitch.switch.counts import Counts
-from isoswitch.switch.dispatch import Arrival, dispatch
+from isoswitch.switch.dispatch import Arrival, Wait, dispatch
 from isoswitch.switch.door import Door
 from isoswitch.switch.expiry import expire_forever
 from isoswitch.switch.health import Health
@@ -423,23 +423,24 @@ class Switch:
         if link is not None:
             self.keys.put(request, link)
 
-    def _accept(self, arrival: Arrival) -> None:
+    def _accept(self, arrival: Arrival) -> Wait | None:
         shift = self._shift
         if self._nursery is None or shift is None or self.is_draining:
             # Silence: the terminal repeats, here after the restart or elsewhere.
             arrival.done()
-            return
+            return None
         limits = shift.services.settings.admission
         if self.counts.deciding + len(self._door) >= limits.arrivals_max:
             # Not even repeats and reversals, which nothing else refuses, may fill
             # the memory. They come again.
             self.counts.unheard += 1
             arrival.done()
-            return
-        if self.counts.deciding >= limits.in_flight_max:
-            self._door.put(arrival)
-        else:
+            return None
+        if self.counts.deciding < limits.in_flight_max:
             self._begin_decision(arrival)
+            return None
+        self._door.put(arrival)
+        return self._door.wait_round
 
     def _begin_decision(self, arrival: Arrival) -> None:
         """Decide a message in a task of its own."""

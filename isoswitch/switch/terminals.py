@@ -11,7 +11,7 @@ import hashlib
 import math
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.framing import get_framing
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.switch.connection import Connection
-from isoswitch.switch.dispatch import Arrival
+from isoswitch.switch.dispatch import Accept, Arrival, Wait
 from isoswitch.switch.incoming import Allowance
 from isoswitch.switch.ports import Clock
 from isoswitch.switch.settings import ListenerSettings, TlsFiles
@@ -45,11 +45,7 @@ class Listener:
     """One address where terminals connect, and the connections that came in."""
 
     def __init__(
-        self,
-        settings: ListenerSettings,
-        *,
-        accept: Callable[[Arrival], None],
-        clock: Clock,
+        self, settings: ListenerSettings, *, accept: Accept, clock: Clock
     ) -> None:
         self.settings = settings
         self._accept = accept
@@ -209,7 +205,7 @@ class Session:
         connection: Connection,
         settings: ListenerSettings,
         dialect: Dialect,
-        accept: Callable[[Arrival], None],
+        accept: Accept,
         *,
         clock: Clock,
         certificate_pin: str,
@@ -229,33 +225,43 @@ class Session:
         """End the connection; the terminal connects again, perhaps elsewhere."""
         self._connection.close(reason)
 
-    async def handle(self, payload: bytes) -> None:
-        """Decode one message and hand it over; waits while too many are in flight."""
-        try:
-            header, raw = headers.split(self._settings.header, payload)
-            message = self._dialect.codec.decode(raw)
-        except DecodeError as error:
-            self._refuse(payload, error)
-            return
-        while self.in_flight_count >= self._settings.in_flight_max:
-            await self._room.park()
-        self.in_flight_count += 1
-        answer_header = headers.swap(self._settings.header, header)
+    async def handle(self, payloads: Sequence[bytes]) -> None:
+        """Decode messages and hand them over; waits while too many are in flight.
+
+        Where some are turned away, no more is read before they are answered: what the
+        peer sends meanwhile comes with one read, and fills its own buffers, not ours.
+        """
+        wait: Wait | None = None
+        for payload in payloads:
+            try:
+                header, raw = headers.split(self._settings.header, payload)
+                message = self._dialect.codec.decode(raw)
+            except DecodeError as error:
+                self._refuse(payload, error)
+                if self._connection.closed_because:
+                    return
+                continue
+            while self.in_flight_count >= self._settings.in_flight_max:
+                await self._room.park()
+            self.in_flight_count += 1
+            wait = self._accept(self._arrival(message, header)) or wait
+        if wait is not None:
+            await wait()
+
+    def _arrival(self, message: Message, header: bytes) -> Arrival:
+        layout, connection = self._settings.header, self._connection
+        answer_header = headers.swap(layout, header)
 
         def send(answer: Message) -> None:
-            self._connection.send_nowait(
-                headers.join(self._settings.header, answer_header, answer.raw)
-            )
+            connection.send_nowait(headers.join(layout, answer_header, answer.raw))
 
-        self._accept(
-            Arrival(
-                message=message,
-                dialect=self._dialect,
-                listener=self._settings.name,
-                certificate_pin=self._certificate_pin,
-                send=send,
-                done=self._done,
-            )
+        return Arrival(
+            message=message,
+            dialect=self._dialect,
+            listener=self._settings.name,
+            certificate_pin=self._certificate_pin,
+            send=send,
+            done=self._done,
         )
 
     def _refuse(self, payload: bytes, error: DecodeError) -> None:

@@ -11,7 +11,7 @@ from isoswitch.codecs.canonical.sealing import load_outcome, store_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.canonical.values import quick
 from isoswitch.codecs.iso8583.message import Message
-from isoswitch.journal.records import Record, RecordKind
+from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.holds import DATED
 from isoswitch.store.port import (
     Move,
@@ -63,17 +63,6 @@ def opened_body(job: Job) -> dict[str, Any]:
         "business_date": job.business_date,
         "mac": job.mac_verdict,
     }
-
-
-def brief(job: Job, outcome: Outcome) -> tuple[Record, Record]:
-    """Give the two records of what ends as it begins, without its messages."""
-    end = {"code": outcome.code, "approval_code": "", "reason": outcome.reason}
-    story = {RecordKind.OPENED: opened_body(job), RecordKind.CLOSED: end}
-    opened, closed = (
-        Record(kind=kind, transaction_id=job.id, at=job.opened_at, body=body)
-        for kind, body in story.items()
-    )
-    return opened, closed
 
 
 def spending(job: Job) -> tuple[RowMove, ...]:

@@ -9,7 +9,7 @@ the end of the connection when several in a row are missed.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -171,8 +171,9 @@ class Upkeep:
     async def _receive(self, connection: Connection, scope: trio.CancelScope) -> str:
         allowance = Allowance()
 
-        async def handle(payload: bytes) -> None:
-            self._wiring.incoming.receive(connection, allowance, payload)
+        async def handle(payloads: Sequence[bytes]) -> None:
+            for payload in payloads:
+                self._wiring.incoming.receive(connection, allowance, payload)
 
         try:
             return await connection.run(handle)

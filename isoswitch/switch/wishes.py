@@ -47,7 +47,7 @@ from isoswitch.store.port import (
 )
 from isoswitch.store.rows import Callback, RowMove, StoredAnswer, StoredWish, WishState
 from isoswitch.switch.callbacks import claimed, owe_callback
-from isoswitch.switch.dispatch import Arrival
+from isoswitch.switch.dispatch import Accept, Arrival
 from isoswitch.switch.keys import original_key
 from isoswitch.switch.numbers import Numbering
 from isoswitch.switch.ports import iso_time
@@ -104,9 +104,7 @@ class _Run:
 class Wishes:
     """Carries out what merchants' servers want; ``run`` owns what is under way."""
 
-    def __init__(
-        self, current: Callable[[], Services], accept: Callable[[Arrival], None]
-    ) -> None:
+    def __init__(self, current: Callable[[], Services], accept: Accept) -> None:
         self._current = current
         self._accept = accept
         self._nursery: trio.Nursery | None = None

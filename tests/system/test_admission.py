@@ -15,14 +15,15 @@ from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.requests import Request
 from isoswitch.simulators.rules import Fixed, Reaction, Rule
-from isoswitch.simulators.swarm import settle
+from isoswitch.simulators.swarm import settle, simulate
 from isoswitch.simulators.terminal import Answer
 from isoswitch.simulators.world import World
 from isoswitch.store.port import TransactionState, UnitOfWork
-from isoswitch.switch.door import TOGETHER_MAX
+from isoswitch.switch.door import GATHER_S, TOGETHER_MAX
 from isoswitch.switch.settings import SwitchSettings
 
 CARD = get_card("visa-ok")
+SEEDS = range(1, 6)
 
 
 def limited(
@@ -215,25 +216,30 @@ def codes_of(crowd: Crowd, terminal: str) -> list[ResponseCode]:
     return [each.outcome.code for each in answers if each is not None]
 
 
-async def test_what_is_turned_away_together_shares_a_unit_and_a_round_trip(
+async def test_what_is_turned_away_together_shares_a_unit_and_round_trips(
     crowd: Crowd,
 ) -> None:
     for _ in range(20):
         crowd.ask("TERM0001", crowd.build("TERM0001"))
     await trio.sleep(1)
     assert codes_of(crowd, "TERM0001") == [ResponseCode.SYSTEM_MALFUNCTION] * 20
-    groups = [len(unit.opens) for unit in crowd.units if unit.opens]
-    assert sum(groups) == 20
-    assert max(groups) <= TOGETHER_MAX
+    groups = [
+        [each for each in unit.records if each.kind is RecordKind.REFUSED]
+        for unit in crowd.units
+    ]
+    refused = [each for group in groups for each in group]
+    assert len(refused) == 20
     # How many come before the first look is a matter of scheduling.
-    assert len(groups) <= 4
-    assert sorted(crowd.keyrings[0].requests) == sorted(groups)
-    assert crowd.world.store is not None
-    for row in list(crowd.world.disk.transactions.values())[1:]:
-        records = await crowd.world.store.records(row.id)
-        kinds = [each.record.kind for each in records]
-        assert kinds == [RecordKind.OPENED, RecordKind.CLOSED]
-        assert all("message" not in each.record.body for each in records)
+    assert len(list(filter(None, groups))) <= 2
+    assert sum(crowd.keyrings[0].requests) == 20
+    assert max(crowd.keyrings[0].requests) <= TOGETHER_MAX
+    assert len({each.transaction_id for each in refused}) == 20
+    for each in refused:
+        assert each.body["terminal"] == "TERM0001"
+        assert each.body["code"] == ResponseCode.SYSTEM_MALFUNCTION
+        assert "too many transactions" in each.body["reason"]
+        assert "message" not in each.body
+    assert len(crowd.world.disk.transactions) == 21
     verdict = await settle(crowd.world)
     assert verdict.is_settled, verdict.describe()
 
@@ -247,7 +253,7 @@ async def test_the_copy_of_a_request_that_is_being_decided_is_not_refused(
     crowd.ask("TERM0002", crowd.build("TERM0002"))
     terminal = crowd.world.terminals["TERM0001"]
     await terminal.send_raw(terminal.frame(crowd.first))
-    # And the copy of one that is turned away gets no second answer.
+    # And the copy of one that is turned away is turned away.
     await terminal.send_raw(terminal.frame(request))
     await trio.sleep(10)
     assert codes_of(crowd, "TERM0001") == [
@@ -256,6 +262,41 @@ async def test_the_copy_of_a_request_that_is_being_decided_is_not_refused(
     ]
     assert codes_of(crowd, "TERM0002") == [ResponseCode.SYSTEM_MALFUNCTION]
     assert len(crowd.world.disk.transactions) == 3
+    verdict = await settle(crowd.world)
+    assert verdict.is_settled, verdict.describe()
+
+
+async def test_the_copy_of_a_request_that_was_decided_gets_its_answer(
+    crowd: Crowd,
+) -> None:
+    await trio.sleep(5)
+    assert codes_of(crowd, "TERM0001") == [ResponseCode.APPROVED]
+    crowd.ask("TERM0002", crowd.build("TERM0002"))
+    await trio.sleep(0.5)
+    # Not marked as a repeat, and too much is in hand again.
+    crowd.ask("TERM0001", crowd.first)
+    await trio.sleep(1)
+    assert codes_of(crowd, "TERM0001") == [ResponseCode.APPROVED]
+    kinds = [each.kind for unit in crowd.units for each in unit.records]
+    assert RecordKind.REPEATED in kinds
+    assert RecordKind.REFUSED not in kinds
+
+
+@pytest.mark.parametrize("is_marked", [True, False], ids=["a repeat", "a copy"])
+async def test_what_was_turned_away_is_turned_away_when_it_comes_again(
+    crowd: Crowd, *, is_marked: bool
+) -> None:
+    """Its terminal may have taken the refusal for its answer by then."""
+    terminal = crowd.world.terminals["TERM0002"]
+    request = crowd.build("TERM0002")
+    crowd.ask("TERM0002", request)
+    await trio.sleep(20)
+    assert codes_of(crowd, "TERM0002") == [ResponseCode.SYSTEM_MALFUNCTION]
+    again = terminal.as_repeat(request) if is_marked else request
+    answer = await terminal.exchange(again)
+    assert answer is not None
+    assert answer.outcome.code is ResponseCode.SYSTEM_MALFUNCTION
+    assert len(crowd.world.disk.transactions) == 2
     verdict = await settle(crowd.world)
     assert verdict.is_settled, verdict.describe()
 
@@ -306,7 +347,8 @@ async def test_who_is_turned_away_at_midnight_is_dated_to_the_day_that_is_open(
     services = crowd.world.switch.services
     assert services is not None
     crowd.ask("TERM0002", crowd.build("TERM0002"))
-    # The request comes while the cut is on its way to the disk.
+    # The cut is on its way to the disk when the moment to gather is over.
+    await trio.sleep(GATHER_S - 0.02)
     await services.days.cut(reason="a test")
     await trio.sleep(1)
     assert codes_of(crowd, "TERM0002") == [ResponseCode.SYSTEM_MALFUNCTION]
@@ -316,3 +358,13 @@ async def test_who_is_turned_away_at_midnight_is_dated_to_the_day_that_is_open(
     assert row.id == "1-3"
     verdict = await settle(crowd.world)
     assert verdict.is_settled, verdict.describe()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_storm_over_a_crowded_switch_loses_and_doubles_nothing(seed: int) -> None:
+    def crowded(settings: SwitchSettings) -> SwitchSettings:
+        return limited(settings, code=ResponseCode.SYSTEM_MALFUNCTION, in_flight_max=1)
+
+    report = simulate(seed, change=crowded)
+    assert report.is_good, f"{report.violations} {report.verdict.describe()}"
+    assert report.counts["record refused"]

@@ -177,7 +177,7 @@ class Dialect:
             raise DecodeError("not a request of this edition", field="mti")
         values: Values = msg.values()
         get = values.get
-        kind, network_code = self._kind_of(values, msg.mti)
+        kind, network_code = self.kind_of(values, msg.mti)
         pan, track2, expiry = read_card(msg, values)
         entry_code = get(22)
         entry = edition.read_entry(entry_code) if entry_code else UNKNOWN
@@ -446,7 +446,7 @@ class Dialect:
             fields[128 if max(fields) > 64 else 64] = bytes(MAC_BYTES)
         return self.codec.build(mti, fields)
 
-    def _kind_of(self, values: Values, mti: str) -> tuple[Kind, str]:
+    def kind_of(self, values: Values, mti: str) -> tuple[Kind, str]:
         """Give the kind of a request, and its network management code if it has one."""
         edition = self.edition
         message_class = mti[1]

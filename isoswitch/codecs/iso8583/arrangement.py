@@ -54,6 +54,11 @@ class Arrangement:
         return self
 
     @cached_property
+    def present(self) -> frozenset[object]:
+        """The numbers of its fields, to look one up."""
+        return frozenset(self.numbers)
+
+    @cached_property
     def places(self) -> Mapping[int, Place]:
         """Where the data of each field starts and ends, counted from marks."""
         places = places_of(self.order)

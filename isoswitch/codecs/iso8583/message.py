@@ -61,7 +61,7 @@ class Message:
         return self._arrangement.numbers
 
     def __contains__(self, de: object) -> bool:
-        return de in self._arrangement.numbers
+        return de in self._arrangement.present
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._arrangement.numbers)
@@ -86,7 +86,7 @@ class Message:
         """The value of a field, or the default where it is absent."""
         if self._read is not None:
             return self._read.get(de, default)
-        return self[de] if de in self._arrangement.numbers else default
+        return self[de] if de in self._arrangement.present else default
 
     def values(self) -> Mapping[int, Value]:
         """All fields and their values, read in one pass and kept."""

@@ -14,7 +14,7 @@ then; so nothing is lost when a connection breaks, and some of it comes twice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import h11
@@ -84,13 +84,14 @@ class Framed:
     async def run(self, handle: Handle) -> str:
         """Hand over documents until the connection ends, and say why it ended."""
 
-        async def take(payload: bytes) -> None:
-            try:
-                document, signature = split_payload(payload)
-            except DecodeError:
-                # No signature, and no document either: refused as what it is.
-                document, signature = payload, None
-            await handle(document, signature)
+        async def take(payloads: Sequence[bytes]) -> None:
+            for payload in payloads:
+                try:
+                    document, signature = split_payload(payload)
+                except DecodeError:
+                    # No signature, and no document either: refused as what it is.
+                    document, signature = payload, None
+                await handle(document, signature)
 
         return await self._connection.run(take)
 
