@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class LegLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     stan: str
     code: str
     terminal: str = ""
-    at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
+    at: datetime = msgspec.field(default_factory=partial(datetime.now, UTC))
     event: str = "leg"
     level: str = "info"
 

@@ -16,6 +16,8 @@ DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 BOOT_DIGITS = 4
 COUNTER_DIGITS = 8
 STAN_MAX = 999_999
+# Two digits at a time: every transaction has its number written.
+_PAIRS = tuple(high + low for high in DIGITS for low in DIGITS)
 # Where each boot begins with its trace numbers: far from where the last one began.
 STAN_STRIDE = 381_966
 
@@ -96,7 +98,7 @@ def to_base36(number: int, width: int) -> str:
     """
     text = ""
     while number:
-        number, digit = divmod(number, 36)
-        text = DIGITS[digit] + text
+        number, pair = divmod(number, len(_PAIRS))
+        text = _PAIRS[pair] + text
     assert len(text) <= width, "the number outgrew its field"
     return text.rjust(width, "0")

@@ -19,6 +19,7 @@ from isoswitch.codecs.iso8583.bitmaps import octets_of
 from isoswitch.codecs.iso8583.compiled import CompiledSpec
 from isoswitch.codecs.iso8583.fields import FieldCodec, Value
 from isoswitch.codecs.iso8583.lengths import Lengths
+from isoswitch.codecs.iso8583.masking import Mask
 from isoswitch.codecs.iso8583.runs import (
     Place,
     Refused,
@@ -57,6 +58,12 @@ class Arrangement:
     def present(self) -> frozenset[object]:
         """The numbers of its fields, to look one up."""
         return frozenset(self.numbers)
+
+    @cached_property
+    def masks(self) -> Sequence[tuple[int, str, Mask | None]]:
+        """Each field with its name and its mask; none where the value may be shown."""
+        masks = self.compiled.masks
+        return [(de, *masks[de]) for de in self.numbers]
 
     @cached_property
     def places(self) -> Mapping[int, Place]:

@@ -15,6 +15,8 @@ from isoswitch.codecs.canonical.secrets import mask_pan
 from isoswitch.codecs.iso8583.charsets import decode_text
 from isoswitch.codecs.iso8583.spec import FieldSpec, Masking
 
+Mask = Callable[[str | bytes], str]
+
 _PAN_DIGITS_MIN, _PAN_DIGITS_MAX = 13, 19
 # Classes that hold only characters which may be shown, in every charset.
 _PLAIN_CLASSES = frozenset({"n", "a", "an", "x+n"})
@@ -46,14 +48,14 @@ def mask_value(value: str | bytes, masking: Masking) -> str:
     return MASKS[masking](value)
 
 
-def mask_of(field: FieldSpec) -> Callable[[str | bytes], str]:
+def mask_of(field: FieldSpec) -> Mask | None:
     """Give what turns the checked values of a field into text that may be shown.
 
     Most fields are too short to hide a card number, and of plain characters: their
-    values are the text.
+    values are the text, and need no mask.
     """
     is_short = field.masking == "show" and field.max < _PAN_DIGITS_MIN
-    return str if is_short and field.cls in _PLAIN_CLASSES else MASKS[field.masking]
+    return None if is_short and field.cls in _PLAIN_CLASSES else MASKS[field.masking]
 
 
 def scan(text: str) -> str:
@@ -120,15 +122,22 @@ def holds_card_number(value: bytes) -> bool:
     >>> holds_card_number(bytes.fromhex("5A084761739001010010"))
     True
     """
-    forms = [value.hex().upper()]
-    if len(value) >= _PAN_DIGITS_MIN:
-        forms += decode_text(value, "latin-1"), decode_text(value, "cp037")
+    return _holds_number(value, value.hex().upper())
+
+
+def _holds_number(value: bytes, digits: str) -> bool:
+    if scan(digits) != digits:
+        return True
+    if len(value) < _PAN_DIGITS_MIN:
+        return False
+    forms = decode_text(value, "latin-1"), decode_text(value, "cp037")
     return any(scan(form) != form for form in forms)
 
 
 def _show(value: str | bytes) -> str:
     if isinstance(value, bytes):
-        return _hide(value) if holds_card_number(value) else value.hex().upper()
+        digits = value.hex().upper()
+        return _hide(value) if _holds_number(value, digits) else digits
     # Most values are too short to hide a card number.
     text = value if len(value) < _PAN_DIGITS_MIN else scan(value)
     if text.isascii() and text.isprintable():

@@ -159,11 +159,10 @@ class Message:
 
     def masked(self) -> dict[str, str]:
         """The type indicator and all fields as text that may be shown and stored."""
-        shown = {"mti": self.mti}
-        masks = self.codec.masks
-        for de, value in self.values().items():
-            name, mask = masks[de]
-            shown[name] = mask(value)
+        shown: dict[str, Any] = {"mti": self.mti}
+        values = self.values() if self._read is None else self._read
+        for de, name, mask in self._arrangement.masks:
+            shown[name] = values[de] if mask is None else mask(values[de])
         return shown
 
     def __repr__(self) -> str:
