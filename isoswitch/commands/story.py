@@ -132,12 +132,11 @@ def relate(
 def _opened(body: Body) -> str:
     what = str(body.get("kind", "request")).replace("_", " ")
     again = " (as a repeat)" if _mti(body)[3:] == "1" else ""
-    who = body.get("terminal", "")
+    who = f"terminal {body['terminal']}" if body.get("terminal") else "somebody"
     where = body.get("listener", "")
     mac = {"verified": "; its MAC is right", "failed": "; its MAC is WRONG"}
     return (
-        f"terminal {who} asks for a {what}{again} over {where}"
-        f"{mac.get(body.get('mac', ''), '')}"
+        f"{who} asks for a {what}{again} over {where}{mac.get(body.get('mac', ''), '')}"
     )
 
 

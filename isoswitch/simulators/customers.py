@@ -15,6 +15,7 @@ from random import Random
 import trio
 
 from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
+from isoswitch.codecs.dialects.registry import CARD_TERMINALS
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import CARDS, TestCard
 from isoswitch.simulators.requests import INQUIRIES, Request
@@ -355,13 +356,32 @@ VISITS: Mapping[str, Row] = {
 }
 
 
+# What caaa has no message for.
+_BEYOND_CAAA = frozenset(
+    {
+        "asks for a statement",
+        "pays and takes less",
+        "signs a terminal in",
+        "settles a batch",
+        *(name for name in VISITS if name.startswith("shows")),
+    }
+)
+
+
+def _possible(terminal: Terminal, visits: Mapping[str, Row]) -> Mapping[str, Row]:
+    if terminal.dialect.name not in CARD_TERMINALS:
+        return visits
+    return {name: row for name, row in visits.items() if name not in _BEYOND_CAAA}
+
+
 async def come(
     visit: Visit, within_s: float, *, visits: Mapping[str, Row] = VISITS
 ) -> None:
-    """Come at a random time, and do what is drawn of ``visits``."""
+    """Come at a random time, and do what is drawn of the ``visits`` that can be."""
     await trio.sleep(visit.random.uniform(0.0, within_s))
+    possible = _possible(visit.terminal, visits)
     (name,) = visit.random.choices(
-        list(visits), [row.weight for row in visits.values()]
+        list(possible), [row.weight for row in possible.values()]
     )
     visit.counts[f"customer {name}"] += 1
     terminal_id = visit.terminal.profile.terminal_id

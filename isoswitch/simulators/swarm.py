@@ -14,7 +14,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 import trio
 
@@ -29,7 +28,7 @@ from isoswitch.simulators.auditor import (
 from isoswitch.simulators.beliefs import UNFINISHED
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.consistency import check_journal
-from isoswitch.simulators.customers import VISITS, Row, Visit, come, draw_card
+from isoswitch.simulators.customers import Visit, come, draw_card
 from isoswitch.simulators.determinism import deterministic
 from isoswitch.simulators.features import draw_features, equip
 from isoswitch.simulators.interbank_audit import (
@@ -107,7 +106,6 @@ def tell(
     *,
     change: Adapt = lambda settings: settings,
     with_timeline: bool = False,
-    visits: Mapping[str, Row] = VISITS,
 ) -> Report:
     """Tell a story; what the switch itself trips over is a violation like another."""
     is_searched = plan.seed % LEAK_SEARCH_EVERY == 0
@@ -119,7 +117,7 @@ def tell(
     restore = listen(witness, level=level)
     try:
         with deterministic(plan.seed) as clock:
-            return trio.run(_tell, plan, witness, change, visits, clock=clock)
+            return trio.run(_tell, plan, witness, change, clock=clock)
     except BaseExceptionGroup as faults:
         witness.violations.append(f"the story broke: {_innermost(faults)!r}")
         return Report(
@@ -188,9 +186,7 @@ async def _audit_world(world: World) -> Verdict:
     )
 
 
-async def _tell(
-    plan: Plan, witness: Witness, change: Adapt, visits: Mapping[str, Row]
-) -> Report:
+async def _tell(plan: Plan, witness: Witness, change: Adapt) -> Report:
     random = plan.source("world")
     moody: list[MoodyHsm] = []
 
@@ -219,7 +215,7 @@ async def _tell(
         with trio.move_on_after(STORM_S + SETTLE_S) as patience:
             async with trio.open_nursery() as busy:
                 busy.start_soon(storm.blow)
-                _invite(busy, storm, witness, visits)
+                _invite(busy, storm, witness)
         if patience.cancelled_caught:
             witness.accuse("a terminal asks for ever and is not answered")
         verdict = await settle(world)
@@ -237,9 +233,7 @@ def _epoch(plan: Plan) -> datetime:
     return EPOCH + timedelta(hours=11, minutes=58)
 
 
-def _invite(
-    nursery: trio.Nursery, storm: Storm, witness: Witness, visits: Mapping[str, Row]
-) -> None:
+def _invite(nursery: trio.Nursery, storm: Storm, witness: Witness) -> None:
     """Let the customers of a plan come, each on their own."""
     terminals = list(storm.world.terminals.values())
     shoppers = Shoppers(storm.world, storm.plan.source("shoppers"))
@@ -254,7 +248,7 @@ def _invite(
             accuse=witness.accuse,
             note=witness.note,
         )
-        nursery.start_soon(partial(come, visits=visits), visit, STORM_S)
+        nursery.start_soon(come, visit, STORM_S)
 
 
 def _report(storm: Storm, verdict: Verdict, witness: Witness) -> Report:

@@ -15,7 +15,6 @@ from isoswitch.codecs.framing import get_framing
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import get_card
-from isoswitch.simulators.customers import VISITS
 from isoswitch.simulators.plan import draw_plan
 from isoswitch.simulators.requests import Request
 from isoswitch.simulators.storm import STRIKES
@@ -30,11 +29,6 @@ from tests.system.test_failures import world_kinds
 from tests.system.test_purchase import OUTCOMES
 
 BIN4 = get_framing("bin4")
-# What a terminal does with messages that caaa has not.
-HAS_NO = (
-    *("asks for a statement", "pays and takes less", "signs a terminal in"),
-    *("settles a batch", *(name for name in VISITS if name.startswith("shows"))),
-)
 
 
 def with_caaa(settings: SwitchSettings) -> SwitchSettings:
@@ -287,7 +281,6 @@ async def test_no_card_number_or_pin_block_is_written_down(world: World) -> None
 
 @pytest.mark.parametrize("seed", [1, 4])
 def test_a_story_with_all_kinds_and_faults_leaves_all_sides_agreed(seed: int) -> None:
-    visits = {name: row for name, row in VISITS.items() if name not in HAS_NO}
-    report = tell(draw_plan(seed, STRIKES), change=with_caaa, visits=visits)
+    report = tell(draw_plan(seed, STRIKES), change=with_caaa)
     assert report.is_good, (report.violations, report.verdict.describe())
     assert report.transactions > 50
