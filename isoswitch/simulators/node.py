@@ -19,8 +19,10 @@ from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.network import MemoryStream
 from isoswitch.store.disk import MemoryDisk
 from isoswitch.store.memory import MemoryStore, Step
+from isoswitch.switch.differences import Configuration
 from isoswitch.switch.leases import FencedOut
 from isoswitch.switch.ports import Clock, Random
+from isoswitch.switch.reload import Reloader
 from isoswitch.switch.server import Switch
 from isoswitch.switch.settings import Address, SwitchSettings
 
@@ -50,6 +52,7 @@ class Incarnation:
     streams: list[MemoryStream] = field(default_factory=list)
     nursery: trio.Nursery | None = None
     switch: Switch | None = None
+    reloader: Reloader | None = None
     is_dead: bool = False
 
 
@@ -76,11 +79,15 @@ class Node:
     """A machine that runs one switch process at a time.
 
     ``switch`` is that of the process that runs, None when none is ready; ``store`` is
-    what the last one had. ``stalled_until`` is when its way to the store works again.
+    what the last one had. ``configuration`` is what its files say: a process reads it
+    when it starts, and again when it is told to. ``stalled_until`` is when its way to
+    the store works again.
     """
 
     def __init__(self, settings: SwitchSettings, around: Surroundings) -> None:
-        self.settings = settings
+        self.configuration = Configuration(
+            settings=settings, routing=around.routing, lasting={}, digests={}
+        )
         self.clock = NodeClock(true=around.clock)
         self.stalled_until = 0.0
         self._around = around
@@ -90,7 +97,7 @@ class Node:
     @property
     def name(self) -> str:
         """The name of the node."""
-        return self.settings.node
+        return self.configuration.settings.node
 
     @property
     def switch(self) -> Switch | None:
@@ -123,17 +130,19 @@ class Node:
         if self._died.is_set():
             self._died = trio.Event()
         switch = Switch(
-            self.settings,
+            self.configuration.settings,
             store=life.store,
             hsm=self._around.hsm,
-            routing=self._around.routing,
+            routing=self.configuration.routing,
             clock=self.clock,
             random=self._around.random,
             connect=self._connect,
         )
+        life.reloader = Reloader(switch, self.configuration, self._read_files)
         try:
             with life.scope:
                 async with trio.open_nursery() as life.nursery:
+                    life.nursery.start_soon(life.reloader.run)
                     await life.nursery.start(_run_quietly, switch)
                     life.switch = switch
                     task_status.started()
@@ -145,6 +154,28 @@ class Node:
             self.die()
         if life.switch is None:
             task_status.started()
+
+    async def have(self, act: Callable[[Switch, Reloader], Awaitable[None]]) -> None:
+        """Have the process do something; return when it has, or has died, or is none.
+
+        What a process does ends with it.
+        """
+        life, switch = self._life, self.switch
+        if switch is None or life is None:
+            await trio.lowlevel.checkpoint()
+            return
+        assert life.nursery is not None, "its switch is ready"
+        assert life.reloader is not None, "made before the switch was started"
+        done = trio.Event()
+
+        async def run(reloader: Reloader) -> None:
+            try:
+                await act(switch, reloader)
+            finally:
+                done.set()
+
+        life.nursery.start_soon(run, life.reloader)
+        await done.wait()
 
     def die(self, *, by_power_cut: bool = False) -> None:
         """End the process at once.
@@ -197,6 +228,10 @@ class Node:
         stream.on_send = self._stream_step
         if life.is_dead:
             stream.die(silently=False)
+
+    async def _read_files(self) -> Configuration:
+        await trio.lowlevel.checkpoint()
+        return self.configuration
 
     def _store_delay_s(self) -> float:
         stalled_s = max(0.0, self.stalled_until - trio.current_time())

@@ -15,16 +15,24 @@ from random import Random
 import trio
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
-from isoswitch.codecs.canonical.errors import HsmUnavailable, IsoswitchError
+from isoswitch.codecs.canonical.errors import (
+    HsmUnavailable,
+    KeyRefused,
+    StoreUnavailable,
+)
 from isoswitch.codecs.dialects.key_change import KeyPurpose
 from isoswitch.hsm.port import AnyCommand, Hsm
 from isoswitch.simulators.cards import CARDS
 from isoswitch.simulators.clearing_house import ClearingHouse
 from isoswitch.simulators.node import Node
 from isoswitch.simulators.plan import Plan
+from isoswitch.simulators.reloads import Order, carry_out, draw_order
 from isoswitch.simulators.rules import Fault, Reaction, Rule, Uniform
 from isoswitch.simulators.triggers import standing_rules
 from isoswitch.simulators.world import KEKS, LISTENERS, World
+from isoswitch.switch.keyexchange import CHANGED
+from isoswitch.switch.reload import Reloader
+from isoswitch.switch.server import Switch
 
 STORM_S = 240.0
 LATE_S = 12.0
@@ -84,6 +92,7 @@ class Storm:
     plan: Plan
     hsm: MoodyHsm
     note: Callable[[str], None]
+    accuse: Callable[[str], None]
     counts: Counter[str] = field(default_factory=Counter)
     is_over: bool = False
 
@@ -276,14 +285,47 @@ async def close_window(storm: Storm, random: Random) -> None:
 async def change_keys(storm: Storm, random: Random) -> None:
     """Let a node or an issuer change the working keys of a link."""
     name = random.choice(list(KEKS))
-    issuer, switch = storm.world.issuers[name], storm.draw_node(random).switch
-    # What cannot be done now is tried again, or it was not wanted badly enough.
-    with suppress(IsoswitchError):
-        if random.random() < 0.5 and issuer.wires:
-            await issuer.change_key(random.choice(list(KeyPurpose)))
-        elif switch is not None and switch.services is not None:
-            await switch.keys.order(switch.services, name, operator="somebody")
-    await trio.lowlevel.checkpoint()
+    issuer, node = storm.world.issuers[name], storm.draw_node(random)
+
+    async def order(switch: Switch, _: Reloader) -> None:
+        assert switch.services is not None, "its process runs"
+        # What cannot be done now is tried again, or it was not wanted badly enough.
+        try:
+            changes = await switch.keys.order(
+                switch.services, name, operator="somebody"
+            )
+        except (StoreUnavailable, HsmUnavailable):
+            return
+        except KeyRefused as refusal:
+            # A key that the issuer has sent is not in use yet.
+            if "is pending" not in str(refusal):
+                raise
+            return
+        storm.counts["key change by a node"] += sum(
+            each.result == CHANGED for each in changes
+        )
+
+    if random.random() < 0.5 and issuer.wires:
+        code = await issuer.change_key(random.choice(list(KeyPurpose)))
+        storm.counts["key change by an issuer"] += code is ResponseCode.APPROVED
+    else:
+        await node.have(order)
+
+
+async def reload(storm: Storm, random: Random) -> None:
+    """Give nodes other files, good ones and bad ones, and have them read these."""
+    nodes = storm.world.nodes
+    async with trio.open_nursery() as nursery:
+        for node in random.sample(nodes, random.randint(1, len(nodes))):
+            order = draw_order(node.configuration, random)
+            nursery.start_soon(_reload, storm, node, order)
+
+
+async def _reload(storm: Storm, node: Node, order: Order) -> None:
+    storm.note(f"{node.name} is given other files: {order}")
+    ending = await carry_out(node, order, storm.accuse)
+    if ending:
+        storm.counts.update(f"reload {ending} {part}" for part in order.parts)
 
 
 async def move_clock(storm: Storm, random: Random) -> None:
@@ -391,6 +433,7 @@ STRIKES: Mapping[str, Callable[[Storm, Random], Awaitable[None]]] = {
     "bad weather": bad_weather,
     "repeated pieces": repeat_pieces,
     "broken writes": break_writes,
+    "reload": reload,
 }
 
 

@@ -206,7 +206,13 @@ async def _tell(plan: Plan, witness: Witness, change: Adapt) -> Report:
         with_wallet=True,
         change=lambda settings: change(equip(settings, features)),
     )
-    storm = Storm(world=world, plan=plan, hsm=moody[0], note=witness.note)
+    storm = Storm(
+        world=world,
+        plan=plan,
+        hsm=moody[0],
+        note=witness.note,
+        accuse=witness.accuse,
+    )
     witness.watch(world)
     async with trio.open_nursery() as nursery:
         await nursery.start(world.run)

@@ -64,7 +64,8 @@ class Reloader:
     """Reads the configuration again and puts it in the place of the present one.
 
     ``load`` reads and judges the whole of it; it raises `ConfigError` with everything
-    that is wrong. ``run`` must run beside the switch.
+    that is wrong. ``run`` must run beside the switch. ``current`` is the configuration
+    that the switch is under.
     """
 
     def __init__(
@@ -74,11 +75,16 @@ class Reloader:
         load: Load,
     ) -> None:
         self._switch = switch
-        self._current = current
+        self.current = current
         self._load = load
         self._lock = trio.Lock()
         self._leftovers: Leftovers | None = None
         self._left = trio.Event()
+
+    @property
+    def leftovers(self) -> Leftovers | None:
+        """What the last reload left to be ended; None when there is nothing."""
+        return self._leftovers
 
     async def run(self) -> None:
         """End what reloads leave behind, until cancelled."""
@@ -102,13 +108,13 @@ class Reloader:
         """
         async with self._lock:
             after = await self._load()
-            lasting = find_lasting(self._current, after)
+            lasting = find_lasting(self.current, after)
             if lasting:
                 msg = (
                     f"only a restart changes {', '.join(lasting)}; nothing was changed"
                 )
                 raise ConfigError(msg)
-            changes = describe_changes(self._current, after)
+            changes = describe_changes(self.current, after)
             if dry_run or not changes:
                 return changes
             if self._leftovers is not None:
@@ -117,7 +123,7 @@ class Reloader:
             # An operator who goes away must not leave it half done.
             with trio.CancelScope(shield=True):
                 await self._change(after, changes, operator)
-            self._current = after
+            self.current = after
             log.warning("reloaded", operator=operator, changes=changes)
             return changes
 

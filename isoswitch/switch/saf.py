@@ -190,6 +190,8 @@ class Saf:
             for name, link in services.links.items()
         }
         self._committed = trio.lowlevel.ParkingLot()
+        # What is put while the store still says what was owed before it.
+        self._early: list[SafEntry] = []
         self._unknown: set[str] = set()
 
     @property
@@ -215,6 +217,9 @@ class Saf:
                 self._tell_unknown(entry)
         for lane in ours.values():
             lane.is_taken = True
+        early, self._early = self._early, []
+        for entry in early:
+            self._lanes[entry.endpoint].put(Item(entry, is_repeat=False))
 
     def is_sent_elsewhere(self, entry: SafEntry) -> bool:
         """Whether another node sends what is owed to an entry's endpoint."""
@@ -244,8 +249,10 @@ class Saf:
             lane = self._lanes.get(entry.endpoint)
             if lane is None:
                 self._tell_unknown(entry)
-            else:
+            elif lane.is_taken:
                 lane.put(Item(entry, is_repeat=False))
+            else:
+                self._early.append(entry)
 
     async def run(self) -> None:
         """Deliver entries until cancelled."""

@@ -16,6 +16,7 @@ from isoswitch.routing.bins import BinRow
 from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.consistency import check_journal
 from isoswitch.simulators.rules import Fixed, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import World, bin_rows
@@ -340,3 +341,21 @@ async def test_one_reload_drains_before_the_next(desk: Desk) -> None:
             await desk.change(with_endpoint("north", request_timeout_s=4.5))
     await trio.sleep(5)
     await desk.change(with_endpoint("north", request_timeout_s=4.6))
+
+
+async def test_what_is_owed_keeps_its_order(nursery: trio.Nursery) -> None:
+    """What becomes durable while the reload looks for what is owed comes after it."""
+    world = World(store_delay_s=lambda: 0.5)
+    await nursery.start(world.run)
+    desk = Desk(world)
+    nursery.start_soon(desk.reloader.run)
+    async with trio.open_nursery() as customers:
+        customers.start_soon(desk.pay, "TERM0001", "mc-silent")
+        await trio.sleep(1.5)
+        customers.start_soon(desk.pay, "TERM0002", "mc-silent")
+        # The first payment's reversal is about to go, the second's about to be owed.
+        await trio.sleep(6.0)
+        await desk.change(with_endpoint("north", request_timeout_s=4.0))
+    verdict = await settle(world)
+    assert verdict.is_settled, verdict.describe()
+    assert list(check_journal(world.disk)) == []
