@@ -20,10 +20,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import structlog
 import trio
 
+from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import (
     HsmError,
     HsmUnavailable,
@@ -106,7 +108,8 @@ class Door:
     def put(self, arrival: Arrival) -> None:
         """Take a message that came when too much was in hand."""
         self._waiting.append(arrival)
-        self._filled.unpark()
+        if self._filled:
+            self._filled.unpark()
 
     async def wait_round(self) -> None:
         """Wait until some who wait have been turned away."""
@@ -162,6 +165,16 @@ def _look(services: Services, arrival: Arrival, now: datetime) -> Refused | None
         return None
 
 
+@cache
+def _outcome(code: ResponseCode) -> Outcome:
+    return Outcome.declined(code, REASONS[Limit.TOTAL])
+
+
+@cache
+def _stored(code: ResponseCode) -> str:
+    return store_outcome(_outcome(code))
+
+
 def _find_plain(services: Services, arrival: Arrival, now: datetime) -> Refused | None:
     message = arrival.message
     seen = glance(arrival.dialect, message, reference=now)
@@ -173,8 +186,7 @@ def _find_plain(services: Services, arrival: Arrival, now: datetime) -> Refused 
     if terminal is None or services.jobs.find(key):
         return None
     numbers = services.numbers.draw()
-    code = services.settings.overload_code(arrival.listener)
-    outcome = Outcome.declined(code, REASONS[Limit.TOTAL])
+    outcome = _outcome(services.settings.overload_code(arrival.listener))
     answer = arrival.dialect.to_response(
         message,
         outcome,
@@ -240,7 +252,7 @@ def _row(services: Services, each: Refused, at: str) -> StoredTransaction:
         merchant_id=each.terminal.merchant_id,
         stan=seen.stan,
         rrn=each.numbers.rrn,
-        outcome=store_outcome(each.outcome),
+        outcome=_stored(each.outcome.code),
     )
 
 

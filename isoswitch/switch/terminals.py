@@ -280,7 +280,8 @@ class Session:
 
     def _done(self) -> None:
         self.in_flight_count -= 1
-        self._room.unpark()
+        if self._room:
+            self._room.unpark()
 
 
 def make_tls_context(files: TlsFiles) -> ssl.SSLContext:
