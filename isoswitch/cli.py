@@ -197,6 +197,9 @@ def pay(
     more: Annotated[
         bool, typer.Option("--more", help="More completions follow.")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until a code is paid or too old.")
+    ] = False,
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
@@ -214,6 +217,7 @@ def pay(
                 of=of,
                 cash=cash,
                 is_final=not more,
+                waits=wait,
             ),
             terminal=terminal,
             verbose=verbose,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from random import SystemRandom
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 from rich.padding import Padding
@@ -43,12 +43,15 @@ from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.requests import INQUIRIES, Request
 from isoswitch.simulators.terminal import Answer, Terminal
+from isoswitch.switch.flows.payment_code import VALID_S
 from isoswitch.switch.job import NAMES_ANOTHER
 from isoswitch.switch.numbers import find_transaction_id, to_rrn
 
 AMOUNT_DIGITS_MAX = 12  # of DE 4, minor units included
 AMOUNT_AWAY_MINOR = 901_08
 WRONG_PIN = Pin("0000")
+# How much later than a code ends its terminal is told at the latest.
+TOLD_LATE_S = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,6 +119,17 @@ class Printer:
             status = f"  isoswitch pay 0 --kind code-status --of {transaction_id}"
             console.print(status, markup=False)
 
+    def told(self, code: ResponseCode) -> None:
+        """Print what the switch has told unasked of a code."""
+        self.codes.append(code)
+        words = "paid" if code.is_approval else code.value.replace("_", " ")
+        if self.as_json:
+            self.steps.append({"told": code.value, "approved": code.is_approval})
+            return
+        style = "bold green" if code.is_approval else "bold yellow"
+        mark = "✓" if code.is_approval else "✗"
+        stdout().print(Text(f"{mark} told by the switch: {words}", style=style))
+
     def finish(self) -> None:
         """Print what was kept back for the end."""
         if self.as_json:
@@ -130,7 +144,7 @@ class Stage:
     terminal: Terminal
     printer: Printer
 
-    async def ask(self, request: Request, title: str = "request") -> None:
+    async def ask(self, request: Request, title: str = "request") -> Answer:
         """Send a request, print both messages and the outcome.
 
         Raises
@@ -142,11 +156,19 @@ class Stage:
         answer = await self.terminal.exchange(request)
         if answer is None:
             await self._reverse(request)
-        else:
-            self.printer.message("switch → answer", answer.message)
-            self.printer.outcome(answer)
+        self.printer.message("switch → answer", answer.message)
+        self.printer.outcome(answer)
+        return answer
 
-    async def _reverse(self, request: Request) -> None:
+    async def wait_paid(self, shown: Answer) -> None:
+        """Wait for the switch to tell what became of a code; ask where it does not."""
+        rrn = str(shown.message.get(37, ""))
+        with trio.move_on_after(VALID_S + TOLD_LATE_S):
+            self.printer.told((await self.terminal.wait_notice(rrn)).code)
+            return
+        await self.ask(self.terminal.build_code_query(rrn), title="has it been paid")
+
+    async def _reverse(self, request: Request) -> NoReturn:
         reversal = self.terminal.build_reversal(request)
         self.printer.message("reversal → switch", reversal.message)
         answer = await self.terminal.exchange(reversal)
@@ -177,7 +199,8 @@ class Wish:
     """What somebody types to pay: a kind by its short name, and what it is about.
 
     ``of`` is the transaction that it acts on; ``cash`` the part of a purchase that is
-    paid out; ``is_final`` False says that more completions follow.
+    paid out; ``is_final`` False says that more completions follow; ``waits`` stays
+    until it is known whether a code was paid.
     """
 
     kind: str
@@ -187,6 +210,7 @@ class Wish:
     of: str = ""
     cash: str = "0"
     is_final: bool = True
+    waits: bool = False
 
     def check(self) -> None:
         """Check what was typed before anybody is asked; raises Failure."""
@@ -211,6 +235,12 @@ class Wish:
             raise Failure(
                 f"--cash is no part of {self.kind}",
                 fix="pay 20.00 --kind cashback --cash 5.00",
+                exit_code=USAGE,
+            )
+        if self.waits and kind is not Kind.PAYMENT_CODE:
+            raise Failure(
+                f"--wait is no part of {self.kind}",
+                fix="pay 12.50 --kind code --wait",
                 exit_code=USAGE,
             )
         if self.of and to_rrn(self.of) is None:
@@ -283,7 +313,9 @@ def pay(
     wish.check()
 
     async def pay_once(stage: Stage) -> None:
-        await stage.ask(wish.build(stage.terminal))
+        answer = await stage.ask(wish.build(stage.terminal))
+        if wish.waits and answer.outcome.is_approved:
+            await stage.wait_paid(answer)
 
     printer = Printer(verbose=verbose, as_json=as_json)
     _run(loaded, pay_once, terminal=terminal, printer=printer)

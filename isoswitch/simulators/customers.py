@@ -16,6 +16,7 @@ import trio
 
 from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.codecs.dialects.registry import CARD_TERMINALS
+from isoswitch.codecs.dialects.scanned import CODE_FIELDS
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import CARDS, TestCard
 from isoswitch.simulators.requests import INQUIRIES, Request
@@ -23,6 +24,7 @@ from isoswitch.simulators.settlement import MOVES, settle, terminal_totals, uplo
 from isoswitch.simulators.shoppers import Shoppers
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import SHOPPER
+from isoswitch.switch.numbers import find_transaction_id
 
 GOOD_CARDS = ("visa-ok", "mc-ok")
 GOOD_CARD_CHANCE = 0.5
@@ -31,6 +33,9 @@ AMOUNT_MINOR_MAX = 20_000
 TAP_MINOR_MAX = 6_000
 # How long a shopper thinks at most who is asked to confirm.
 CONSIDERED_S = 18.0
+# How many codes are shown by a terminal, and how long it is told of them at most.
+TILL_CHANCE = 0.4
+TOLD_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +180,32 @@ async def pay_and_ask_again(visit: Visit) -> Belief:
     return belief
 
 
+async def pay_a_code_at_the_till(visit: Visit) -> None:
+    """Pay a code on a terminal's screen; it is told, or not, and asks in any case."""
+    terminal, random = visit.terminal, visit.random
+    minor = random.randint(AMOUNT_MINOR_MIN, AMOUNT_MINOR_MAX)
+    shown = await terminal.pay(terminal.build_code_request(minor))
+    if shown.outcome is None or not shown.outcome.is_approved:
+        return
+    code_id = find_transaction_id(shown.rrn) or ""
+    text = shown.outcome.code_text
+    await visit.shoppers.pay_text(random, text, minor, code_id=code_id)
+    told = None
+    with trio.move_on_after(TOLD_WITHIN_S):
+        told = (await terminal.wait_notice(shown.rrn)).code
+    visit.counts[f"notice {told.value if told else 'missing'}"] += 1
+    asked = await terminal.pay(terminal.build_code_query(shown.rrn))
+    answer = asked.outcome.code if asked.outcome else None
+    if told is ResponseCode.APPROVED and answer in _UNPAID:
+        visit.accuse(f"{shown}: told that it is paid, and answered {answer}")
+
+
 async def pay_a_code(visit: Visit, *, payers: int = 1) -> None:
     """Pay a code that the merchant shows, some of them with others at once."""
+    carries_codes = visit.terminal.dialect.name in CODE_FIELDS
+    if payers == 1 and carries_codes and visit.random.random() < TILL_CHANCE:
+        await pay_a_code_at_the_till(visit)
+        return
     minor = visit.random.randint(AMOUNT_MINOR_MIN, AMOUNT_MINOR_MAX)
     code = await visit.shoppers.show_code(visit.random, minor)
     if code is not None:
@@ -411,6 +440,14 @@ def _belief(visit: Visit, request: Request) -> Belief:
     return next(each for each in visit.terminal.beliefs if each.stan == stan)
 
 
+# What an answer says of a code that nobody has paid.
+_UNPAID = frozenset(
+    {
+        ResponseCode.REQUEST_IN_PROGRESS,
+        ResponseCode.ANSWER_TOO_LATE,
+        ResponseCode.ORIGINAL_NOT_FOUND,
+    }
+)
 # What may become of an answered request without a contradiction: it was reversed, or
 # the switch could not tell and declined without a record of its own.
 _DOUBTS = frozenset({ResponseCode.ANSWER_TOO_LATE})

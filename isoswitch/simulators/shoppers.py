@@ -96,11 +96,17 @@ class Shoppers:
         self, random: Random, code: PaymentCode, amount_minor: int
     ) -> Receipt | None:
         """Pay a code; None when there is nobody to ask."""
+        return await self.pay_text(random, code.text, amount_minor, code_id=code.id)
+
+    async def pay_text(
+        self, random: Random, text: str, amount_minor: int, *, code_id: str
+    ) -> Receipt | None:
+        """Pay a code by what it says; None when there is nobody to ask."""
         codes = self._draw_codes(random)
         if codes is None:
             return None
         wish = PayWish(
-            text=code.text,
+            text=text,
             wallet="purse",
             debtor="A. Payer",
             debtor_account=PAYER_ACCOUNT,
@@ -108,7 +114,7 @@ class Shoppers:
             amount=Money(amount_minor, CURRENCY),
         )
         receipt = Receipt(
-            kind=Kind.PURCHASE, amount_minor=amount_minor, code_id=code.id
+            kind=Kind.PURCHASE, amount_minor=amount_minor, code_id=code_id
         )
         self._world.receipts.append(receipt)
         try:

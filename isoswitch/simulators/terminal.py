@@ -33,6 +33,7 @@ from isoswitch.codecs.canonical.transaction import (
     Outcome,
 )
 from isoswitch.codecs.dialects.key_change import read_terminal_keys
+from isoswitch.codecs.dialects.notice import CodeNotice, read_notice
 from isoswitch.codecs.framing import get_framing
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.simulators.beliefs import Belief, BeliefState
@@ -82,7 +83,8 @@ class Terminal(RequestBuilder):
 
     ``beliefs`` is what an auditor reads; ``counts`` tells what came that was not an
     answer to anything (late, unverified, undecodable). ``on_approval`` is told of every
-    approval in the moment in which it is heard.
+    approval in the moment in which it is heard. ``notices`` are what the host told of
+    codes unasked, by the number that each code came with.
     """
 
     def __init__(
@@ -107,6 +109,8 @@ class Terminal(RequestBuilder):
         self._wire: Wire | None = None
         self._connected = trio.lowlevel.ParkingLot()
         self._waiters: dict[tuple[str, str], _Waiter] = {}
+        self.notices: dict[str, CodeNotice] = {}
+        self._noticed = trio.lowlevel.ParkingLot()
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -280,6 +284,12 @@ class Terminal(RequestBuilder):
         finally:
             self._forget(request)
 
+    async def wait_notice(self, rrn: str) -> CodeNotice:
+        """Wait until the host tells what became of the code that came with a number."""
+        while rrn not in self.notices:
+            await self._noticed.park()
+        return self.notices[rrn]
+
     async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are: garbage, half a frame, a frame too long."""
         wire = await self._wait_connected()
@@ -339,7 +349,10 @@ class Terminal(RequestBuilder):
             self.counts["undecodable"] += 1
             return
         waiter = self._waiters.get(_key(message))
-        if waiter is None:
+        notice = read_notice(self.dialect, message)
+        if notice is not None:
+            self._take_notice(message, notice)
+        elif waiter is None:
             self.counts["late or unasked"] += 1
         elif header != self._answer_header:
             self.counts["wrong header"] += 1
@@ -349,6 +362,23 @@ class Terminal(RequestBuilder):
             self.counts["duplicate"] += 1
         else:
             self._take(message, waiter)
+
+    def _take_notice(self, message: Message, notice: CodeNotice) -> None:
+        """Take what the host tells unasked of a code, if it can be believed."""
+        de = self.dialect.mac_field(message)
+        try:
+            if self._tak is not None and de is None:
+                raise MacMismatch("a notice without a MAC")
+            if de is not None:
+                self._verify_mac(message, de)
+        except MacMismatch:
+            self.counts["wrong mac"] += 1
+            return
+        if notice.terminal_id != self.profile.terminal_id:
+            self.counts["wrong echo"] += 1
+            return
+        self.notices[notice.rrn] = notice
+        self._noticed.unpark_all()
 
     def _take(self, message: Message, waiter: _Waiter) -> None:
         """Take an answer that somebody waits for, if it can be believed."""

@@ -200,6 +200,7 @@ def open_job(
         rrn=numbers.rrn,
         request=arrival.message,
         dialect=arrival.dialect,
+        send=arrival.send,
         listener=arrival.listener,
         terminal=terminal,
         merchant=merchant,
@@ -273,6 +274,7 @@ async def _authenticate_request(services: Services, job: Job) -> Outcome | None:
         services.health.notice("crypto_failed", error, transaction=job.id)
         return NO_CRYPTO
     job.mac_verdict = "verified" if job.terminal.tak else "none"
+    services.code_watch.hear(job)
     hashes = [each.hex() for each in results[len(commands) :]]
     if hashes and job.txn.code is not None:
         job.code_hash = hashes[-1]

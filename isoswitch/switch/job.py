@@ -8,7 +8,7 @@ known.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -56,8 +56,9 @@ class Job:
     is set aside waits ``held_s``.
     ``rrn`` is what every message of it carries: its own, or for a repeat that of the
     transaction it repeats. ``in_hand`` is how many messages were being decided when it
-    came. ``code_hash`` is the look-up hash of a payer's code, which pays once, and
-    ``tap_limits`` those of the kind of device that is tapped.
+    came, ``send`` the way back to its terminal. ``code_hash`` is the look-up hash of a
+    payer's code, which pays once, and ``tap_limits`` those of the kind of device that
+    is tapped.
     ``original_id`` is the stored transaction that this one is about, ``acted`` what it
     acts on, once that is found; ``endpoint`` the last one that was asked.
     ``is_open`` says that the store knows it; ``reversal_wanted`` is set by a
@@ -71,6 +72,7 @@ class Job:
     rrn: str
     request: Message
     dialect: Dialect
+    send: Callable[[Message], None]
     listener: str
     terminal: TerminalSettings | None
     merchant: MerchantSettings | None

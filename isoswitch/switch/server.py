@@ -20,6 +20,7 @@ from isoswitch.switch.admission import Buckets
 from isoswitch.switch.breakers import Breakers
 from isoswitch.switch.businessday import BusinessDays
 from isoswitch.switch.codes import Codes
+from isoswitch.switch.codewatch import CodeWatch
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.dispatch import Arrival, Wait, dispatch
 from isoswitch.switch.door import Door
@@ -37,6 +38,7 @@ from isoswitch.switch.leases import ONCE, Leases, drain_lease
 from isoswitch.switch.linkjournal import LinkJournal
 from isoswitch.switch.linkorders import restore
 from isoswitch.switch.links import Link
+from isoswitch.switch.notices import Notices
 from isoswitch.switch.numbers import Numbers
 from isoswitch.switch.peers import listen_for_peers
 from isoswitch.switch.ports import Clock, Random
@@ -169,6 +171,7 @@ class Switch:
             transfers = self.transfers = Transfers(services, self.houses)
             codes = self.codes = Codes(self._current, transfers)
             nursery.start_soon(codes.run)
+            nursery.start_soon(Notices(self._current).run)
             wishes = self.wishes = Wishes(self._current, self._accept)
             nursery.start_soon(wishes.run)
             self._start_houses(nursery, services, transfers)
@@ -317,7 +320,9 @@ class Switch:
                 if endpoint.reconciles
             },
         )
+        watch = CodeWatch()
         self._store.on_commit(days.follow)
+        self._store.on_commit(watch.follow)
         await self._leases.begin(self._clock)
         self._leases.want(ONCE)
         for link in self.links.values():
@@ -345,6 +350,7 @@ class Switch:
             health=self.health,
             counts=self.counts,
             leases=self._leases,
+            code_watch=watch,
         )
 
     def _want_lease(self, link: Link) -> None:

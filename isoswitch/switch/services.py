@@ -11,6 +11,7 @@ from isoswitch.store.port import Store
 from isoswitch.switch.admission import Buckets
 from isoswitch.switch.breakers import Breakers
 from isoswitch.switch.businessday import BusinessDays
+from isoswitch.switch.codewatch import CodeWatch
 from isoswitch.switch.counts import Counts
 from isoswitch.switch.health import Health
 from isoswitch.switch.job import Jobs
@@ -41,3 +42,4 @@ class Services:
     health: Health
     counts: Counts
     leases: Leases
+    code_watch: CodeWatch

@@ -28,3 +28,9 @@ async def test_the_largest_amount_fits_its_field() -> None:
     terminal = next(iter(World().terminals.values()))
     wish = Wish(kind="purchase", amount="9999999999.99", card="visa-ok")
     assert wish.build(terminal).message[4] == "999999999999"
+
+
+def test_only_who_shows_a_code_waits_for_it() -> None:
+    Wish(kind="code", amount="5", card="visa-ok", waits=True).check()
+    with pytest.raises(Failure, match="--wait is no part of purchase"):
+        Wish(kind="purchase", amount="5", card="visa-ok", waits=True).check()

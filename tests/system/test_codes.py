@@ -86,7 +86,12 @@ async def create(world: World, **changes: object) -> PaymentCode:
 async def pay(
     world: World, text: str, amount: Money | None = None
 ) -> StoredTransaction | Refused:
-    wish = PayWish(
+    return await codes_of(world).pay(pay_wish(text, amount))
+
+
+def pay_wish(text: str, amount: Money | None = None) -> PayWish:
+    """Give what a wallet says to pay a code."""
+    return PayWish(
         text=text,
         wallet="purse",
         debtor="A. Payer",
@@ -94,7 +99,6 @@ async def pay(
         debtor_agent=PAYER_BANK,
         amount=amount,
     )
-    return await codes_of(world).pay(wish)
 
 
 async def paid(world: World, text: str, amount: Money | None = None) -> str:

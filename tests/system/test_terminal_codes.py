@@ -8,10 +8,13 @@ import pytest
 import trio
 
 from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.errors import HsmUnavailable
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.qr.mpm import decode_mpm
+from isoswitch.hsm.port import AnyCommand, GenerateMac, Hsm
 from isoswitch.ledger.entries import balances
 from isoswitch.simulators.beliefs import Belief
+from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.world import MERCHANT, World
 from isoswitch.store.rows import PaymentCode
 from isoswitch.switch.refusals import Refusal
@@ -20,6 +23,7 @@ from tests.system.test_codes import (
     amended,
     failed,
     paid,
+    pay_wish,
     react,
     refused,
     with_codes,
@@ -203,3 +207,141 @@ async def test_a_merchant_without_a_payee_shows_none(run: Run) -> None:
     await run(network)
     assert MERCHANT.payee is None
     assert code(await ask(network)) is ResponseCode.INVALID_MERCHANT
+
+
+async def noticed(world: World, belief: Belief, *, within_s: float) -> ResponseCode:
+    """Give what a terminal is told unasked of the code that it shows."""
+    terminal = world.terminals[belief.terminal_id]
+    with trio.fail_after(within_s):
+        return (await terminal.wait_notice(belief.rrn)).code
+
+
+@pytest.mark.parametrize("at", TERMINALS)
+async def test_a_terminal_is_told_when_its_code_is_paid(world: World, at: str) -> None:
+    belief = await shown(world, at=at)
+    await paid(world, text(belief))
+    assert await noticed(world, belief, within_s=0.5) is ResponseCode.APPROVED
+    notice = world.terminals[at].notices[belief.rrn]
+    assert notice.amount == Money(1250, "978")
+    await trio.sleep(60)
+    assert world.terminals[at].counts["wrong mac"] == 0
+    assert await query(world, belief, at=at) is ResponseCode.APPROVED
+
+
+async def test_a_terminal_is_told_when_the_time_of_its_code_is_over(
+    world: World,
+) -> None:
+    belief = await shown(world, valid_s=30)
+    assert await noticed(world, belief, within_s=35) is ResponseCode.ANSWER_TOO_LATE
+
+
+async def test_an_attempt_that_fails_is_not_told_as_the_code_can_still_be_paid(
+    world: World,
+) -> None:
+    belief = await shown(world)
+    react(world, code=ResponseCode.INSUFFICIENT_FUNDS)
+    assert await failed(world, text(belief))
+    await trio.sleep(10)
+    assert not world.terminals["TERM0001"].notices
+    await paid(world, text(belief))
+    assert await noticed(world, belief, within_s=0.5) is ResponseCode.APPROVED
+
+
+async def test_who_asks_is_answered_and_not_told_besides(
+    world: World, nursery: trio.Nursery
+) -> None:
+    belief = await shown(world)
+
+    async def pay_later() -> None:
+        await trio.sleep(2)
+        await paid(world, text(belief))
+
+    nursery.start_soon(pay_later)
+    began_at = trio.current_time()
+    assert await query(world, belief) is ResponseCode.APPROVED
+    assert trio.current_time() - began_at < 2.5
+    await trio.sleep(30)
+    assert not world.terminals["TERM0001"].notices
+
+
+async def test_who_asked_too_early_is_told(world: World) -> None:
+    belief = await shown(world)
+    assert await query(world, belief) is ResponseCode.REQUEST_IN_PROGRESS
+    await paid(world, text(belief))
+    assert await noticed(world, belief, within_s=0.5) is ResponseCode.APPROVED
+
+
+async def test_a_terminal_that_connected_again_is_told_where_it_was_heard_last(
+    world: World,
+) -> None:
+    belief = await shown(world)
+    terminal = world.terminals["TERM0001"]
+    terminal.hang_up()
+    await trio.sleep(3)
+    card = get_card("visa-ok")
+    assert (await terminal.balance(card)).outcome is not None
+    await paid(world, text(belief))
+    assert await noticed(world, belief, within_s=0.5) is ResponseCode.APPROVED
+
+
+async def test_a_terminal_that_is_away_asks_and_gets_the_result(world: World) -> None:
+    belief = await shown(world)
+    terminal = world.terminals["TERM0001"]
+    terminal.hang_up()
+    await paid(world, text(belief))
+    await trio.sleep(30)
+    assert not terminal.notices
+    assert await query(world, belief) is ResponseCode.APPROVED
+
+
+class WithoutMacs:
+    """A crypto service that at times makes no MACs, and signs all the same."""
+
+    def __init__(self, hsm: Hsm) -> None:
+        self._hsm = hsm
+        self.is_away = False
+
+    async def run(self, *commands: AnyCommand) -> list[bytes]:
+        """Run commands, unless one makes a MAC while that does not work."""
+        if self.is_away and any(isinstance(each, GenerateMac) for each in commands):
+            await trio.lowlevel.checkpoint()
+            msg = "no MAC is made now"
+            raise HsmUnavailable(msg)
+        return await self._hsm.run(*commands)
+
+
+async def test_a_notice_waits_for_a_crypto_service_that_is_away(run: Run) -> None:
+    made: list[WithoutMacs] = []
+
+    def wrap(hsm: Hsm) -> Hsm:
+        made.append(WithoutMacs(hsm))
+        return made[-1]
+
+    network = World(change=with_codes, wrap_hsm=wrap)
+    await run(network)
+    await trio.sleep(1)
+    belief = await shown(network)
+    made[0].is_away = True
+    await paid(network, text(belief))
+    await trio.sleep(5)
+    assert not network.terminals["TERM0001"].notices
+    made[0].is_away = False
+    assert await noticed(network, belief, within_s=5) is ResponseCode.APPROVED
+
+
+async def test_the_node_that_gave_the_code_tells_what_another_has_seen_paid(
+    run: Run,
+) -> None:
+    network = World(change=with_codes, nodes=2)
+    await run(network)
+    await trio.sleep(1)
+    belief = await shown(network)
+    switches = [node.switch for node in network.nodes if node.switch]
+    (other,) = (
+        each
+        for each in switches
+        if each.services and not each.services.code_watch.shown
+    )
+    assert other.codes is not None
+    await other.codes.pay(pay_wish(text(belief)))
+    assert await noticed(network, belief, within_s=3) is ResponseCode.APPROVED

@@ -35,6 +35,7 @@ from isoswitch.codecs.iso20022.values import format_amount, parse_amount, parse_
 LAYOUT: Final = "iso87-ascii"
 AMOUNT, STAN, CURRENCY, PIN_BLOCK, MAC = 4, 11, 49, 52, 64
 _RRN: Final = 37
+_SPECS: Final = get_spec(LAYOUT).fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +329,7 @@ def _caaa_fields(card: CardMessage) -> Fields:
 
 
 def _fits(number: int, value: str | bytes) -> bool:
-    spec = get_spec(LAYOUT).fields[number]
+    spec = _SPECS[number]
     if isinstance(value, bytes):
         return len(value) == spec.max
     is_plain = value.isascii() and value.isprintable()

@@ -13,15 +13,17 @@ from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.scanned import CODE_FIELDS
 from isoswitch.journal.records import RecordKind
-from isoswitch.store.rows import CodeState, PaymentCode, RowMove
+from isoswitch.store.rows import PaymentCode, RowMove
 from isoswitch.switch.codes import CodeWish, code_body, make_code
+from isoswitch.switch.codewatch import NOT_PAID, status_of
 from isoswitch.switch.job import Job
 from isoswitch.switch.numbers import find_transaction_id
 from isoswitch.switch.refusals import Refused
 from isoswitch.switch.services import Services
 
 VALID_S, VALID_S_MAX = 300, 24 * 3600
-LOOK_AGAIN_S = 0.5
+# When others may have seen it paid; what is paid here is heard at once.
+LOOK_AGAIN_S = 2.0
 
 NO_AMOUNT = Outcome.declined(ResponseCode.INVALID_AMOUNT, "a code is for an amount")
 TOO_LONG = Outcome.declined(
@@ -33,14 +35,6 @@ NOT_CARRIED = Outcome.declined(
 UNKNOWN = Outcome.declined(
     ResponseCode.ORIGINAL_NOT_FOUND, "this merchant has no such code"
 )
-NOT_PAID = Outcome.declined(ResponseCode.REQUEST_IN_PROGRESS, "nobody has paid it yet")
-EXPIRED = Outcome.declined(
-    ResponseCode.ANSWER_TOO_LATE, "nobody has paid it while that was possible"
-)
-CAME_BACK = Outcome.declined(
-    ResponseCode.DO_NOT_HONOUR, "it was paid, and the money went back"
-)
-PAID = Outcome(code=ResponseCode.APPROVED, reason="paid")
 
 
 async def give_code(services: Services, job: Job) -> Outcome:
@@ -64,34 +58,39 @@ async def give_code(services: Services, job: Job) -> Outcome:
         declined = Outcome.declined(ResponseCode.INVALID_MERCHANT, code.words)
         return await recorder.refuse(job, declined)
     made = Outcome(code=ResponseCode.APPROVED, code_text=code.text)
-    return await recorder.conclude(
+    outcome = await recorder.conclude(
         job,
         made,
         notes={RecordKind.CODE: [code_body(code)]},
         rows=(RowMove(expect=None, row=code),),
     )
+    services.code_watch.show(job, code)
+    return outcome
 
 
 async def tell_code(services: Services, job: Job) -> Outcome:
     """Tell a terminal of the merchant whether a code has been paid."""
     until = trio.current_time() + services.settings.transaction_timeout_s / 2
-    outcome = await _status(services, job)
-    while outcome is NOT_PAID and trio.current_time() + LOOK_AGAIN_S < until:
-        await trio.sleep(LOOK_AGAIN_S)
-        outcome = await _status(services, job)
-    return await services.recorder.conclude(job, outcome, notes={})
-
-
-async def _status(services: Services, job: Job) -> Outcome:
-    store = services.store
     code_id = find_transaction_id(job.txn.rrn) or ""
-    code = await store.find_row(PaymentCode, code_id)
+    watch = services.code_watch
+    with watch.asking(code_id, job.txn.terminal_id) as question:
+        while True:
+            changed = question.renew()
+            outcome = await _status(services, job, code_id)
+            left_s = until - trio.current_time()
+            if outcome is not NOT_PAID or left_s <= 0:
+                break
+            with trio.move_on_after(min(LOOK_AGAIN_S, left_s)):
+                await changed.wait()
+        concluded = await services.recorder.conclude(job, outcome, notes={})
+    shown = watch.shown.get(code_id)
+    if shown and shown.terminal.id == job.txn.terminal_id and outcome is not NOT_PAID:
+        watch.forget(code_id)
+    return concluded
+
+
+async def _status(services: Services, job: Job, code_id: str) -> Outcome:
+    code = await services.store.find_row(PaymentCode, code_id)
     if code is None or code.merchant_id != job.merchant_id:
         return UNKNOWN
-    if code.state is CodeState.PAID:
-        payment = await store.find_transaction(code.payment_id)
-        return CAME_BACK if payment is None or payment.reversed else PAID
-    now = services.clock.now().timestamp()
-    if code.state is CodeState.OPEN and now >= code.expires_at:
-        return EXPIRED
-    return NOT_PAID
+    return await status_of(services.store, code, now=services.clock.now().timestamp())
