@@ -16,9 +16,11 @@ from isoswitch.codecs.detection import Detection, Profile, Reading, Undetected
 from isoswitch.codecs.headers import HEADERS, split
 from isoswitch.codecs.iso8583.masking import mask_value
 from isoswitch.codecs.iso8583.message import Message
+from isoswitch.codecs.iso20022.leaves import read_card_part, to_card_message
 from isoswitch.commands.console import (
     FAILED,
     OK,
+    Failure,
     plain_table,
     print_json,
     say_failure,
@@ -32,8 +34,8 @@ from isoswitch.commands.conversations import (
     failure_of,
     find_conversations,
 )
-from isoswitch.commands.inputs import read_input
-from isoswitch.commands.messages import hex_lines
+from isoswitch.commands.inputs import is_document, read_input
+from isoswitch.commands.messages import hex_lines, leaves_table
 
 REASONS_SHOWN = 6
 
@@ -49,10 +51,29 @@ class Output:
 
 def decode(what: str, known: Known, output: Output) -> int:
     """Show every message of an input; 1 where one of them cannot be read."""
-    conversations, notes = find_conversations(read_input(what), known)
+    data = read_input(what)
+    if is_document(data):
+        return _show_card(data, output)
+    conversations, notes = find_conversations(data, known)
     for note in notes:
         stderr().print(note, style="yellow", markup=False)
     return max((_show(each, output) for each in conversations), default=FAILED)
+
+
+def _show_card(data: bytes, output: Output) -> int:
+    """Show a card message of ISO 20022 by its elements."""
+    try:
+        card = to_card_message(read_card_part(data), data)
+    except DecodeError as fault:
+        fix = "of ISO 20022 card messages are shown: cain and caaa"
+        raise Failure(str(fault), fix=fix) from None
+    if output.as_json:
+        leaves = dict(card.described(unsafe=output.unsafe))
+        print_json({"message": card.message_id, "leaves": leaves})
+        return OK
+    stdout().print(card.message_id, style="bold")
+    stdout().print(leaves_table(card, unsafe=output.unsafe))
+    return OK
 
 
 def _show(conversation: Conversation, output: Output) -> int:

@@ -45,6 +45,8 @@ def read_input(what: str) -> bytes:
         with Path(what).open("rb") as file:
             return _limited(file.read(INPUT_BYTES_MAX + 1))
     text = what.encode(errors="replace")
+    if is_document(text):
+        return text
     if any(interpretations(text)) and not _looks_like_a_path(what):
         return text
     raise Failure(
@@ -52,6 +54,11 @@ def read_input(what: str) -> bytes:
         fix="give hexadecimal, a file (bytes, hexadecimal, pcap), or - for a pipe",
         exit_code=USAGE,
     )
+
+
+def is_document(data: bytes) -> bool:
+    """Whether an input is XML."""
+    return data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<")
 
 
 def read_json(what: str) -> dict[str, Any]:

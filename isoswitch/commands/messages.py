@@ -10,6 +10,7 @@ from rich.text import Text
 from isoswitch.codecs.dialects.card_link import CardLinkMessage
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.codecs.iso8583.specs import get_spec
+from isoswitch.codecs.iso20022.leaves import CardMessage
 from isoswitch.commands.console import plain_table
 
 # The first digit of the message type tells the edition, and that the field names.
@@ -40,6 +41,14 @@ def wire_lines(message: Message) -> Iterator[str]:
         yield from (f"{path}  {text}" for path, text in message.card.described())
     else:
         yield from hex_lines(message)
+
+
+def leaves_table(card: CardMessage, *, unsafe: bool = False) -> RenderableType:
+    """Give the elements of a card message as a table: path and text."""
+    table = plain_table("element", "value")
+    for path, value in card.described(unsafe=unsafe):
+        table.add_row(Text(path), Text(value))
+    return table
 
 
 def hex_lines(message: Message, *, unsafe: bool = False) -> Iterator[str]:

@@ -32,6 +32,7 @@ from isoswitch.commands.console import (
 )
 from isoswitch.commands.conversations import Known, failure_of, find_conversations
 from isoswitch.commands.inputs import read_input
+from isoswitch.commands.messages import leaves_table
 
 _READ = frozenset({*REQUESTS, *BY_REQUEST})
 _FAMILIES = sorted({"cain", "caaa", *(message_id[:8] for message_id in _READ)})
@@ -53,7 +54,7 @@ def translate(what: str, known: Known, wish: Wish) -> int:
     if wish.currency not in CURRENCIES:
         fix = "give its number, such as 978 for the euro"
         raise Failure("not a currency", fix=fix, exit_code=USAGE)
-    data = _given(what)
+    data = read_input(what)
     now = datetime.now(UTC)
     try:
         if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
@@ -95,10 +96,6 @@ def _cards(name: str) -> CardDialect:
     if name.startswith("caaa"):
         return CaaaDialect(schemas, Mode.PROFILE)
     return CainDialect(schemas, Mode.PROFILE)
-
-
-def _given(what: str) -> bytes:
-    return what.encode() if what.lstrip().startswith("<") else read_input(what)
 
 
 def _read_card(data: bytes) -> CardMessage:
@@ -152,10 +149,7 @@ def _show_card(message: CardMessage, wish: Wish, losses: Sequence[Loss]) -> None
         stdout().print(message.raw.decode(), markup=False)
     else:
         stdout().print(message.message_id, style="bold")
-        table = plain_table("element", "value")
-        for path, value in message.described():
-            table.add_row(path, value)
-        stdout().print(table)
+        stdout().print(leaves_table(message))
     _report(losses, wish)
 
 

@@ -11,9 +11,11 @@ import pytest
 from isoswitch.codecs import headers
 from isoswitch.codecs.canonical.errors import EncodeError
 from isoswitch.codecs.composites.drift import ROWS_MAX
+from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.framing import get_framing
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.codecs.iso8583.specs import get_codec
+from tests.codecs.dialects.test_dialect import LEG, PURCHASE
 from tests.codecs.packets import ACK, SYN, Segment, ethernet, ipv4, pcap, pcapng
 from tests.commands.wire import invoke, refusal, run
 
@@ -395,3 +397,19 @@ def test_a_header_of_no_known_kind_is_not_shown(tmp_path: Path) -> None:
     assert "header *** (16 bytes)" in output
     assert PAN.encode().hex() not in output
     assert headers.split("fixed:16", raw)[0] == PAN.encode()
+
+
+def test_a_card_message_of_iso_20022_is_shown_by_its_elements() -> None:
+    raw = get_dialect("caaa").to_request(PURCHASE, LEG, mac=True).raw
+    shown = run("decode", raw.decode())
+    assert "caaa.001.001.13" in shown
+    assert "476173******0010" in shown
+    assert PAN not in shown
+    (found,) = lines("-", given=raw)
+    assert found["leaves"]["Hdr/MsgFctn"] == "FAUQ"
+
+
+def test_another_document_is_refused() -> None:
+    space = "urn:iso:std:iso:20022:tech:xsd:pacs.008.001.08"
+    document = f'<Document xmlns="{space}"/>'
+    assert "not a card message" in str(refusal("decode", document))

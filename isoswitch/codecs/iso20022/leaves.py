@@ -81,14 +81,26 @@ def read_card_message(
     DocumentError
         It does not come through the door, or does not follow its schema.
     """
-    part = read_document(data).body
-    if part is None or not part.message_id.startswith(("cain.", "caaa.")):
-        raise DocumentError("not a card message")
+    part = read_card_part(data)
     message = to_card_message(part, data)
     if mode is Mode.BASE and not schemas.has_base(part.message_id):
         _leave_known(part.element[0], paths_of(part.message_id))
     schemas.verify(part, mode)
     return message
+
+
+def read_card_part(data: bytes) -> Part:
+    """Find the card message in a document, whatever schema it follows.
+
+    Raises
+    ------
+    DocumentError
+        It does not come through the door, or is another message.
+    """
+    part = read_document(data).body
+    if part is None or not part.message_id.startswith(("cain.", "caaa.")):
+        raise DocumentError("not a card message")
+    return part
 
 
 def to_card_message(part: Part, raw: bytes) -> CardMessage:
