@@ -154,6 +154,18 @@ async def test_what_breaks_a_rule_is_refused_as_a_whole(world: World) -> None:
     assert await ledger(world) == {}
 
 
+@pytest.mark.parametrize("name", ["end_to_end_id", "instruction_id", "transaction_id"])
+async def test_what_could_not_be_said_back_is_not_taken(
+    world: World, name: str
+) -> None:
+    await send(world, transfer(**{name: "X" * 36}))
+    assert not said(world, StatusReport)
+    assert await ledger(world) == {}
+    assert world.store is not None
+    kinds = [each.record.kind for each in await world.store.records()]
+    assert kinds.count(RecordKind.EXCEPTION) == 1
+
+
 async def test_the_same_transfer_again_gets_the_same_answer_and_moves_nothing(
     world: World,
 ) -> None:

@@ -7,7 +7,14 @@ from datetime import datetime
 from typing import Final
 
 from isoswitch.codecs.iso20022.mapping import Row, Shape, of
-from isoswitch.codecs.iso20022.values import AGENT, FLAG, INSTANT, TEXT, Agent
+from isoswitch.codecs.iso20022.values import (
+    AGENT,
+    EVENT_CODE,
+    FLAG,
+    INSTANT,
+    TEXT,
+    Agent,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +107,7 @@ REJECTION: Final = Shape(
 SYSTEM_EVENT: Final = Shape(
     SystemEvent,
     (
-        Row("code", "EvtInf/EvtCd", TEXT),
+        Row("code", "EvtInf/EvtCd", EVENT_CODE),
         Row("parameters", "EvtInf/EvtParam", TEXT, many=True),
         Row("description", "EvtInf/EvtDesc", TEXT),
         Row("happened_at", "EvtInf/EvtTm", INSTANT),

@@ -16,9 +16,11 @@ from isoswitch.codecs.iso20022.values import (
     DAY,
     DECIMAL,
     INSTANT,
+    NAME,
     ORIGINAL_MESSAGE,
     REASON,
     TEXT,
+    UETR,
     Agent,
     OriginalMessage,
     Reason,
@@ -99,7 +101,7 @@ class Resolution:
 
 
 _ASSIGNMENT: Final = (
-    Row("message_id", "Assgnmt/Id", TEXT),
+    Row("message_id", "Assgnmt/Id", NAME),
     Row("assigner", "Assgnmt/Assgnr/Agt", AGENT),
     Row("assignee", "Assgnmt/Assgne/Agt", AGENT),
     Row("created_at", "Assgnmt/CreDtTm", INSTANT),
@@ -108,25 +110,25 @@ _CASE: Final = of(
     Shape(
         Case,
         (
-            Row("case_id", "Id", TEXT),
+            Row("case_id", "Id", NAME),
             Row("creator", "Cretr/Agt", AGENT),
         ),
     )
 )
 _IDS: Final = (
     Row("original", "OrgnlGrpInf", ORIGINAL_MESSAGE),
-    Row("instruction_id", "OrgnlInstrId", TEXT),
-    Row("end_to_end_id", "OrgnlEndToEndId", TEXT),
-    Row("transaction_id", "OrgnlTxId", TEXT),
+    Row("instruction_id", "OrgnlInstrId", NAME),
+    Row("end_to_end_id", "OrgnlEndToEndId", NAME),
+    Row("transaction_id", "OrgnlTxId", NAME),
 )
 _RECALL: Final = Shape(
     Recall,
     (
-        Row("cancellation_id", "CxlId", TEXT),
+        Row("cancellation_id", "CxlId", NAME),
         Row("case", "Case", _CASE),
         *_IDS,
-        Row("uetr", "OrgnlUETR", TEXT),
-        Row("clearing_reference", "OrgnlClrSysRef", TEXT),
+        Row("uetr", "OrgnlUETR", UETR),
+        Row("clearing_reference", "OrgnlClrSysRef", NAME),
         Row("amount", "OrgnlIntrBkSttlmAmt", AMOUNT),
         Row("settlement_date", "OrgnlIntrBkSttlmDt", DAY),
         Row("reasons", "CxlRsnInf", REASON, many=True),
@@ -145,11 +147,11 @@ CANCELLATION_REQUEST: Final = Shape(
 _RECALL_STATUS: Final = Shape(
     RecallStatus,
     (
-        Row("status_id", "CxlStsId", TEXT),
+        Row("status_id", "CxlStsId", NAME),
         Row("case", "RslvdCase", _CASE),
         *_IDS,
-        Row("clearing_reference", "OrgnlClrSysRef", TEXT),
-        Row("uetr", "OrgnlUETR", TEXT),
+        Row("clearing_reference", "OrgnlClrSysRef", NAME),
+        Row("uetr", "OrgnlUETR", UETR),
         Row("status", "TxCxlSts", TEXT),
         Row("reasons", "CxlStsRsnInf", REASON, many=True),
         Row("amount", "OrgnlIntrBkSttlmAmt", AMOUNT),

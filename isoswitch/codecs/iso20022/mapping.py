@@ -69,7 +69,8 @@ class Shape(Generic[Model]):
         Raises
         ------
         DocumentError
-            An element that the model needs is missing, or holds no such value.
+            An element that the model needs is missing, holds no such value, or is there
+            twice where the model has one.
         """
         space = _space(element)
         # Most rows of most tables find nothing, which must cost nothing.
@@ -84,6 +85,11 @@ class Shape(Generic[Model]):
                     where = f"{path_of(element)}/{path.partition('|')[0]}"
                     raise DocumentError("missing", path=where, line=_line(element))
                 continue
+            if len(found) > 1 and not many:
+                # Another reader might take the other one.
+                second = found[1]
+                where, line = path_of(second), _line(second)
+                raise DocumentError("there more than once", path=where, line=line)
             values[name] = (
                 tuple(_read(form, each) for each in found)
                 if many

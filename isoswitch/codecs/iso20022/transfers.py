@@ -17,11 +17,13 @@ from isoswitch.codecs.iso20022.values import (
     DAY,
     DECIMAL,
     INSTANT,
+    NAME,
     ORIGINAL_MESSAGE,
     PARTY,
     REASON,
     SIGN,
     TEXT,
+    UETR,
     Account,
     Agent,
     OriginalMessage,
@@ -295,7 +297,7 @@ class SettlementRequest:
 
 
 _GROUP: Final = (
-    Row("message_id", "GrpHdr/MsgId", TEXT),
+    Row("message_id", "GrpHdr/MsgId", NAME),
     Row("created_at", "GrpHdr/CreDtTm", INSTANT),
 )
 _GROUP_AGENTS: Final = (
@@ -316,24 +318,24 @@ _AGENTS: Final = (
     Row("instructed_agent", "InstdAgt", AGENT),
 )
 _PAYMENT_ID: Final = (
-    Row("instruction_id", "PmtId/InstrId", TEXT),
-    Row("end_to_end_id", "PmtId/EndToEndId", TEXT),
-    Row("transaction_id", "PmtId/TxId", TEXT),
-    Row("uetr", "PmtId/UETR", TEXT),
+    Row("instruction_id", "PmtId/InstrId", NAME),
+    Row("end_to_end_id", "PmtId/EndToEndId", NAME),
+    Row("transaction_id", "PmtId/TxId", NAME),
+    Row("uetr", "PmtId/UETR", UETR),
 )
 ORIGINAL_IDS: Final = (
     Row("original", "OrgnlGrpInf", ORIGINAL_MESSAGE),
-    Row("instruction_id", "OrgnlInstrId", TEXT),
-    Row("end_to_end_id", "OrgnlEndToEndId", TEXT),
-    Row("transaction_id", "OrgnlTxId", TEXT),
-    Row("uetr", "OrgnlUETR", TEXT),
+    Row("instruction_id", "OrgnlInstrId", NAME),
+    Row("end_to_end_id", "OrgnlEndToEndId", NAME),
+    Row("transaction_id", "OrgnlTxId", NAME),
+    Row("uetr", "OrgnlUETR", UETR),
 )
 
 _TRANSFER: Final = Shape(
     Transfer,
     (
         *_PAYMENT_ID,
-        Row("clearing_reference", "PmtId/ClrSysRef", TEXT),
+        Row("clearing_reference", "PmtId/ClrSysRef", NAME),
         Row("service_level", "PmtTpInf/SvcLvl/Cd", TEXT),
         Row("local_instrument", "PmtTpInf/LclInstrm/Cd", TEXT),
         Row("category_purpose", "PmtTpInf/CtgyPurp/Cd", TEXT),
@@ -393,8 +395,8 @@ INSTITUTION_TRANSFER: Final = Shape(
 _GROUP_STATUS: Final = Shape(
     GroupStatus,
     (
-        Row("message_id", "OrgnlMsgId", TEXT),
-        Row("message_name", "OrgnlMsgNmId", TEXT),
+        Row("message_id", "OrgnlMsgId", NAME),
+        Row("message_name", "OrgnlMsgNmId", NAME),
         Row("created_at", "OrgnlCreDtTm", INSTANT),
         Row("status", "GrpSts", TEXT),
         Row("reasons", "StsRsnInf", REASON, many=True),
@@ -403,13 +405,13 @@ _GROUP_STATUS: Final = Shape(
 _TRANSFER_STATUS: Final = Shape(
     TransferStatus,
     (
-        Row("status_id", "StsId", TEXT),
+        Row("status_id", "StsId", NAME),
         *ORIGINAL_IDS,
         Row("status", "TxSts", TEXT),
         Row("reasons", "StsRsnInf", REASON, many=True),
         Row("accepted_at", "AccptncDtTm", INSTANT),
         Row("settlement_date", "FctvIntrBkSttlmDt/Dt", DAY),
-        Row("clearing_reference", "ClrSysRef", TEXT),
+        Row("clearing_reference", "ClrSysRef", NAME),
         *_AGENTS,
     ),
 )
@@ -425,10 +427,10 @@ STATUS_REPORT: Final = Shape(
 _STATUS_QUESTION: Final = Shape(
     StatusQuestion,
     (
-        Row("request_id", "StsReqId", TEXT),
+        Row("request_id", "StsReqId", NAME),
         *ORIGINAL_IDS,
         Row("accepted_at", "AccptncDtTm", INSTANT),
-        Row("clearing_reference", "ClrSysRef", TEXT),
+        Row("clearing_reference", "ClrSysRef", NAME),
         *_AGENTS,
     ),
 )
@@ -444,9 +446,9 @@ STATUS_REQUEST: Final = Shape(
 _RETURNED: Final = Shape(
     ReturnedTransfer,
     (
-        Row("return_id", "RtrId", TEXT),
+        Row("return_id", "RtrId", NAME),
         *ORIGINAL_IDS,
-        Row("clearing_reference", "OrgnlClrSysRef", TEXT),
+        Row("clearing_reference", "OrgnlClrSysRef", NAME),
         Row("original_amount", "OrgnlIntrBkSttlmAmt", AMOUNT),
         Row("original_settlement_date", "OrgnlIntrBkSttlmDt", DAY),
         Row("returned_amount", "RtrdIntrBkSttlmAmt", AMOUNT),
@@ -471,9 +473,9 @@ PAYMENT_RETURN: Final = Shape(
 _REVERSED: Final = Shape(
     ReversedTransfer,
     (
-        Row("reversal_id", "RvslId", TEXT),
+        Row("reversal_id", "RvslId", NAME),
         *ORIGINAL_IDS,
-        Row("clearing_reference", "OrgnlClrSysRef", TEXT),
+        Row("clearing_reference", "OrgnlClrSysRef", NAME),
         Row("original_amount", "OrgnlIntrBkSttlmAmt", AMOUNT),
         Row("reversed_amount", "RvsdIntrBkSttlmAmt", AMOUNT),
         Row("settlement_date", "IntrBkSttlmDt", DAY),
@@ -495,7 +497,7 @@ PAYMENT_REVERSAL: Final = Shape(
 _MOVEMENT: Final = Shape(
     Movement,
     (
-        Row("movement_id", "Id", TEXT),
+        Row("movement_id", "Id", NAME),
         Row("amount", "Amt/Amt", AMOUNT),
         Row("is_credit", "Amt/CdtDbt", SIGN),
         Row("bic", "SttlmAgt/Id/OrgId/AnyBIC", TEXT),
@@ -506,8 +508,8 @@ _MOVEMENT: Final = Shape(
 _SETTLEMENT_SHAPE: Final = Shape(
     Settlement,
     (
-        Row("instruction_id", "InstrId", TEXT),
-        Row("cycle", "SttlmCycl", TEXT),
+        Row("instruction_id", "InstrId", NAME),
+        Row("cycle", "SttlmCycl", NAME),
         Row("count", "NbOfMvmntRcrds", COUNT),
         Row("movements", "MvmntRcrd", of(_MOVEMENT), many=True),
     ),

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from isoswitch.codecs.canonical.money import CURRENCIES, Money
@@ -167,6 +168,13 @@ def parse_day(words: str) -> date:
         raise ValueError("not a date") from None
 
 
+def _check_length(words: str, *, most: int) -> str:
+    """Give what others call something: it goes back to them, where no more fits."""
+    if len(words) > most:
+        raise ValueError("too long")
+    return words
+
+
 def _parse_count(words: str) -> int:
     if not (words.isascii() and words.isdecimal() and len(words) <= 15):
         raise ValueError("not a count")
@@ -201,6 +209,9 @@ def _parse_sign(words: str) -> bool:
 
 
 TEXT: Final = text(str)
+NAME: Final = text(partial(_check_length, most=35))
+UETR: Final = text(partial(_check_length, most=36))
+EVENT_CODE: Final = text(partial(_check_length, most=4))
 INSTANT: Final = text(parse_instant, format_instant)
 DAY: Final = text(parse_day, date.isoformat)
 COUNT: Final = text(_parse_count)

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
+from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import PinBlock
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.card_link import CardLink
+from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.iso8583.message import Message
 from tests.codecs.dialects.strategies import NOW
@@ -155,3 +157,105 @@ def test_a_card_number_that_is_too_long_for_a_link_is_no_message() -> None:
     with pytest.raises(DecodeError) as caught:
         CAIN.codec.decode(longer)
     assert "4444" not in str(caught.value)
+
+
+CAAA = get_dialect("caaa")
+
+
+def test_terminals_messages_have_the_same_view() -> None:
+    asked = CAAA.to_request(TXN, LEG, mac=True).replace({64: b"\x11" * 8})
+    assert asked.mti == "0200"
+    assert (asked[3], asked[11], asked[52]) == ("000000", LEG.stan, PIN_BLOCK)
+    assert asked.get(37) is None
+    outcome = Outcome(
+        code=ResponseCode.APPROVED, approval_code="A1B2C3", balance=Money(-5000, "978")
+    )
+    answer = CAAA.to_response(asked, outcome, extra={37: "000100000002"}, mac=True)
+    read = CAAA.codec.decode(answer.raw)
+    assert (read.mti, read[11], read[37]) == ("0210", LEG.stan, "000100000002")
+    assert (read[38], read[39], read[54]) == ("A1B2C3", "00", "0002978D000000005000")
+    assert dict(read.values()) == {de: read[de] for de in read}
+    assert len(read) == len(read.fields)
+
+
+def test_an_answer_of_an_issuer_keeps_the_reference_that_it_was_asked_with() -> None:
+    asked = request()
+    outcome = Outcome(code=ResponseCode.APPROVED)
+    answer = CAIN.to_response(asked, outcome, extra={37: "000100000002"})
+    assert answer[37] == asked[37]
+    bare = asked.replace({37: None})
+    answer = CAIN.to_response(bare, outcome, extra={37: "000100000002"})
+    assert answer[37] == "000100000002"
+
+
+@pytest.mark.parametrize(
+    ("said", "other", "number"),
+    [
+        (b"<Id>TERM0001<", b"<Id>A-longer-name<", 41),
+        (b"<MrchntCtgyCd>5999<", b"<MrchntCtgyCd>0000<", 18),
+        (b"<MrchntCtgyCd>5999<", b"<MrchntCtgyCd>abcd<", 18),
+        (b"<TtlAmt>12.50<", b"<TtlAmt>12.505<", 4),
+        (b"<Ccy>EUR<", b"<Ccy>XXQ<", 49),
+        (b"<TxTp>CRDP<", b"<TxTp>QUCH<", 3),
+        (b">AQEBAQEBAQE=<", b">AQEBAQEBAQEB<", 64),
+    ],
+)
+def test_what_does_not_fit_is_not_seen(said: bytes, other: bytes, number: int) -> None:
+    message = CAAA.to_request(TXN, LEG, mac=True).replace({64: b"\x01" * 8})
+    assert said in message.raw
+    assert number in message
+    read = CAAA.codec.decode(message.raw.replace(said, other))
+    assert number not in read
+    assert read.mti == "0200"
+
+
+def test_more_than_an_amount_can_be_is_no_message() -> None:
+    raw = CAAA.to_request(TXN, LEG, mac=False).raw
+    with pytest.raises(DecodeError, match="more than a link can carry"):
+        CAAA.codec.decode(raw.replace(b">12.50<", b">99999999999.00<"))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "said", "other"),
+    [
+        (CAIN, b"<CreDtTm>2026", b"<CreDtTm>0000"),
+        (CAIN, b"<MsgFctn>REQU", b"<MsgFctn>AMND"),
+        (CAAA, b"<MsgFctn>FAUQ", b"<MsgFctn>DGNQ"),
+        (CAAA, b"T23:59:58Z</CreDtTm>", b"T24:00:01Z</CreDtTm>"),
+    ],
+)
+def test_what_is_no_payment_is_refused(
+    dialect: Dialect, said: bytes, other: bytes
+) -> None:
+    raw = dialect.to_request(TXN, LEG, mac=False).raw
+    assert said in raw
+    with pytest.raises(DecodeError):
+        dialect.codec.decode(raw.replace(said, other))
+
+
+def test_an_amount_can_be_taken_out_and_none_is_not_changed() -> None:
+    without = request().replace({4: None})
+    assert 4 not in without
+    balance = replace(TXN, kind=Kind.BALANCE_INQUIRY, amount=None)
+    asked = CAIN.to_request(balance, LEG, mac=False)
+    assert asked.replace({4: "000000000007"}).raw == asked.raw
+
+
+def test_a_repeat_says_so_and_nothing_else_becomes_of_a_type() -> None:
+    for dialect in (CAIN, CAAA):
+        message = dialect.to_request(TXN, LEG, mac=True)
+        assert message.replace({}, mti="0201").mti == "0201"
+        assert b"<ReTrnsmssnCntr>1<" in message.replace({}, mti="0201").raw
+        with pytest.raises(EncodeError, match="mti"):
+            message.replace({}, mti="0400")
+
+
+def test_a_pin_block_of_a_terminal_can_be_changed() -> None:
+    message = CAAA.to_request(TXN, LEG, mac=True).replace({52: b"\x33" * 8})
+    assert message[52] == b"\x33" * 8
+    read = CAAA.to_transaction(
+        CAAA.codec.decode(message.raw), reference=NOW, currency="978"
+    )
+    assert read.pin_block == PinBlock(b"\x33" * 8)
+    with pytest.raises(DecodeError, match="missing, misplaced"):
+        message.offset(2)

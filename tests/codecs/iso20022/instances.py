@@ -27,8 +27,11 @@ BUILT_IN = {
     "PositiveNumber": st.integers(1, 10**17).map(str),
     "xs:time": st.times().map(lambda at: f"{at:%H:%M:%S}"),
     "xs:gYearMonth": st.integers(1, 12).map(lambda month: f"2031-{month:02}"),
-    "Octets": st.binary(min_size=1, max_size=9).map(
-        lambda octets: base64.b64encode(octets).decode()
+    **dict.fromkeys(
+        ("Octets", "MacOctets"),
+        st.binary(min_size=1, max_size=9).map(
+            lambda octets: base64.b64encode(octets).decode()
+        ),
     ),
     "ChipData": st.binary(min_size=1, max_size=9).map(
         lambda octets: octets.hex().upper()

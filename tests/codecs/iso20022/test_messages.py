@@ -194,6 +194,15 @@ def test_what_a_model_needs_is_missed_by_name() -> None:
         (b"<NbOfTxs>1<", b"<NbOfTxs>one<", "not a count"),
         (b"2026-03-01T12:00:00Z</CreDtTm>", b"now</CreDtTm>", "not a date and time"),
         (b"<IntrBkSttlmDt>2026-03-01<", b"<IntrBkSttlmDt>2026-02-30<", "not a date"),
+        (
+            b"<EndToEndId>E1<",
+            b"<EndToEndId>" + b"4" * 36 + b"<",
+            "EndToEndId: too long",
+        ),
+        (b"<MsgId>", b"<MsgId>" + b"4" * 36, "MsgId: too long"),
+        (b"<UETR>", b"<UETR>4", "UETR: too long"),
+        (b"</IntrBkSttlmAmt>", b"</IntrBkSttlmAmt><IntrBkSttlmAmt/>", "more than once"),
+        (b"<PmtId>", b"<PmtId><EndToEndId>E2</EndToEndId></PmtId><PmtId>", "than once"),
     ],
 )
 def test_a_value_that_is_none_is_refused_without_it(
