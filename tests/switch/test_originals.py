@@ -64,6 +64,7 @@ def job_of(txn: Transaction, pan_hash: str = "") -> Job:
         rrn=numbers.rrn,
         request=dialect.codec.build("0200", {11: txn.stan}),
         dialect=dialect,
+        send=lambda _: None,
         listener="ascii",
         terminal=TerminalSettings(id="T1", merchant_id="M1", tpk="t/tpk"),
         merchant=None,
