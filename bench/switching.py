@@ -50,6 +50,7 @@ from isoswitch.switch.connection import Connection
 from isoswitch.switch.dispatch import Arrival
 from isoswitch.switch.mux import Mux
 from isoswitch.switch.numbers import Numbers
+from isoswitch.switch.ports import SystemClock
 from isoswitch.switch.settings import ListenerSettings
 from isoswitch.switch.sockets import SocketStream, accept_forever, listen_tcp, open_tcp
 from isoswitch.switch.terminals import Listener
@@ -187,6 +188,7 @@ async def switch(port: int, issuer_port: int, how: str) -> None:
                 name="ascii", host=HOST, port=port, dialect=DIALECT, framing=FRAMING
             ),
             accept=accept,
+            clock=SystemClock(),
         )
         nursery.start_soon(mux.run)
         nursery.start_soon(connection.run, deliver)
