@@ -24,6 +24,7 @@ from isoswitch.simulators.world import World
 from isoswitch.switch.settings import SwitchSettings
 from isoswitch.switch.terminals import REJECTIONS_MAX
 from tests.system.conftest import Run
+from tests.system.test_admission import limited
 from tests.system.test_bad_input import read_to_end
 from tests.system.test_failures import world_kinds
 from tests.system.test_purchase import OUTCOMES
@@ -148,6 +149,30 @@ async def test_a_repeat_that_is_made_later_pays_once(
     assert await world_kinds(world, RecordKind.REPEATED) == 1
     assert len(world.issuers["south"].bookings.entries) == 1
     terminal.requests[request.transaction.stan] = request
+
+
+async def test_what_was_turned_away_is_turned_away_when_it_comes_again(
+    run: Run, nursery: trio.Nursery
+) -> None:
+    def crowded(settings: SwitchSettings) -> SwitchSettings:
+        refusing = with_caaa(settings)
+        return limited(refusing, code=ResponseCode.SYSTEM_MALFUNCTION, in_flight_max=1)
+
+    world = World(change=crowded)
+    await run(world)
+    await trio.sleep(1)
+    busy, terminal = world.terminals["TERM0001"], world.terminals["TERM0002"]
+    silent = busy.build(Kind.PURCHASE, get_card("visa-silent"), 100)
+    nursery.start_soon(busy.pay, silent)
+    await trio.sleep(0.5)
+    request = a_purchase(terminal)
+    refused = await terminal.exchange(request)
+    assert refused is not None
+    assert refused.outcome.code is ResponseCode.SYSTEM_MALFUNCTION
+    await trio.sleep(30)
+    again = await terminal.exchange(terminal.as_repeat(request))
+    assert again is not None
+    assert again.outcome == refused.outcome
 
 
 async def test_a_terminal_may_say_more_than_is_understood(world: World) -> None:
