@@ -68,7 +68,8 @@ class Question:
 class CodeWatch:
     """Wakes who waits for a code, and keeps what terminals are to be told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shown_max: int = SHOWN_MAX) -> None:
+        self._shown_max = shown_max
         self.shown: dict[str, Shown] = {}
         self._by_terminal: dict[str, set[str]] = {}
         self._questions: dict[str, set[Question]] = {}
@@ -79,7 +80,7 @@ class CodeWatch:
     def show(self, job: Job, code: PaymentCode) -> None:
         """Keep a code that a terminal is about to show."""
         assert job.terminal is not None, "only a registered terminal gets a code"
-        if len(self.shown) >= SHOWN_MAX:
+        if len(self.shown) >= self._shown_max:
             self.forget(next(iter(self.shown)))
         self.shown[code.id] = Shown(
             id=code.id,
