@@ -10,10 +10,12 @@ from isoswitch.codecs.canonical.errors import DocumentError, EncodeError
 from isoswitch.codecs.canonical.transaction import OriginalData, Transaction
 from isoswitch.codecs.iso20022.caaa_tables import (
     ADVICE,
+    CALLS,
     CANCELLATION,
     CAPTURING,
     KINDS,
     ROWS,
+    UNDOING,
     CaaaRow,
 )
 from isoswitch.codecs.iso20022.cards import read_instant, read_value
@@ -56,17 +58,26 @@ def read_kind(exchange: str, function: str, body: Leaves) -> Kind:
     Raises
     ------
     DocumentError
-        Nothing known, or what cannot be without moving money.
+        Nothing known, or what contradicts itself.
     """
+    if function not in CALLS[exchange]:
+        raise DocumentError("not a function of this message", path="Hdr/MsgFctn")
     if exchange == CANCELLATION:
         return Kind.VOID
-    if body.get("Tx/Rvsl") in {"true", "1"}:
+    is_reversal, told = function in UNDOING, body.get("Tx/Rvsl")
+    if is_reversal and told in _FALSE:
+        raise DocumentError("contradicts the function", path="Tx/Rvsl")
+    if is_reversal or told in _TRUE:
         return Kind.REVERSAL
     kind = _named_kind(body, "Tx/")
     if kind is Kind.PURCHASE and exchange == ADVICE and f"{AT}TxId/TxRef" in body:
         # It has an original, so it tells what became of what that one has set aside.
         kind = Kind.COMPLETION
-    return _as_captured(kind, function, body)
+    captures = body.get("Tx/TxCaptr")
+    is_captured = function in CAPTURING
+    if captures is not None and (captures in _TRUE) is not is_captured:
+        raise DocumentError("contradicts the function", path="Tx/TxCaptr")
+    return _as_captured(kind, is_captured=is_captured)
 
 
 def write_original(
@@ -112,7 +123,9 @@ def read_original(
     if is_named or "Tx/TxTp" in body:
         kind = _named_kind(body, at)
     if undoes:
-        kind = _as_captured(kind, function, body)
+        captures = body.get("Tx/TxCaptr")
+        is_captured = captures in _TRUE if captures else function in CAPTURING
+        kind = _as_captured(kind, is_captured=is_captured)
     local_at = read_local_at(body, f"{at}TxId/TxDtTm")
     return OriginalData(
         kind=kind,
@@ -153,10 +166,8 @@ def _named_kind(body: Leaves, at: str) -> Kind:
     raise DocumentError("unknown transaction type", path=f"{at}TxTp")
 
 
-def _as_captured(kind: Kind, function: str, body: Leaves) -> Kind:
+def _as_captured(kind: Kind, *, is_captured: bool) -> Kind:
     """Tell a purchase from one that only sets its amount aside."""
-    captures = body.get("Tx/TxCaptr")
-    is_captured = function in CAPTURING if captures is None else captures in _TRUE
     if is_captured or not ROWS[kind].captures:
         return kind
     if kind is Kind.PURCHASE:
@@ -165,3 +176,4 @@ def _as_captured(kind: Kind, function: str, body: Leaves) -> Kind:
 
 
 _TRUE: Final = frozenset({"true", "1"})
+_FALSE: Final = frozenset({"false", "0"})

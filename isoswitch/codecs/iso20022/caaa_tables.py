@@ -86,6 +86,15 @@ REVERSALS: Final[Mapping[bool, tuple[str, str]]] = {
     False: ("RVRA", "RVRR"),
 }
 ANSWERING: Final = dict([*FUNCTIONS.values(), *REVERSALS.values()])
+UNDOING: Final = frozenset(request for request, _ in REVERSALS.values())
+# What messages of each exchange may be called.
+CALLS: Final[Mapping[str, frozenset[str]]] = {
+    exchange: frozenset(
+        call for (name, _), (call, _) in FUNCTIONS.items() if name == exchange
+    )
+    | (UNDOING if exchange == ADVICE else frozenset())
+    for exchange in (REQUEST, ADVICE, CANCELLATION)
+}
 # What is called so where money moves, for messages that do not say it themselves. A
 # cancellation says nothing of that: what it undoes is known by its type.
 CAPTURING: Final = frozenset({"FAUQ", "FCMV", "FRVA", "CCAQ"})

@@ -347,6 +347,11 @@ def test_what_acts_on_another_names_it_by_all_that_is_known(kind: Kind) -> None:
     assert CAAA.to_transaction(over_the_wire(message)) == txn
 
 
+def called(message: CardMessage, function: str) -> CardMessage:
+    """Put another function into the header."""
+    return replace(message, leaves={**message.leaves, "Hdr/MsgFctn": function})
+
+
 def changed(message: CardMessage, **texts: str | None) -> CardMessage:
     """Put other texts below ``Tx``, or take them out."""
     leaves = dict(message.leaves)
@@ -359,28 +364,58 @@ def changed(message: CardMessage, **texts: str | None) -> CardMessage:
 
 
 @pytest.mark.parametrize(
-    ("kind", "captured", "read"),
+    ("kind", "function", "captured", "read"),
     [
-        (Kind.PURCHASE, "true", Kind.PURCHASE),
-        (Kind.PURCHASE, "1", Kind.PURCHASE),
-        (Kind.PURCHASE, None, Kind.PURCHASE),
-        (Kind.PURCHASE, "false", Kind.PREAUTHORISATION),
-        (Kind.PREAUTHORISATION, "true", Kind.PREAUTHORISATION),
-        (Kind.BALANCE_INQUIRY, "false", Kind.BALANCE_INQUIRY),
-        (Kind.CASH_WITHDRAWAL, "false", None),
-        (Kind.COMPLETION, "0", None),
+        (Kind.PURCHASE, "FAUQ", "true", Kind.PURCHASE),
+        (Kind.PURCHASE, "FAUQ", "1", Kind.PURCHASE),
+        (Kind.PURCHASE, "FAUQ", None, Kind.PURCHASE),
+        (Kind.PURCHASE, "AUTQ", "false", Kind.PREAUTHORISATION),
+        (Kind.PURCHASE, "AUTQ", None, Kind.PREAUTHORISATION),
+        (Kind.PURCHASE, "FAUQ", "false", "TxCaptr: contradicts the function"),
+        (Kind.PURCHASE, "AUTQ", "true", "TxCaptr: contradicts the function"),
+        (Kind.PURCHASE, "FRVA", "true", "MsgFctn: not a function of this message"),
+        (Kind.PREAUTHORISATION, "AUTQ", "false", Kind.PREAUTHORISATION),
+        (Kind.BALANCE_INQUIRY, "AUTQ", "false", Kind.BALANCE_INQUIRY),
+        (Kind.CASH_WITHDRAWAL, "AUTQ", "false", "TxCaptr: this type is captured"),
+        (Kind.COMPLETION, "AUTQ", "0", "TxCaptr: this type is captured"),
     ],
 )
 def test_a_purchase_that_is_not_captured_sets_its_amount_aside(
-    kind: Kind, captured: str | None, read: Kind | None
+    kind: Kind, function: str, captured: str | None, read: Kind | str
 ) -> None:
     message = CAAA.to_request(replace(PURCHASE, kind=kind), LEG)
-    message = changed(message, TxCaptr=captured)
-    if read is not None:
+    message = called(changed(message, TxCaptr=captured), function)
+    if isinstance(read, Kind):
         assert CAAA.to_transaction(message).kind is read
         return
-    with pytest.raises(DocumentError, match="TxCaptr: this type is captured"):
+    with pytest.raises(DocumentError, match=read):
         CAAA.to_transaction(message)
+
+
+@pytest.mark.parametrize(
+    ("function", "told", "is_reversal"),
+    [
+        ("FRVA", "true", True),
+        ("FRVA", None, True),
+        ("RVRA", None, True),
+        ("FCMV", "1", True),
+        ("FCMV", "false", False),
+        ("FCMV", None, False),
+        ("FRVA", "false", None),
+    ],
+)
+def test_a_reversal_is_one_by_its_function_or_its_word(
+    function: str, told: str | None, *, is_reversal: bool | None
+) -> None:
+    undo = replace(PURCHASE, kind=Kind.REVERSAL, function=Function.ADVICE)
+    message = CAAA.to_request(replace(undo, original=ORIGINAL), LEG)
+    message = called(changed(message, Rvsl=told), function)
+    if is_reversal is None:
+        with pytest.raises(DocumentError, match="Rvsl: contradicts the function"):
+            CAAA.to_transaction(message)
+        return
+    read = CAAA.to_transaction(message)
+    assert (read.kind is Kind.REVERSAL) is is_reversal
 
 
 def test_an_advice_of_a_purchase_that_has_an_original_completes_it() -> None:
