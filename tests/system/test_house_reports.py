@@ -43,11 +43,7 @@ async def breaks(world: World) -> list[str]:
     return [
         str(each.record.body["reason"])
         for each in await world.store.records()
-        if (
-            each.record.kind is RecordKind.EXCEPTION
-            and "window" in str(each.record.body["reason"])
-        )
-        or "statement" in str(each.record.body.get("reason"))
+        if each.record.kind is RecordKind.EXCEPTION
     ]
 
 

@@ -29,6 +29,7 @@ from isoswitch.simulators.crashpoints import all_deaths, tell_with
 from isoswitch.simulators.customers import VISITS
 from isoswitch.simulators.features import FEATURES
 from isoswitch.simulators.plan import Plan, draw_plan
+from isoswitch.simulators.reloads import BAD, GOOD
 from isoswitch.simulators.shrink import shrink
 from isoswitch.simulators.storm import STRIKES
 from isoswitch.simulators.swarm import LEAK_SEARCH_EVERY, simulate
@@ -43,9 +44,11 @@ from isoswitch.switch import (
     numbers,
     recorder,
     recovery,
+    reload,
     saf,
     scanned,
     server,
+    shifts,
 )
 from isoswitch.switch.flows import authorisation
 from isoswitch.switch.interbank import inbox, transfers
@@ -80,6 +83,9 @@ def test_every_fault_strikes_and_every_way_to_end_is_seen() -> None:
         *STRIKES,
         *(f"customer {name}" for name in VISITS),
         *("chopped read", "repeated piece", "slow write", "cut write", "death"),
+        *(f"reload of {part}" for part in ("routes", *GOOD)),
+        *(f"reload refused for {part}" for part in BAD),
+        *("key change by a node", "key change by an issuer"),
         "search for secrets",
         *(f"feature {name}" for name in FEATURES),
         *(f"record {kind}" for kind in SEEN),
@@ -602,6 +608,58 @@ def call_back_for_every_look(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(codes, "owe_callback", chatty)
 
 
+def forget_what_is_owed_at_a_reload(patch: pytest.MonkeyPatch) -> None:
+    """Store and forward begins empty under other settings."""
+    change, take_over = server.Switch.change_shift, saf.Saf.take_over
+
+    async def nothing(_: Any) -> None:
+        return None
+
+    async def forgetful(*parts: Any, **named: Any) -> Any:
+        patch.setattr(saf.Saf, "take_over", nothing)
+        try:
+            return await change(*parts, **named)
+        finally:
+            patch.setattr(saf.Saf, "take_over", take_over)
+
+    patch.setattr(server.Switch, "change_shift", forgetful)
+
+
+def keep_the_old_routes(patch: pytest.MonkeyPatch) -> None:
+    """A reload is told and written down, and cards go where they went before."""
+    change = server.Switch.change_shift
+
+    async def stubborn(self: Any, settings: Any, _: Any, **parts: Any) -> Any:
+        return await change(self, settings, self.services.routing, **parts)
+
+    patch.setattr(server.Switch, "change_shift", stubborn)
+
+
+def keep_the_old_links(patch: pytest.MonkeyPatch) -> None:
+    """Half of a file applies: links go on under their old timers and limits."""
+    change = server.Switch.change_shift
+
+    async def half(self: Any, *parts: Any, links: Any, **named: Any) -> Any:
+        del links
+        return await change(self, *parts, links=self.links, **named)
+
+    patch.setattr(server.Switch, "change_shift", half)
+
+
+def change_what_lasts(patch: pytest.MonkeyPatch) -> None:
+    """A reload takes a file that only a restart may apply."""
+    patch.setattr(reload, "find_lasting", lambda *_: [])
+
+
+def cut_off_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
+    """A reload ends links and doors while transactions use them."""
+
+    async def impatient(_: Any) -> None:
+        return None
+
+    patch.setattr(shifts.Shift, "wait_empty", impatient)
+
+
 BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     forget_the_reversal,
     speak_before_the_commit,
@@ -648,6 +706,11 @@ BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     forget_transfers_at_restart,
     give_back_more_than_was_paid,
     call_back_for_every_look,
+    forget_what_is_owed_at_a_reload,
+    keep_the_old_routes,
+    keep_the_old_links,
+    change_what_lasts,
+    cut_off_what_is_in_flight,
 )
 # Where the search for a bug begins that shows in few stories; it goes on around them.
 FIRST_SEED: Mapping[Any, int] = {

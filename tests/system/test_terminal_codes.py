@@ -15,8 +15,8 @@ from isoswitch.hsm.port import AnyCommand, GenerateMac, Hsm
 from isoswitch.ledger.entries import balances
 from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.interbank_audit import SETTLED_AT_THE_HOUSE
 from isoswitch.simulators.world import MERCHANT, World
-from isoswitch.store.rows import PaymentCode
 from isoswitch.switch.refusals import Refusal
 from tests.system.test_codes import (
     CLEARING,
@@ -28,6 +28,7 @@ from tests.system.test_codes import (
     refused,
     with_codes,
 )
+from tests.system.test_transfers import house_of
 
 Run = Callable[[World], Awaitable[None]]
 TERMINALS = ("TERM0001", "TERM0002")
@@ -186,9 +187,14 @@ async def test_a_switch_that_dies_while_it_is_paid_tells_the_truth(
     await trio.sleep(1)
     await world.start_switch()
     await trio.sleep(60)
-    row = next(row for row in world.disk.rows.values() if isinstance(row, PaymentCode))
     told = await query(world, belief)
-    assert (told is ResponseCode.APPROVED) == (row.state == "paid")
+    settled_minor = sum(
+        each.transfer.amount.minor
+        for each in house_of(world).payments.values()
+        if each.status in SETTLED_AT_THE_HOUSE and not each.returned
+    )
+    assert settled_minor == (1250 if told is ResponseCode.APPROVED else 0)
+    assert balances(world.disk.ledger.values()).get(CLEARING, 0) == settled_minor
 
 
 async def test_what_cannot_be_a_code_is_declined(world: World) -> None:
