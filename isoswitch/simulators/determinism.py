@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
+import psec.tr31
 import trio
 import trio._core._run
 
@@ -31,6 +32,8 @@ LOOK_OUTSIDE_EVERY = 256
 
 # These are private parts, used on purpose; a test runs one seed twice and compares.
 _scheduler: Any = trio._core._run
+_secrets: Any = secrets
+_key_blocks: Any = psec.tr31
 
 
 class VirtualClock(trio.abc.Clock):
@@ -95,7 +98,7 @@ def deterministic(seed: int) -> Iterator[VirtualClock]:
     add = _scheduler.Deadlines.add
     get_events = _scheduler.TheIOManager.get_events
     sleep, sleep_until = trio.sleep, trio.sleep_until
-    token_bytes = secrets.token_bytes
+    system_chance, block_filler = _secrets._sysrand, _key_blocks._urandom
     order, passes = itertools.count(), itertools.count()
 
     def add_in_order(deadlines: Any, deadline: float, scope: trio.CancelScope) -> None:
@@ -112,9 +115,10 @@ def deterministic(seed: int) -> Iterator[VirtualClock]:
     _scheduler._r.seed(seed)
     _scheduler.Deadlines.add = add_in_order
     trio.sleep, trio.sleep_until = clock.sleep, clock.sleep_until
-    # New working keys show in what is written down: as check values and in MACs.
+    # New working keys show in what is written down: as check values and in MACs. Their
+    # key blocks do not, but where a frame is cut decides what of them is read.
     chosen = Random(seed)  # noqa: S311 a simulation repeats its chance
-    secrets.token_bytes = chosen.randbytes  # type: ignore[assignment]  # same shape
+    _secrets._sysrand, _key_blocks._urandom = chosen, chosen.randbytes
     try:
         yield clock
     finally:
@@ -123,4 +127,4 @@ def deterministic(seed: int) -> Iterator[VirtualClock]:
         _scheduler.Deadlines.add = add
         _scheduler.TheIOManager.get_events = get_events
         trio.sleep, trio.sleep_until = sleep, sleep_until
-        secrets.token_bytes = token_bytes
+        _secrets._sysrand, _key_blocks._urandom = system_chance, block_filler

@@ -156,7 +156,8 @@ def unwrap_key(kek: SharedKey, sent: TransportedKey, cipher: Algorithm) -> Share
     """
     if sent.is_block:
         try:
-            _, value = tr31.unwrap(kek.value.reveal(), sent.payload.decode())
+            block = sent.payload.decode("latin-1")
+            _, value = tr31.unwrap(kek.value.reveal(), block)
         except (tr31.KeyBlockError, tr31.HeaderError):
             msg = "the key block does not open"
             raise VerificationFailed(msg) from None
