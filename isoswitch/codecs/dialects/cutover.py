@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from isoswitch.codecs.canonical.errors import DecodeError
-from isoswitch.codecs.dialects.dates import resolve_month_day, resolve_year
+from isoswitch.codecs.dialects.dates import MIDNIGHT, resolve_month_day, resolve_year
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.edition import Fields
 from isoswitch.codecs.iso8583.message import Message
@@ -32,7 +32,9 @@ def read_cutover_date(message: Message, *, reference: datetime) -> date | None:
     digits = str(text)
     try:
         if len(digits) == 4:
-            return resolve_month_day(digits, 0, 0, 0, reference=reference).date()
+            return resolve_month_day(
+                digits, MIDNIGHT, reference=reference, zone=None
+            ).date()
         year = (
             resolve_year(int(digits[:2]), reference=reference)
             if len(digits) == 6

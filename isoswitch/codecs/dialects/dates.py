@@ -6,18 +6,18 @@ that 31 December read on 1 January belongs to the year before.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 # No date of a transaction lies farther from the moment it is read: half a year.
 _REACH = timedelta(days=184)
+MIDNIGHT = "000000"
 
 
 def resolve_month_day(
-    text: str, hour: int, minute: int, second: int, *, reference: datetime
+    text: str, time: str, *, reference: datetime, zone: tzinfo | None
 ) -> datetime:
-    """Place ``MMDD`` and a time of day in the year nearest to the reference.
-
-    The result is aware exactly when the reference is.
+    """Place ``MMDD`` and ``hhmmss`` in the year nearest to the reference.
 
     Raises
     ------
@@ -26,30 +26,48 @@ def resolve_month_day(
 
     Examples
     --------
-    >>> new_year = datetime(2027, 1, 1, 0, 0, 5)
-    >>> resolve_month_day("1231", 23, 59, 58, reference=new_year)
+    >>> new_year = datetime(2027, 1, 1, 0, 0, 5, tzinfo=UTC)
+    >>> resolve_month_day("1231", "235958", reference=new_year, zone=None)
     datetime.datetime(2026, 12, 31, 23, 59, 58)
     """
-    month, day = int(text[:2]), int(text[2:4])
-    year, zone = reference.year, reference.tzinfo
-    months_ahead = month - reference.month
-    # Only a distance of about six months leaves a doubt which year is nearer.
-    if abs(months_ahead) != 6:
-        year += (months_ahead < -6) - (months_ahead > 6)
-        return datetime(year, month, day, hour, minute, second, tzinfo=zone)
+    found = _seen_in(text, time, reference.year, reference.month, zone)
+    if found is not None:
+        return found
+    month, day, clock = int(text[:2]), int(text[2:4]), _clock(time)
+    beside = reference.replace(tzinfo=zone)
     nearest = min(
         (
-            datetime(near, month, day, hour, minute, second, tzinfo=zone)
-            for near in (year - 1, year, year + 1)
+            datetime(near, month, day, *clock, tzinfo=zone)
+            for near in (beside.year - 1, beside.year, beside.year + 1)
             if (month, day) != (2, 29) or _is_leap(near)
         ),
-        key=lambda candidate: abs(candidate - reference),
+        key=lambda candidate: abs(candidate - beside),
         default=datetime.max.replace(tzinfo=zone),
     )
-    if abs(nearest - reference) > _REACH:
+    if abs(nearest - beside) > _REACH:
         msg = "no such date near the reference"
         raise ValueError(msg)
     return nearest
+
+
+# What comes in the same second of a terminal's clock is often the same.
+@lru_cache(maxsize=4096)
+def _seen_in(
+    text: str, time: str, year: int, month: int, zone: tzinfo | None
+) -> datetime | None:
+    """Place a date seen in some month; None where the day decides on its year.
+
+    Only a distance of about six months leaves a doubt which year is nearer.
+    """
+    months_ahead = int(text[:2]) - month
+    if abs(months_ahead) == 6:
+        return None
+    year += (months_ahead < -6) - (months_ahead > 6)
+    return datetime(year, int(text[:2]), int(text[2:4]), *_clock(time), tzinfo=zone)
+
+
+def _clock(text: str) -> tuple[int, int, int]:
+    return int(text[:2]), int(text[2:4]), int(text[4:6])
 
 
 def parse_transmission(text: str, *, reference: datetime) -> datetime:
@@ -66,9 +84,7 @@ def parse_transmission(text: str, *, reference: datetime) -> datetime:
     >>> parse_transmission("0101000001", reference=now).isoformat()
     '2027-01-01T00:00:01+00:00'
     """
-    return resolve_month_day(
-        text, int(text[4:6]), int(text[6:8]), int(text[8:10]), reference=reference
-    )
+    return resolve_month_day(text[:4], text[4:], reference=reference, zone=UTC)
 
 
 def parse_local(day: str, time: str, *, reference: datetime) -> datetime:
@@ -84,13 +100,7 @@ def parse_local(day: str, time: str, *, reference: datetime) -> datetime:
     >>> parse_local("0229", "120000", reference=datetime(2028, 3, 1, tzinfo=UTC))
     datetime.datetime(2028, 2, 29, 12, 0)
     """
-    return resolve_month_day(
-        day,
-        int(time[:2]),
-        int(time[2:4]),
-        int(time[4:6]),
-        reference=reference.replace(tzinfo=None),
-    )
+    return resolve_month_day(day, time, reference=reference, zone=None)
 
 
 def parse_local_with_year(text: str, *, reference: datetime) -> datetime:

@@ -28,7 +28,7 @@ from functools import lru_cache
 
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.canonical.totals import Totals
-from isoswitch.codecs.dialects.dates import resolve_month_day, resolve_year
+from isoswitch.codecs.dialects.dates import MIDNIGHT, resolve_month_day, resolve_year
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.edition import Fields, FieldValue
 from isoswitch.codecs.iso8583.message import Message
@@ -131,7 +131,7 @@ def read_day(message: Message, *, reference: datetime) -> str:
         return ""
     try:
         if len(text) == 4:
-            day = resolve_month_day(text, 0, 0, 0, reference=reference)
+            day = resolve_month_day(text, MIDNIGHT, reference=reference, zone=None)
             return day.date().isoformat()
         year = resolve_year(int(text[-6:-4]), reference=reference)
         return (

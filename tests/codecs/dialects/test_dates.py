@@ -26,6 +26,8 @@ REFERENCES = st.datetimes(
 )
 WITHIN_HALF_A_YEAR = st.timedeltas(timedelta(days=-181), timedelta(days=181))
 
+YEARS_SEEN = [(2026, 12), (2027, 1), (2027, 7), (2028, 1)]
+
 
 @pytest.mark.parametrize(
     ("text", "now", "expected"),
@@ -97,6 +99,14 @@ def test_a_local_time_round_trips_in_every_form(
     )
     assert local == parse_local_with_year(format_with_year(local), reference=reference)
     assert local == parse_local_with_century(format_with_century(local))
+
+
+def test_the_same_text_means_another_year_when_it_is_read_in_another() -> None:
+    seen = [datetime(year, month, 3, tzinfo=UTC) for year, month in YEARS_SEEN]
+    read = [parse_local("1231", "235958", reference=at).year for at in seen]
+    assert read == [2026, 2026, 2027, 2027]
+    sent = [parse_transmission("1231235958", reference=at).year for at in seen]
+    assert sent == read
 
 
 def test_a_transmission_time_is_written_in_utc() -> None:
