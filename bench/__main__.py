@@ -43,6 +43,7 @@ from bench import (
     soak,
     store,
     switching,
+    workers,
     xml,
 )
 from bench.page import HEADS, as_markdown, as_page, cells
@@ -59,6 +60,7 @@ ALONE: Mapping[str, Callable[[bool], list[Row]]] = {
     "log": log.run,
     "xml": xml.run,
     "switching": switching.run,
+    "workers": workers.run,
 }
 ON_STACKS: Mapping[str, Callable[[bool, Stacks], list[Row]]] = {
     "idle": connections.run_idle,

@@ -54,9 +54,9 @@ terminal_s = 30.0
 switch_s = 15.0
 issuer_s = 10.0
 [store]
-path = "store.db"
+path = "NETWORK.db"
 [log]
-path = "switch.log"
+path = "NETWORK.log"
 [hsm]
 environment = "test"
 socket = "hsmd.sock"
@@ -109,18 +109,24 @@ tak = "terminal/{lower}/tak"
 
 
 def make_network(
-    folder: Path, *, port: int, issuer_port: int, tls_port: int = 0
+    folder: Path,
+    *,
+    port: int,
+    issuer_port: int,
+    tls_port: int = 0,
+    name: str = "network",
 ) -> LoadedNetwork:
     """Write the configuration into a folder and make its token and keys.
 
-    Without a port for TLS it lies beside that of the others.
+    Without a port for TLS it lies beside that of the others. Networks of one folder
+    share token and keys, and have stores and logs of their own names.
     """
-    text = _HEAD.format(
+    text = _HEAD.replace("NETWORK", name).format(
         port=port, tls_port=tls_port or port + 1, issuer_port=issuer_port
     )
     text += _SECURE.format(name=SECURE, lower=SECURE.lower())
     text += "".join(_TERMINAL.format(name=t, lower=t.lower()) for t in TERMINALS)
-    path = folder / "network.toml"
+    path = folder / f"{name}.toml"
     path.write_text(text, encoding="utf-8")
     loaded = load_network(path)
     ensure(loaded)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -25,19 +25,25 @@ Address = int | Path
 
 @contextmanager
 def running(
-    *arguments: str, opens: Address, output: Path
+    *arguments: str,
+    opens: Address | Sequence[Address],
+    output: Path,
+    environment: Mapping[str, str] = {},
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``python -m`` with these arguments while the block lasts.
+
+    It has started when it has opened an address, or all of several.
 
     Raises
     ------
     RuntimeError
         It ended, or did not open its address in time; quotes what it said last.
     """
-    with output.open("ab") as said, _start(arguments, said) as process:
+    doors = [opens] if isinstance(opens, int | Path) else opens
+    with output.open("ab") as said, _start(arguments, said, environment) as process:
         try:
             deadline = time.monotonic() + PATIENCE_S
-            while not _answers(opens):
+            while not all(map(_answers, doors)):
                 if process.poll() is not None or time.monotonic() > deadline:
                     last = output.read_text(errors="replace")[-2000:]
                     msg = f"{' '.join(arguments)} did not start:\n{last}"
@@ -61,12 +67,15 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _start(arguments: tuple[str, ...], said: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(
+    arguments: tuple[str, ...], said: IO[bytes], environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=said,
         stderr=subprocess.STDOUT,
+        env={**os.environ, **environment},
         preexec_fn=_prepare,  # noqa: PLW1509 (one thread)
     )
 
