@@ -177,7 +177,8 @@ def _stored(code: ResponseCode) -> str:
 
 def _find_plain(services: Services, arrival: Arrival, now: datetime) -> Refused | None:
     message = arrival.message
-    seen = glance(arrival.dialect, message, reference=now)
+    currency = services.settings.default_currency
+    seen = glance(arrival.dialect, message, reference=now, currency=currency)
     # Whoever has its numbers already has a place in the store.
     if seen is None or seen.is_repeat or arrival.numbers is not None:
         return None

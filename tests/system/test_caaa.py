@@ -309,3 +309,32 @@ def test_a_story_with_all_kinds_and_faults_leaves_all_sides_agreed(seed: int) ->
     report = tell(draw_plan(seed, STRIKES), change=with_caaa)
     assert report.is_good, (report.violations, report.verdict.describe())
     assert report.transactions > 50
+
+
+async def test_who_is_turned_away_is_told_so_in_caaa(run: Run) -> None:
+    def crowded(settings: SwitchSettings) -> SwitchSettings:
+        spoken = with_caaa(settings)
+        limits = replace(spoken.admission, in_flight_max=1)
+        return replace(spoken, admission=limits)
+
+    world = World(change=crowded)
+    await run(world)
+    await trio.sleep(1)
+    terminal = world.terminals["TERM0001"]
+    first, second = a_purchase(terminal), a_purchase(terminal)
+    answers: dict[str, ResponseCode] = {}
+
+    async def ask(request: Request) -> None:
+        answer = await terminal.exchange(request)
+        assert answer is not None
+        answers[request.transaction.stan] = answer.outcome.code
+
+    async with trio.open_nursery() as customers:
+        customers.start_soon(ask, first)
+        customers.start_soon(ask, second)
+    assert sorted(answers.values()) == [
+        ResponseCode.APPROVED,
+        ResponseCode.SYSTEM_MALFUNCTION,
+    ]
+    assert world.switch is not None
+    assert world.switch.counts.records[RecordKind.REFUSED, ""] == 1

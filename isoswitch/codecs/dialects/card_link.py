@@ -236,6 +236,7 @@ class CardLink(Dialect):
         # A glance at the view does not tell under which key a request is known.
         super().__init__(name, codec, replace(EDITION_1987, money_classes=""))
         self._join = codec.join
+        self.tells_by_number = False
 
     def to_transaction(
         self, msg: Message, *, reference: datetime, currency: str

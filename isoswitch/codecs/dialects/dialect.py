@@ -138,6 +138,8 @@ class Dialect:
         self.edition = edition
         # What tells the sender of bytes that they are no message, where there is any.
         self.rejection: Callable[..., bytes] | None = None
+        # Whether the numbered fields of a message tell all that a transaction does.
+        self.tells_by_number = True
         # Fixed text fields are filled with blanks; variable ones have width 0.
         self._widths = {
             de: 0 if spec.length else spec.max

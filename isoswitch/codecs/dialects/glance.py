@@ -1,7 +1,8 @@
 """Which request a message is, read without the rest of it.
 
 What is turned away at the door gets no closer look than this: reading the whole
-transaction would cost most of what a refusal may cost.
+transaction would cost most of what a refusal may cost. Card messages of ISO 20022 have
+no numbered fields to glance at, and are read whole.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import datetime
 
 from isoswitch.codecs.canonical.codes import Function, Kind
 from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.canonical.transaction import Transaction
 from isoswitch.codecs.canonical.values import quick
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.mti import REQUESTS
@@ -34,7 +36,9 @@ class Glance:
     moment: datetime | None
 
 
-def glance(dialect: Dialect, msg: Message, *, reference: datetime) -> Glance | None:
+def glance(
+    dialect: Dialect, msg: Message, *, reference: datetime, currency: str
+) -> Glance | None:
     """Read which request for money a message is; None when it is something else.
 
     Advices and reversals are something else: they tell of what has happened.
@@ -53,6 +57,9 @@ def glance(dialect: Dialect, msg: Message, *, reference: datetime) -> Glance | N
         or request.function is not Function.REQUEST
     ):
         return None
+    if not dialect.tells_by_number:
+        txn = dialect.to_transaction(msg, reference=reference, currency=currency)
+        return _glance_at(txn, mti)
     values = msg.values()
     try:
         moment = edition.read_local(values, reference)
@@ -69,4 +76,18 @@ def glance(dialect: Dialect, msg: Message, *, reference: datetime) -> Glance | N
         terminal_id=terminal_id.rstrip() if isinstance(terminal_id, str) else "",
         stan=read_stan(values),
         moment=moment or read_transmission(msg, values, reference),
+    )
+
+
+def _glance_at(txn: Transaction, mti: str) -> Glance | None:
+    """Give of a transaction what a glance tells."""
+    if txn.function is not Function.REQUEST or txn.kind is Kind.REVERSAL:
+        return None
+    return Glance(
+        mti=mti,
+        kind=txn.kind,
+        is_repeat=txn.is_repeat,
+        terminal_id=txn.terminal_id,
+        stan=txn.stan,
+        moment=txn.local_at or txn.transmitted_at,
     )
