@@ -73,7 +73,6 @@ def job_of(txn: Transaction, pan_hash: str = "") -> Job:
         opened_at=NOON.isoformat(),
         dedup_key="k2",
         held_s=60.0,
-        send=lambda _: None,
         pan_hash=pan_hash,
     )
 

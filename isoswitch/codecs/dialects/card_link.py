@@ -13,7 +13,6 @@ There are no messages to sign on or to ask whether somebody is there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -233,10 +232,10 @@ class CardLink(Dialect):
     def __init__(self, name: str, cards: CardDialect, kind: CardView) -> None:
         self._cards = cards
         codec = _CardCodec(self._cards, kind)
-        # A glance at the view does not tell under which key a request is known.
-        super().__init__(name, codec, replace(EDITION_1987, money_classes=""))
-        self._join = codec.join
+        super().__init__(name, codec, EDITION_1987)
+        # The view does not tell under which key a request is known.
         self.tells_by_number = False
+        self._join = codec.join
 
     def to_transaction(
         self, msg: Message, *, reference: datetime, currency: str

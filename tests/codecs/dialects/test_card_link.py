@@ -15,7 +15,6 @@ from isoswitch.codecs.canonical.secrets import PinBlock
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.card_link import CardLink
 from isoswitch.codecs.dialects.dialect import Dialect
-from isoswitch.codecs.dialects.glance import glance
 from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.iso8583.message import Message
 from tests.codecs.dialects.strategies import NOW
@@ -144,12 +143,6 @@ def test_a_trace_number_can_be_changed_wherever_it_stands() -> None:
         read = dialect.to_transaction(changed, reference=NOW, currency="978")
         assert read.stan == "000777"
         assert b"<XchgId>777<" in changed.raw
-
-
-def test_a_glance_does_not_tell_under_which_key_it_is_known() -> None:
-    for dialect in (CAIN, get_dialect("caaa")):
-        message = dialect.to_request(TXN, LEG, mac=True)
-        assert glance(dialect, message, reference=NOW) is None
 
 
 def test_there_is_no_sign_on() -> None:
