@@ -13,19 +13,28 @@ shortly, on the seeds and on mutations of the seeds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import cache
 
 from isoswitch.codecs import headers
-from isoswitch.codecs.canonical.errors import DecodeError, PeerError
+from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.errors import DecodeError, EncodeError, PeerError
+from isoswitch.codecs.canonical.transaction import Outcome
+from isoswitch.codecs.dialects.registry import CARD_LINKS, CARD_TERMINALS, get_dialect
 from isoswitch.codecs.framing import FRAMINGS, get_framing
 from isoswitch.codecs.iso8583.codec import Codec
 from isoswitch.codecs.iso8583.specs import get_codec, get_spec, spec_names
+from isoswitch.switch.keys import dedup_key
 from tests.codecs.iso8583.samples import fault_of_fields
 from tests.fuzz.clock import CLOCK
 
 Target = Callable[[bytes], None]
 
 NAMES = spec_names()
+CARD_NAMES = (*CARD_LINKS, *CARD_TERMINALS)
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+REFUSED = Outcome.declined(ResponseCode.FORMAT_ERROR, "fuzzed")
 HEADER_NAMES = (*headers.HEADERS, "fixed:21")
 
 
@@ -78,8 +87,30 @@ def fuzz_headers(data: bytes) -> None:
     headers.swap(name, header)
 
 
+def fuzz_cards(data: bytes) -> None:
+    """The first byte chooses cain or caaa; what cannot be read is told so."""
+    if not data:
+        return
+    dialect = get_dialect(CARD_NAMES[data[0] % len(CARD_NAMES)])
+    try:
+        message = CLOCK.timed(dialect.codec.decode, data[1:])
+    except DecodeError as fault:
+        if dialect.rejection is not None:
+            dialect.rejection(data[1:], fault, created_at=NOW)
+        return
+    message.describe()
+    message.masked()
+    with suppress(DecodeError):
+        txn = dialect.to_transaction(message, reference=NOW, currency="978")
+        dedup_key(message.mti, txn)
+    with suppress(EncodeError):
+        answer = dialect.to_response(message, REFUSED, extra={37: "000100000002"})
+        dialect.codec.decode(answer.raw)
+
+
 TARGETS: Mapping[str, Target] = {
     "iso8583": fuzz_iso8583,
+    "cards": fuzz_cards,
     "lanes": fuzz_lanes,
     "framing": fuzz_framing,
     "headers": fuzz_headers,

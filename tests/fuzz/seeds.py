@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 
+from isoswitch.codecs.canonical.codes import Function, Kind
+from isoswitch.codecs.dialects.registry import get_dialect
 from isoswitch.codecs.framing import FRAMINGS, get_framing
 from isoswitch.codecs.iso8583.specs import ALIASES, get_spec
 from isoswitch.codecs.iso8583.userlayout import write_layout
+from tests.codecs.dialects.test_dialect import LEG, PURCHASE
 from tests.codecs.vectors import vectors
-from tests.fuzz.messages import HEADER_NAMES, NAMES
+from tests.fuzz.messages import CARD_NAMES, HEADER_NAMES, NAMES
 
 
 def _messages() -> list[bytes]:
@@ -19,6 +23,19 @@ def _messages() -> list[bytes]:
         bytes([NAMES.index(ALIASES.get(case["layout"], case["layout"]))])
         + bytes.fromhex(case["hex"])
         for case in cases
+    ]
+
+
+def _cards() -> list[bytes]:
+    """Card messages of both families, behind the number of each."""
+    return [
+        bytes([number]) + get_dialect(name).to_request(txn, LEG, mac=True).raw
+        for number, name in enumerate(CARD_NAMES)
+        for txn in (
+            PURCHASE,
+            replace(PURCHASE, kind=Kind.PREAUTHORISATION),
+            replace(PURCHASE, kind=Kind.REVERSAL, function=Function.ADVICE),
+        )
     ]
 
 
@@ -98,6 +115,7 @@ SEEDS: Mapping[str, list[bytes]] = {
     ],
     "iso8583": _messages(),
     "lanes": _messages(),
+    "cards": _cards(),
     "framing": [
         bytes([number, 7]) + get_framing(name).encode(b"0800 test") * 3
         for number, name in enumerate(FRAMINGS)

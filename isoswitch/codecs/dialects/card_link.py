@@ -81,11 +81,12 @@ class CardDialect(Protocol):
 class CardLinkMessage(Message):
     """A card message with the view that links have of it."""
 
-    __slots__ = ("card", "kind", "view")
+    __slots__ = ("card", "created_at", "kind", "view")
 
     def __init__(self, card: CardMessage, kind: CardView) -> None:
         self.card = card
         self.kind = kind
+        self.created_at = parse_instant(card.leaves["Hdr/CreDtTm"].strip())
         self.view = get_codec(LAYOUT).build(kind.mti_of(card), kind.fields_of(card))
         self.raw = card.raw
 
@@ -242,7 +243,7 @@ class CardLink(Dialect):
     ) -> Transaction:
         """Read a request, advice or notification; it names its own dates."""
         del reference
-        return self._cards.to_transaction(_card(msg), currency=currency)
+        return self._cards.to_transaction(_message(msg).card, currency=currency)
 
     def to_request(
         self,
@@ -271,11 +272,11 @@ class CardLink(Dialect):
 
         Of what is ``extra`` only the RRN has a place.
         """
-        card = _card(request)
+        message = _message(request)
         answer = self._cards.to_response(
-            card,
+            message.card,
             outcome,
-            created_at=parse_instant(card.leaves["Hdr/CreDtTm"].strip()),
+            created_at=message.created_at,
             rrn=str(extra.get(_RRN, "")).strip(),
             mac=mac,
         )
@@ -283,11 +284,11 @@ class CardLink(Dialect):
 
     def to_outcome(self, response: Message, txn: Transaction) -> Outcome:
         """Read the answer of an endpoint."""
-        return self._cards.to_outcome(_card(response), txn)
+        return self._cards.to_outcome(_message(response).card, txn)
 
     def to_code(self, response: Message) -> ResponseCode:
         """Read only the response code of an answer, whatever it answers."""
-        return self._cards.to_code(_card(response))
+        return self._cards.to_code(_message(response).card)
 
     def network_request(
         self,
@@ -316,6 +317,6 @@ def terminal_link() -> CardLink:
     return dialect
 
 
-def _card(message: Message) -> CardMessage:
+def _message(message: Message) -> CardLinkMessage:
     assert isinstance(message, CardLinkMessage), "messages of a link are all of a kind"
-    return message.card
+    return message

@@ -218,6 +218,7 @@ def test_more_than_an_amount_can_be_is_no_message() -> None:
 @pytest.mark.parametrize(
     ("dialect", "said", "other"),
     [
+        (CAIN, b"<CreDtTm>2026-12", b"<CreDtTm>99999-12"),
         (CAIN, b"<CreDtTm>2026", b"<CreDtTm>0000"),
         (CAIN, b"<MsgFctn>REQU", b"<MsgFctn>AMND"),
         (CAAA, b"<MsgFctn>FAUQ", b"<MsgFctn>DGNQ"),
