@@ -10,7 +10,7 @@ import trio
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import DecodeError
-from isoswitch.codecs.canonical.secrets import Pin
+from isoswitch.codecs.canonical.secrets import Pin, PinBlock
 from isoswitch.codecs.framing import get_framing
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import Belief, BeliefState
@@ -88,6 +88,15 @@ async def test_a_wrong_pin_is_declined(world: World, card: str) -> None:
         get_card(card), 1250, pin=Pin("9876")
     )
     assert code(belief) is ResponseCode.WRONG_PIN
+
+
+@pytest.mark.parametrize("block", [bytes(16), b"\x01" * 8, b"\x01" * 5])
+async def test_a_pin_block_that_is_none_is_declined(world: World, block: bytes) -> None:
+    terminal = world.terminals["TERM0001"]
+    told = replace(a_purchase(terminal).transaction, pin_block=PinBlock(block))
+    belief = await terminal.pay(terminal.build_from(told))
+    assert belief.state is BeliefState.DECLINED
+    assert not world.issuers["south"].bookings.entries
 
 
 async def test_what_was_set_aside_is_increased_and_completed_in_parts(
