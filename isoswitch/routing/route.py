@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from isoswitch.codecs.canonical.values import quick
 from isoswitch.routing.facts import Facts
@@ -31,8 +31,7 @@ class StepKind(StrEnum):
     ORIGINAL = "original"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step: what it did, to which endpoint, row or rule, and a figure for it."""
 
     kind: StepKind

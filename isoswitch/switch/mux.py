@@ -233,7 +233,7 @@ class Mux:
 
     def _key(self, message: Message) -> Key:
         # Requests and answers of one exchange share version and class of their MTI.
-        return (message.mti[:2], *(message.get(de) for de in self._match_fields))
+        return (message.mti[:2], *map(message.get, self._match_fields))
 
     def _nearest(self, key: Key) -> NearMiss:
         best: tuple[int, ...] | None = None
