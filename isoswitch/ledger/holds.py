@@ -79,7 +79,7 @@ class Hold:
 
     @property
     def returnable_minor(self) -> int:
-        """What may still be given back."""
+        """What may still be given back; negative when more was than was captured."""
         return self.captured_minor - self.returned_minor - self.returning_minor
 
 
@@ -141,12 +141,17 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """Give captured money back without a hold for it."""
+    """Give captured money back without a hold for it.
+
+    What ``has_happened`` is written down whatever was given back besides: somebody has
+    it twice, and who owes it is not for the ledger to refuse.
+    """
 
     id: str
     by: str
     business_date: str
     minor: int
+    has_happened: bool = False
 
 
 Change = Place | Redirect | Resize | Capture | Release | Return
@@ -309,7 +314,8 @@ def _return(change: Return, book: Book) -> Effect:
     )
     if _is_repeat(entry, book):
         return NOTHING
-    _check_returnable(hold, change.minor)
+    if not (change.has_happened and 0 < change.minor <= hold.captured_minor):
+        _check_returnable(hold, change.minor)
     after = replace(hold, returned_minor=hold.returned_minor + change.minor)
     return Effect(holds=(after, *_settle_original(book, after, hold)), entry=entry)
 

@@ -54,7 +54,7 @@ def describe_payment(
         **_story(row),
         "code_id": payment.code_id,
         "reference": payment.reference,
-        "refunded_minor": hold.returned_minor if hold else 0,
+        "refunded_minor": min(hold.returned_minor, hold.captured_minor) if hold else 0,
     }
 
 

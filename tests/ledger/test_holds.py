@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -222,6 +224,24 @@ def test_a_refund_keeps_its_amount() -> None:
     ledger = Ledger(place(), capture(1000), place("2", 500, of="1"))
     with pytest.raises(AmountExceeded):
         ledger.apply(Resize(id="2", by_minor=100))
+
+
+def test_what_came_back_by_itself_is_written_down_whatever_was_refunded() -> None:
+    came_back = replace(give_back(1000, by="7"), has_happened=True)
+    ledger = Ledger(
+        place(),
+        capture(1000),
+        place("2", 300, of="1"),
+        capture(300, by="2", of="2"),
+        came_back,
+        came_back,
+    )
+    assert ledger.merchant_minor() == -300
+    assert ledger.holds["1"].returnable_minor == -300
+    with pytest.raises(AmountExceeded):
+        ledger.apply(place("3", 1, of="1"))
+    with pytest.raises(AmountExceeded):
+        ledger.apply(replace(give_back(1001, by="8"), has_happened=True))
 
 
 def test_a_part_is_given_back_and_never_more_than_all() -> None:

@@ -33,6 +33,7 @@ from isoswitch.switch.callbacks import call_back_forever, replay_callback
 from isoswitch.switch.codes import Codes, CodeWish, PayWish, RefundWish
 from isoswitch.switch.refusals import Refusal, Refused
 from isoswitch.switch.settings import PayeeSettings, SwitchSettings
+from tests.system.test_transfers import returning
 
 PAYEE = PayeeSettings(
     house=HOUSE,
@@ -49,6 +50,7 @@ WISH = CodeWish(
     valid_s=300.0,
     reference="order 7",
 )
+
 CLEARING, OWED = ("clearing/house", "978"), (f"merchant/{MERCHANT.id}", "978")
 
 
@@ -373,6 +375,31 @@ async def test_a_payment_is_given_back_in_parts_and_never_more(world: World) -> 
     assert await ledger(world) == {}
     positions = world.houses[HOUSE].window.positions()
     assert {each.amount.minor for each in positions} == {0}
+    await assert_audited(world)
+
+
+async def test_what_comes_back_after_a_refund_was_given_back_twice(
+    world: World,
+) -> None:
+    payment = await paid(world, (await create(world)).text)
+    row = await refund(world, payment, 500)
+    assert isinstance(row, StoredTransaction)
+    assert load_outcome(row.outcome).is_approved
+    uetr = next(
+        each.uetr for each in world.disk.transfers.values() if each.id == payment
+    )
+    for _ in range(2):
+        world.houses[HOUSE].send_nowait(returning(1250, "R1", uetr))
+        await trio.sleep(1)
+    assert world.disk.transactions[payment].reversed
+    # The house has moved 5.00 of ours, for which the merchant has nothing.
+    assert await ledger(world) == {CLEARING: -500, OWED: 500}
+    assert world.store is not None
+    records = [each.record for each in await world.store.records(payment)]
+    (told,) = [each for each in records if each.kind is RecordKind.EXCEPTION]
+    assert "5.00 EUR of it by refunds too" in told.body["reason"]
+    more = await refund(world, payment, 1)
+    assert isinstance(more, Refused)
     await assert_audited(world)
 
 

@@ -39,6 +39,7 @@ from isoswitch.codecs.canonical.errors import (
 )
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.journal.records import Record, RecordKind
+from isoswitch.ledger.entries import LedgerRefused
 from isoswitch.ledger.holds import Capture, Change, Place, Redirect, Release, Return
 from isoswitch.store.days import DayClosed
 from isoswitch.store.port import OwnershipLost, TransferMove, UnitOfWork
@@ -189,6 +190,9 @@ class Transfers:
                 # Another node has ended the day on which it was to be booked.
                 self._services.days.learn(closed.open_date)
                 continue
+            except LedgerRefused as refusal:
+                # It stays as it was; no news may end the switch.
+                await self._except(transfer, f"{news.event} is not booked: {refusal}")
             return
 
     async def _find(self, news: News) -> Transfer | None:
@@ -217,8 +221,8 @@ class Transfers:
         if after != before:
             kind = _RECORDS.get(news.event, RecordKind.ANSWERED)
             opening = NOTHING
-            if Effect.GIVE_BACK in effects and self.on_given_back is not None:
-                opening = await self.on_given_back(after)
+            if Effect.GIVE_BACK in effects:
+                opening = await self._given_back(before, after)
             await self._commit(
                 TransferMove(expect=before, transfer=after),
                 kind,
@@ -230,6 +234,26 @@ class Transfers:
                 ),
             )
         self._tell(after.uetr, effects)
+
+    async def _given_back(self, before: Transfer, after: Transfer) -> UnitOfWork:
+        """Give what else is stored when money has come back.
+
+        What was refunded besides is given back twice; an operator must ask for it.
+        """
+        unit = NOTHING
+        if self.on_given_back is not None:
+            unit = await self.on_given_back(after)
+        hold = await self._services.store.find_hold(after.id)
+        if hold is None or not hold.captured_minor:
+            return unit
+        back_minor = after.returned_minor - before.returned_minor
+        if back_minor <= hold.returnable_minor:
+            return unit
+        twice = Money(back_minor - hold.returnable_minor, after.amount.currency)
+        reason = f"given back by the house, and {twice} of it by refunds too"
+        log.error("transfer_exception", transaction=after.id, reason=reason)
+        record = self._exception(after, reason)
+        return replace(unit, records=(*unit.records, record))
 
     async def _items(self, before: Transfer, after: Transfer) -> tuple[RowMove, ...]:
         """Give what the house has to report of this step."""
@@ -274,6 +298,7 @@ class Transfers:
                         by=f"{after.id}/{after.returned_minor}",
                         business_date=date,
                         minor=minor,
+                        has_happened=True,
                     )
                 )
         return tuple(changes)
@@ -421,10 +446,13 @@ class Transfers:
 
     async def _except(self, transfer: Transfer, reason: str) -> None:
         """Write down what an operator must look at."""
-        body = {"endpoint": transfer.endpoint, "uetr": transfer.uetr, "reason": reason}
-        record = self._record(RecordKind.EXCEPTION, transfer, body)
+        record = self._exception(transfer, reason)
         await self._services.store.commit(UnitOfWork(records=(record,)))
         log.error("transfer_exception", transaction=transfer.id, reason=reason)
+
+    def _exception(self, transfer: Transfer, reason: str) -> Record:
+        body = {"endpoint": transfer.endpoint, "uetr": transfer.uetr, "reason": reason}
+        return self._record(RecordKind.EXCEPTION, transfer, body)
 
     def _record(
         self, kind: RecordKind, transfer: Transfer, body: dict[str, Any]
