@@ -59,7 +59,7 @@ TOGETHER_MAX = 16
 # So many end in one round, which others wait for.
 ROUND_MAX = 512
 # What comes in this time is turned away together; nobody's patience is that short.
-GATHER_S = 0.05
+GATHER_S = 0.1
 
 log = structlog.get_logger()
 
