@@ -21,7 +21,8 @@ from rich.text import Text
 
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.errors import ConfigError
-from isoswitch.codecs.dialects.registry import get_dialect
+from isoswitch.codecs.dialects.registry import CARD_TERMINALS, get_dialect
+from isoswitch.codecs.iso20022.caaa_tables import ROWS
 from isoswitch.commands.console import (
     FAILED,
     OK,
@@ -114,12 +115,18 @@ def make_plan(
     known = loaded.network.terminals
     for name in terminals:
         terminal_profile(loaded, name)
+    kinds = parse_mix(mix)
     # A terminal with a master key has no working keys before it signs in.
-    usable = [name for name in terminals or known if not known[name].tmk]
+    usable = [
+        name
+        for name in terminals or known
+        if not known[name].tmk and _has_messages(loaded, name, kinds)
+    ]
     if not usable:
         raise Failure(
-            "every terminal must sign in first, which load does not do",
-            fix="name others with --terminal",
+            "every terminal must sign in first, which load does not do, or has no "
+            "message for a kind of the mix",
+            fix="name others with --terminal, or another --mix",
             exit_code=USAGE,
         )
     try:
@@ -133,12 +140,22 @@ def make_plan(
     )
     return Plan(
         stages=stages,
-        mix=parse_mix(mix),
+        mix=kinds,
         cards=tuple(cards),
         terminals=tuple(usable),
         thresholds=parsed,
         seed=seed,
     )
+
+
+def _has_messages(
+    loaded: LoadedNetwork, terminal_id: str, mix: Sequence[tuple[Kind, int]]
+) -> bool:
+    """Whether a terminal's dialect has a message for every kind of a mix."""
+    listener = loaded.network.terminals[terminal_id].listener
+    if loaded.network.listeners[listener].dialect not in CARD_TERMINALS:
+        return True
+    return all(kind in ROWS for kind, _ in mix)
 
 
 def parse_duration(text: str) -> float:

@@ -48,6 +48,15 @@ def test_a_mix_is_drawn_by_its_weights_and_again_by_the_same_seed() -> None:
     assert {each.card.name for each in drawn} == {"visa-ok", "mc-ok"}
 
 
+def test_a_terminal_without_a_message_for_a_kind_stays_away() -> None:
+    assert "TERM0005" in plan().terminals
+    made = plan(mix="purchase=9,statement=1")
+    assert "TERM0001" in made.terminals
+    assert "TERM0005" not in made.terminals
+    with pytest.raises(Failure, match="no message for a kind"):
+        plan(mix="statement", terminals=["TERM0005"])
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.live
 
 RATE = 20
 SECONDS = 3
-TERMINALS = 4
+TERMINALS = 5
 
 
 @pytest.fixture(scope="module")
