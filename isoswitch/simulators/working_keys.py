@@ -68,7 +68,10 @@ class WorkingKeys:
         if key != self.active:
             known = (each for each in self._others if each != key)
             self._others = (self.active, *known)[:2]
-            self._forget(key)
+            # What was offered before it is out of date: a message from then must not
+            # bring it into use.
+            offered = self._offered
+            self._offered = offered[: offered.index(key)] if key in offered else ()
             self.active = key
             self._used.add(_print_of(key))
             self._on_use(key)

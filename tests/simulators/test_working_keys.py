@@ -14,7 +14,7 @@ from isoswitch.hsm.functions.tr31 import Header, ProtectionKey
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.simulators.determinism import deterministic
 from isoswitch.simulators.keyring import SharedKey
-from isoswitch.simulators.working_keys import unwrap_key, wrap_key
+from isoswitch.simulators.working_keys import WorkingKeys, unwrap_key, wrap_key
 
 KEK = SharedKey(cipher=Algorithm.AES, value=KeyValue(bytes(range(16))))
 KEY = SharedKey(cipher=Algorithm.TDES, value=KeyValue(bytes(range(16, 32))))
@@ -47,3 +47,17 @@ def test_a_story_wraps_its_keys_in_the_same_blocks() -> None:
             return block().payload, ours.encode().decode()
 
     assert wrapped() == wrapped()
+
+
+def test_what_was_offered_before_the_key_in_use_does_not_come_into_use() -> None:
+    def draw(number: int) -> SharedKey:
+        return SharedKey(cipher=Algorithm.TDES, value=KeyValue(bytes([number] * 16)))
+
+    first, early, between, late = map(draw, (1, 2, 4, 7))
+    keys = WorkingKeys(first)
+    keys.accept(early)
+    keys.use(between)
+    keys.accept(late)
+    assert list(keys) == [between, late, first]
+    keys.use(late)
+    assert list(keys) == [late, between, first]
