@@ -202,7 +202,7 @@ def test_a_lost_keyring_is_noticed_every_time(folder: Path) -> None:
     for _ in range(2):
         done = isoswitch("setup", folder=folder)
         assert done.returncode == 1
-        assert "lacks 14 keys that the token has" in done.stderr
+        assert "lacks 16 keys that the token has" in done.stderr
         assert "fix: rm -r " in done.stderr
 
 
