@@ -12,11 +12,13 @@ anybody uses it, and the old one for a while after::
 An offer without an answer is made again with the same key, because the endpoint may
 have taken it. While we offer, the endpoint's own offers are declined: two changes that
 cross would leave each side with the other's key. What may be replayed is refused by
-the crypto process, which takes no key twice.
+the crypto process, which takes no key twice; and a copy of a message that was declined
+is declined again, because who sent it has given that key up.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -57,6 +59,7 @@ from isoswitch.switch.settings import KeyExchangeSettings
 
 TICK_S = 1.0
 INBOX_MAX = 16
+DECLINED_MAX = 64
 CHANGED = "changed"
 
 log = structlog.get_logger()
@@ -90,6 +93,8 @@ class _Lane:
         }
         self.lock = trio.Lock()
         self.send, self.inbox = trio.open_memory_channel[NetworkRequest](INBOX_MAX)
+        # The answers to messages that were declined, by the digests of those.
+        self.declined: dict[bytes, ResponseCode] = {}
         # What we have begun to offer, and what both agreed on but is not active yet.
         self.to_offer: list[KeyPurpose] = []
         self.agreed: dict[str, int] = {}
@@ -116,6 +121,12 @@ class _Lane:
         if profile.mac_failures_max and link.mac_failures >= profile.mac_failures_max:
             return "MAC failures"
         return ""
+
+    def decline(self, message: Message, code: ResponseCode) -> None:
+        """Keep that a message was declined, for when a copy of it comes."""
+        if len(self.declined) >= DECLINED_MAX:
+            del self.declined[next(iter(self.declined))]
+        self.declined[_digest(message)] = code
 
     def begin_anew(self) -> None:
         """Count age and uses from now."""
@@ -295,6 +306,10 @@ async def _take_all(services: Services, lane: _Lane) -> None:
 async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> None:
     """Take one key of the endpoint: import it, say so, use it."""
     link = lane.link
+    declined = lane.declined.get(_digest(request.message))
+    if declined is not None:
+        _answer(link, request, declined)
+        return
     try:
         purpose, key = await _import(services, lane, request)
     except _Refusal as refusal:
@@ -305,6 +320,7 @@ async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> Non
         }
         await services.recorder.note(RecordKind.LINK, "", body)
         log.error("key_refused", cause=lane.cause, reason=refusal.reason)
+        lane.decline(request.message, refusal.code)
         _answer(link, request, refusal.code)
         return
     name = lane.names[purpose]
@@ -398,6 +414,10 @@ async def _resume(services: Services, lane: _Lane) -> None:
             lane.changed_at = min(
                 lane.changed_at, trio.current_time() - age.total_seconds()
             )
+
+
+def _digest(message: Message) -> bytes:
+    return hashlib.sha256(message.raw).digest()
 
 
 def _answer(

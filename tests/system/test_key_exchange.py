@@ -398,6 +398,25 @@ async def test_while_the_crypto_service_is_away_no_key_changes(
         assert 2 in await versions(world, "north/zak")
 
 
+async def test_a_copy_of_a_declined_offer_is_declined_too(
+    nursery: trio.Nursery,
+) -> None:
+    dying, wrap = dying_hsm()
+    async with audited(
+        nursery, World(change=with_key_exchange(), wrap_hsm=wrap)
+    ) as world:
+        dying[0].broken = ImportKey
+        issuer = world.issuers["north"]
+        code = await issuer.change_key(KeyPurpose.MAC)
+        assert code is ResponseCode.SYSTEM_MALFUNCTION
+        dying[0].broken = None
+        for stream in world.streams:
+            stream.replay()
+        await trio.sleep(5)
+        assert await versions(world, "north/zak") == {1: "active"}
+        assert await pay(world, "north") is BeliefState.APPROVED
+
+
 async def test_a_key_that_cannot_be_used_yet_is_used_later(
     nursery: trio.Nursery,
 ) -> None:
