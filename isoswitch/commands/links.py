@@ -9,7 +9,7 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
-from isoswitch.commands.console import OK, plain_table, print_json, stdout
+from isoswitch.commands.console import plain_table, print_json, stdout
 from isoswitch.commands.operate import operator_name, order_all
 from isoswitch.switch.control import OrderLink, ReadLinks
 from isoswitch.switch.linkorders import LinkOrder
@@ -26,14 +26,14 @@ STYLES = {
 def links(config: Path | None, *, as_json: bool) -> int:
     """Print how every link stands."""
     order = ReadLinks(operator=operator_name(""))
-    told = order_all(config, order, list[LinkStatus])
+    told, code = order_all(config, order, list[LinkStatus])
     if as_json:
         for worker, found in told.items():
             for each in found:
                 print_json({"worker": worker, **msgspec.to_builtins(each)})
-        return OK
+        return code
     _print(told)
-    return OK
+    return code
 
 
 def order(config: Path | None, endpoint: str, act: str, *, operator: str) -> int:
@@ -43,9 +43,9 @@ def order(config: Path | None, endpoint: str, act: str, *, operator: str) -> int
         act=msgspec.convert(act, LinkOrder),
         operator=operator_name(operator),
     )
-    told = order_all(config, wanted, LinkStatus)
+    told, code = order_all(config, wanted, LinkStatus)
     _print({worker: [found] for worker, found in told.items()})
-    return OK
+    return code
 
 
 def _print(told: Mapping[str, Iterable[LinkStatus]]) -> None:

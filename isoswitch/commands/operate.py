@@ -40,11 +40,13 @@ from isoswitch.switch.status import EndpointStatus, Status
 T = TypeVar("T")
 
 
-def order_all(config: Path | None, order: AnyOrder, result: type[T]) -> dict[str, T]:
+def order_all(
+    config: Path | None, order: AnyOrder, result: type[T]
+) -> tuple[dict[str, T], int]:
     """Give an order to the running switch or to each of its workers, by its number.
 
     A switch that is alone has the number ``""``. Whoever does not carry the order out
-    is told of, unless nobody does.
+    is told of, and makes the exit code that comes with the results a failure.
 
     Raises
     ------
@@ -62,18 +64,25 @@ def order_all(config: Path | None, order: AnyOrder, result: type[T]) -> dict[str
         raise refusals.popitem()[1]
     for worker, refusal in refusals.items():
         stderr().print(Text(f"worker {worker}: {refusal}", style="yellow"))
-    return results
+    return results, FAILED if refusals else OK
 
 
-def order_one(config: Path | None, order: AnyOrder, result: type[T]) -> T:
-    """Give an order to the workers in turn, until one carries it out.
+def order_one(
+    config: Path | None, order: AnyOrder, result: type[T], *, asks_on: bool = False
+) -> T:
+    """Give an order to the first worker that is there.
+
+    With ``asks_on`` it goes to the next one where a worker refuses it, as what is
+    another's to do.
 
     Raises
     ------
-    SwitchUnavailable, ConfigError
-        None carries it out; what the last one said.
+    SwitchUnavailable
+        No worker is there.
+    ConfigError
+        It does not carry the order out; says why.
     OrderUnanswered
-        One may have carried it out; no other was asked.
+        It may have carried the order out; no other was asked.
     """
     *others, last = _sockets_of(config).values()
     for path in others:
@@ -81,9 +90,11 @@ def order_one(config: Path | None, order: AnyOrder, result: type[T]) -> T:
             return trio.run(send_order, path, order, result)
         except OrderUnanswered:
             raise
-        except (SwitchUnavailable, ConfigError):
-            # Another worker may know it better, and the last one says why not.
+        except SwitchUnavailable:
             continue
+        except ConfigError:
+            if not asks_on:
+                raise
     return trio.run(send_order, last, order, result)
 
 
@@ -95,39 +106,42 @@ def operator_name(given: str) -> str:
 def status(config: Path | None, *, as_json: bool) -> int:
     """Print how the running switch, or each worker, stands; 1 when one is not ready."""
     asked = ReadStatus(operator=operator_name(""))
-    told = order_all(config, asked, Status)
+    told, code = order_all(config, asked, Status)
     for found in told.values():
         if as_json:
             print_json({"ready": found.is_ready, **msgspec.to_builtins(found)})
         else:
             _print_status(found, stdout())
-    return OK if all(found.is_ready for found in told.values()) else FAILED
+    return code if all(found.is_ready for found in told.values()) else FAILED
 
 
 def confirm_clock(config: Path | None, *, operator: str) -> int:
     """Have the running switch trust the clock as it stands."""
     order = ConfirmClock(operator=operator_name(operator))
-    was_in_doubt = any(order_all(config, order, bool).values())
+    told, code = order_all(config, order, bool)
     stdout().print(
-        "the clock is trusted as it stands" if was_in_doubt else "it was not in doubt"
+        "the clock is trusted as it stands"
+        if any(told.values())
+        else "it was not in doubt"
     )
-    return OK
+    return code
 
 
 def reload(config: Path | None, *, operator: str, dry_run: bool, as_json: bool) -> int:
     """Have the running switch read its configuration again, and print what changes."""
     order = Reload(operator=operator_name(operator), dry_run=dry_run)
-    *_, changes = order_all(config, order, list[str]).values()
+    told, code = order_all(config, order, list[str])
+    *_, changes = told.values()
     if as_json:
         print_json({"changes": changes, "dry_run": dry_run})
-        return OK
+        return code
     for change in changes:
         stdout().print(Text(change))
     if not changes:
         stdout().print("nothing differs from what is running")
     elif dry_run:
         stdout().print("nothing was changed: this was a dry run", style="dim")
-    return OK
+    return code
 
 
 def _print_status(found: Status, console: Console) -> None:

@@ -54,7 +54,7 @@ def list_saf(config: Path | None, *, everything: bool, as_json: bool) -> int:
 def retry(config: Path | None, entry: int, *, operator: str) -> int:
     """Have the running switch send an entry now."""
     order = RetrySaf(operator=operator_name(operator), entry=entry)
-    endpoint = order_one(config, order, str)
+    endpoint = order_one(config, order, str, asks_on=True)
     stdout().print(f"entry {entry} goes to {endpoint} as soon as it can be reached")
     return OK
 
@@ -66,7 +66,7 @@ def park(config: Path | None, entry: int, *, reason: str, operator: str) -> int:
         entry=entry,
         reason=reason[:REASON_CHARACTERS_MAX],
     )
-    endpoint = order_one(config, order, str)
+    endpoint = order_one(config, order, str, asks_on=True)
     stdout().print(f"entry {entry} for {endpoint} is set aside; `saf retry` sends it")
     return OK
 

@@ -26,7 +26,7 @@ def list_transfers(config: Path | None, *, everything: bool, as_json: bool) -> i
         sent = reader.transfers() if everything else reader.open_transfers()
         received = reader.find_rows(Receipt)
     rows = [_sent(each) for each in sent] + [
-        _received(each) for each in received if everything or not each.is_final
+        received_json(each) for each in received if everything or not each.is_final
     ]
     rows.sort(key=lambda row: str(row["at"]))
     if as_json:
@@ -82,7 +82,8 @@ def _sent(transfer: Transfer) -> dict[str, Any]:
     }
 
 
-def _received(receipt: Receipt) -> dict[str, Any]:
+def received_json(receipt: Receipt) -> dict[str, Any]:
+    """Give what is shown of a received transfer: nothing of its customer's account."""
     return {
         "transaction": receipt.transaction_id,
         "at": receipt.received_at,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -30,6 +30,7 @@ from isoswitch.commands.console import (
 from isoswitch.commands.messages import message_table
 from isoswitch.commands.story import Related, Sentence, ending, relate, tell
 from isoswitch.commands.transfer_story import RECEIPT_ENDINGS
+from isoswitch.commands.transfer_views import received_json
 from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.place import Place
@@ -235,7 +236,7 @@ def _of_receipt(reader: StoreReader, receipt: Receipt) -> Told:
         (receipt.state, "green" if receipt.is_final else "yellow"),
     )
     return Told(
-        summary=asdict(receipt),
+        summary=received_json(receipt),
         headline=headline,
         ending=RECEIPT_ENDINGS[receipt.state],
         records=reader.records(receipt.transaction_id),

@@ -48,15 +48,13 @@ from isoswitch.simulators.keyring import Keyring, SharedKey
 from isoswitch.simulators.rules import NORMAL, Fault, Reaction, Rule, RuleBook
 from isoswitch.simulators.settlement import compare_totals, issuer_totals
 from isoswitch.simulators.token_service import TokenRefused, TokenService
-from isoswitch.simulators.wire import Wire
+from isoswitch.simulators.wire import CARD_FRAME_BYTES_MAX, Wire
 from isoswitch.simulators.working_keys import WorkingKeys
 from isoswitch.switch.ports import Clock
 
 NETWORK_KINDS = frozenset(
     {Kind.SIGN_ON, Kind.SIGN_OFF, Kind.ECHO, Kind.KEY_CHANGE, Kind.CUTOVER}
 )
-# Card messages in XML are longer than those of ISO 8583.
-FRAME_BYTES_MAX = 16_384
 GARBAGE_BYTES = 40
 FIRST_STAN = 800_001
 CALL_PAUSE_S = 0.5
@@ -224,7 +222,7 @@ class Issuer:
         if self.is_away:
             await trio.aclose_forcefully(stream)
             return
-        wire = Wire(stream, self._framing, frame_bytes_max=FRAME_BYTES_MAX)
+        wire = Wire(stream, self._framing, frame_bytes_max=CARD_FRAME_BYTES_MAX)
         self.wires.append(wire)
         if self.profile.signs_on:
             self._ask(wire, Kind.SIGN_ON, {})

@@ -46,7 +46,7 @@ from isoswitch.simulators.requests import (
     TerminalProfile,
 )
 from isoswitch.simulators.terminal_crypto import verify_mac
-from isoswitch.simulators.wire import Wire
+from isoswitch.simulators.wire import CARD_FRAME_BYTES_MAX, Wire
 from isoswitch.simulators.working_keys import unwrap_key
 from isoswitch.switch.ports import Clock
 
@@ -54,7 +54,6 @@ Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
 ACKNOWLEDGEMENTS = frozenset({ResponseCode.APPROVED, ResponseCode.ORIGINAL_NOT_FOUND})
 NETWORK_CLASS = "8"
-FRAME_BYTES_MAX = 16_384
 TPDU = bytes.fromhex("6000010002")
 """Identifier, destination NII 0001, source 0002."""
 
@@ -124,7 +123,7 @@ class Terminal(RequestBuilder):
                 self.counts["not connected"] += 1
             else:
                 self._wire = Wire(
-                    stream, self._framing, frame_bytes_max=FRAME_BYTES_MAX
+                    stream, self._framing, frame_bytes_max=CARD_FRAME_BYTES_MAX
                 )
                 self._connected.unpark_all()
                 if not has_started:

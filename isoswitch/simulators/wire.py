@@ -19,6 +19,8 @@ from isoswitch.codecs.framing import Framing
 
 OUT_BYTES_MAX = 4 * 1024 * 1024
 LATER_MAX = 100_000
+# Card messages in XML are longer than those of ISO 8583.
+CARD_FRAME_BYTES_MAX = 16_384
 
 
 class Wire:

@@ -147,7 +147,9 @@ async def told(
 ) -> tuple[list[str], str]:
     """Give the sentences about a transaction, and the last one."""
     assert show(store, name, as_json=True) == OK
-    shown = json.loads(capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert RECEIVED.account not in out
+    shown = json.loads(out)
     return [each["text"] for each in shown["story"]], shown["ending"]
 
 

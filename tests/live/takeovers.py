@@ -6,13 +6,29 @@ import os
 
 import trio
 
+from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.store.inspection import inspect_store
 from isoswitch.store.reader import open_reader
-from tests.live.drill import Drill
+from tests.live.conftest import Tell
+from tests.live.drill import Drill, crowd
 
 # From the death of a node until nothing that it left open is open any more.
 TAKEOVER_S = 5.0
 PATIENCE_S = 60.0
 LOOK_S = 0.1
+
+
+def assert_agreed(drill: Drill, takeovers: list[float], tell: Tell) -> None:
+    """Demand that all sides tell the same, and that others took over in time."""
+    verdict = drill.compare()
+    tell(f"takeovers {[round(each, 1) for each in takeovers]} s")
+    tell(drill.describe(verdict))
+    assert verdict.is_settled
+    assert drill.kinds()[Kind.PURCHASE]
+    assert drill.accusations == []
+    assert drill.contradictions() == []
+    assert inspect_store(drill.loaded.store).is_sound
+    assert max(takeovers) < TAKEOVER_S * crowd()
 
 
 async def gives_up(drill: Drill, name: str) -> None:

@@ -19,16 +19,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.commands.database import LocalServer
 from isoswitch.commands.processes import Part, own_command, parts_of
 from isoswitch.config.load import STORE_URL, LoadedNetwork
-from isoswitch.store.inspection import inspect_store
 from isoswitch.store.place import DatabaseUrl
 from tests.live.conftest import Tell
-from tests.live.drill import PARTS, Drill, crowd, drilled
+from tests.live.drill import PARTS, Drill, drilled
 from tests.live.partition import Way, way_to
-from tests.live.takeovers import TAKEOVER_S, boot_of, gives_up, taken_over
+from tests.live.takeovers import assert_agreed, boot_of, gives_up, taken_over
 from tests.postgres import (
     new_database,
     promote,
@@ -106,15 +104,7 @@ async def test_nodes_that_die_freeze_or_lose_their_database_lose_no_money(
             for number in NODES:
                 await drill.wait_ready(number)
             await trio.sleep(WORK_S)
-        verdict = drill.compare()
-        tell(f"takeovers {[round(each, 1) for each in takeovers]} s")
-        tell(drill.describe(verdict))
-        assert verdict.is_settled
-        assert drill.kinds()[Kind.PURCHASE]
-        assert drill.accusations == []
-        assert drill.contradictions() == []
-        assert inspect_store(url).is_sound
-    assert max(takeovers) < TAKEOVER_S * crowd()
+        assert_agreed(drill, takeovers, tell)
 
 
 async def kill(drill: Drill, number: int) -> float:

@@ -20,16 +20,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.commands.processes import Part, own_command, parts_of
 from isoswitch.config.load import STORE_URL, LoadedNetwork, load_network
-from isoswitch.store.inspection import inspect_store
 from isoswitch.store.place import DatabaseUrl
 from tests.live.conftest import Tell
-from tests.live.drill import Drill, PartsOf, crowd, drilled
+from tests.live.drill import Drill, PartsOf, drilled
 from tests.live.machines import Machines, machines
 from tests.live.network import ROOT
-from tests.live.takeovers import TAKEOVER_S, boot_of, gives_up, taken_over
+from tests.live.takeovers import assert_agreed, boot_of, gives_up, taken_over
 from tests.postgres import new_database, running_server, temporary_folder
 
 pytestmark = pytest.mark.live
@@ -61,15 +59,7 @@ async def test_a_node_without_network_does_nothing_and_others_take_over(
                 await trio.sleep(WORK_S)
                 takeovers.append(await part(drill, network, NODES[turn % len(NODES)]))
             await trio.sleep(WORK_S)
-        verdict = drill.compare()
-        tell(f"takeovers {[round(each, 1) for each in takeovers]} s")
-        tell(drill.describe(verdict))
-        assert verdict.is_settled
-        assert drill.kinds()[Kind.PURCHASE]
-        assert drill.accusations == []
-        assert drill.contradictions() == []
-        assert inspect_store(url).is_sound
-    assert max(takeovers) < TAKEOVER_S * crowd()
+        assert_agreed(drill, takeovers, tell)
 
 
 async def part(drill: Drill, network: Machines, number: int) -> float:
