@@ -3,7 +3,7 @@
 A refusal must cost little, or refusing takes the time that decisions need. So whoever
 is turned away gets a glance and no more, and all who wait are turned away together:
 
-    gather for a moment     what comes meanwhile comes along
+    gather for a moment     what comes meanwhile comes along, and who finds a place goes
     one unit of work        for each a record and a row, which keeps its trace number
     the answers             authenticated group by group, a round trip for each
     read on                 now whoever sent them is heard again, see `Session.handle`
@@ -17,6 +17,7 @@ any other.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +46,7 @@ from isoswitch.store.port import (
     UnitOfWork,
 )
 from isoswitch.switch.admission import REASONS, Limit
-from isoswitch.switch.dispatch import Arrival, find_terminal
+from isoswitch.switch.dispatch import Arrival, Wait, find_terminal
 from isoswitch.switch.keys import glanced_key
 from isoswitch.switch.legs import mac_command, with_mac
 from isoswitch.switch.logs import LegLine, legs
@@ -98,34 +99,43 @@ class Door:
     ) -> None:
         self._current = current
         self._decide = decide
-        self._waiting: list[Arrival] = []
+        self._waiting: deque[Arrival] = deque()
         self._filled = trio.lowlevel.ParkingLot()
-        self._ended = trio.lowlevel.ParkingLot()
+        self._ended = trio.Event()
+        # Whether somebody waits for the next round, even if all have been let in.
+        self._is_awaited = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, arrival: Arrival) -> None:
-        """Take a message that came when too much was in hand."""
+    def put(self, arrival: Arrival) -> Wait:
+        """Take a message that came when too much was in hand.
+
+        Gives a wait for the end of its round, by which it is turned away or let in.
+        """
         self._waiting.append(arrival)
+        self._is_awaited = True
         if self._filled:
             self._filled.unpark()
+        return self._ended.wait
 
-    async def wait_round(self) -> None:
-        """Wait until some who wait have been turned away."""
-        await self._ended.park()
+    def let_in(self) -> Arrival | None:
+        """Give who has waited longest a place that has become free."""
+        return self._waiting.popleft() if self._waiting else None
 
     async def run(self) -> None:
         """Turn away what waits, until cancelled."""
         while True:
-            while not self._waiting:
+            if not self._is_awaited:
                 await self._filled.park()
             if len(self._waiting) < ROUND_MAX:
                 await trio.sleep(GATHER_S)
-            arrivals = self._waiting[:ROUND_MAX]
-            del self._waiting[:ROUND_MAX]
+            count = min(len(self._waiting), ROUND_MAX)
+            arrivals = [self._waiting.popleft() for _ in range(count)]
+            ended, self._ended = self._ended, trio.Event()
+            self._is_awaited = bool(self._waiting)
             await self._end(arrivals)
-            self._ended.unpark_all()
+            ended.set()
 
     async def _end(self, arrivals: Sequence[Arrival]) -> None:
         services = self._current()

@@ -445,8 +445,7 @@ class Switch:
         if self.counts.deciding < limits.in_flight_max:
             self._begin_decision(arrival)
             return None
-        self._door.put(arrival)
-        return self._door.wait_round
+        return self._door.put(arrival)
 
     def _begin_decision(self, arrival: Arrival) -> None:
         """Decide a message in a task of its own."""
@@ -463,6 +462,15 @@ class Switch:
         finally:
             self.counts.deciding -= 1
             shift.end()
+            self._fill_place()
+
+    def _fill_place(self) -> None:
+        """Let in who waits to be turned away, where there is a place after all."""
+        shift = self._shift
+        assert shift is not None, "only a running switch decides"
+        limit = shift.services.settings.admission.in_flight_max
+        if self.counts.deciding < limit and (arrival := self._door.let_in()):
+            self._begin_decision(arrival)
 
 
 async def wait_attempted(links: Iterable[Link]) -> None:

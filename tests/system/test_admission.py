@@ -24,6 +24,8 @@ from isoswitch.switch.settings import SwitchSettings
 
 CARD = get_card("visa-ok")
 SEEDS = range(1, 6)
+# How long the purchase that fills the network takes: its issuer, and six commits.
+FIRST_S = 3.3
 
 
 def limited(
@@ -161,14 +163,20 @@ class Keyring:
 class Crowd:
     """A network that takes one request at a time, and what is asked of it at once."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, *, per_connection: int = 64) -> None:
         self.nursery = nursery
         self.keyrings: list[Keyring] = []
         self.units: list[UnitOfWork] = []
         self.answers: dict[str, Answer | None] = {}
         self.world = World(
-            change=lambda settings: limited(
-                settings, code=ResponseCode.SYSTEM_MALFUNCTION, in_flight_max=1
+            change=lambda settings: replace(
+                full := limited(
+                    settings, code=ResponseCode.SYSTEM_MALFUNCTION, in_flight_max=1
+                ),
+                listeners=tuple(
+                    replace(each, in_flight_max=per_connection)
+                    for each in full.listeners
+                ),
             ),
             wrap_hsm=self._wrap,
             store_delay_s=lambda: 0.05,
@@ -177,6 +185,7 @@ class Crowd:
     async def start(self) -> None:
         """Start the network, and a purchase that fills it for three seconds."""
         await self.nursery.start(self.world.run)
+        self.began_at = trio.current_time()
         slow = Rule(name="slow", then=Reaction(delay=Fixed(delay_s=3.0)))
         self.world.issuers["north"].set_rules([slow])
         self.first = self.build("TERM0001")
@@ -185,6 +194,10 @@ class Crowd:
         assert self.world.store is not None
         self.world.store.on_commit(lambda unit, _: self.units.append(unit))
         self.keyrings[0].requests.clear()
+
+    async def sleep_until_answer(self, early_s: float) -> None:
+        """Sleep until shortly before the purchase that fills the network ends."""
+        await trio.sleep_until(self.began_at + FIRST_S - early_s)
 
     def build(self, terminal: str) -> Request:
         return self.world.terminals[terminal].build(Kind.PURCHASE, CARD, 100)
@@ -299,6 +312,51 @@ async def test_what_was_turned_away_is_turned_away_when_it_comes_again(
     assert len(crowd.world.disk.transactions) == 2
     verdict = await settle(crowd.world)
     assert verdict.is_settled, verdict.describe()
+
+
+async def test_who_waits_to_be_turned_away_is_let_in_when_a_place_becomes_free(
+    crowd: Crowd,
+) -> None:
+    await crowd.sleep_until_answer(GATHER_S / 2)
+    for _ in range(3):
+        crowd.ask("TERM0002", crowd.build("TERM0002"))
+    await trio.sleep(10)
+    assert sorted(codes_of(crowd, "TERM0002")) == [
+        ResponseCode.APPROVED,
+        *[ResponseCode.SYSTEM_MALFUNCTION] * 2,
+    ]
+    verdict = await settle(crowd.world)
+    assert verdict.is_settled, verdict.describe()
+
+
+async def test_a_connection_does_not_wait_for_a_round_that_is_over(
+    nursery: trio.Nursery,
+) -> None:
+    """Its second request waits for the first, and finds a place in the switch."""
+    crowd = Crowd(nursery, per_connection=1)
+    await crowd.start()
+    await crowd.sleep_until_answer(GATHER_S + 0.03)
+    for _ in range(2):
+        crowd.ask("TERM0002", crowd.build("TERM0002"))
+    await trio.sleep(10)
+    crowd.ask("TERM0002", crowd.build("TERM0002"))
+    await trio.sleep(5)
+    assert len(codes_of(crowd, "TERM0002")) == 3
+
+
+async def test_a_connection_does_not_wait_for_a_round_without_anybody(
+    crowd: Crowd,
+) -> None:
+    """What came while others were written down is let in before its own round."""
+    await crowd.sleep_until_answer(GATHER_S + 0.03)
+    crowd.ask("TERM0001", crowd.build("TERM0001"))
+    await trio.sleep(GATHER_S + 0.01)
+    crowd.ask("TERM0002", crowd.build("TERM0002"))
+    await trio.sleep(10)
+    crowd.ask("TERM0002", crowd.build("TERM0002"))
+    await trio.sleep(5)
+    assert ResponseCode.SYSTEM_MALFUNCTION in codes_of(crowd, "TERM0001")
+    assert codes_of(crowd, "TERM0002") == [ResponseCode.APPROVED] * 2
 
 
 async def test_a_missing_key_silences_only_its_own_terminal(crowd: Crowd) -> None:
