@@ -306,7 +306,7 @@ class Issuer:
             self._signed_on.add(wire)
             self._has_signed_off = False
         elif txn.kind is Kind.SIGN_OFF:
-            self._signed_on.clear()
+            self._signed_on.discard(wire)
         elif txn.kind is Kind.CUTOVER:
             self.cutover_dates.append(str(request.get(DATE_FIELD, "")))
         return Outcome(code=ResponseCode.APPROVED)

@@ -62,12 +62,14 @@ DELIVERED_CODES = {
     SafMessage.REVERSAL: {ResponseCode.APPROVED, ResponseCode.ORIGINAL_NOT_FOUND},
     SafMessage.ADVICE: {ResponseCode.APPROVED},
 }
-# The endpoint asks for patience.
+# The endpoint asks for patience, or the keys changed while a message was on its way:
+# the next one is made with the key of then.
 RETRY_CODES = frozenset(
     {
         ResponseCode.ISSUER_UNAVAILABLE,
         ResponseCode.SYSTEM_MALFUNCTION,
         ResponseCode.CUTOVER_IN_PROGRESS,
+        ResponseCode.SECURITY_VIOLATION,
     }
 )
 # How long a lane waits for its link, or at most after something came due.

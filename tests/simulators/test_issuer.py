@@ -13,12 +13,14 @@ import trio.testing
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pin
+from isoswitch.codecs.dialects.registry import get_dialect
+from isoswitch.codecs.framing import get_framing
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.bookings import BookingKind
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.rules import Fault, Fixed, Reaction, Rule
 from isoswitch.simulators.triggers import standing_rules
-from tests.simulators.pairs import SHAPES, Pair
+from tests.simulators.pairs import EPOCH, SHAPES, Pair
 
 VISA = get_card("visa-ok")
 RIGHT, WRONG = Pin("1234"), Pin("9999")
@@ -218,6 +220,21 @@ async def test_money_before_sign_on_is_refused(
         belief = await pair.terminal.purchase(VISA, 1250)
     assert belief.state is BeliefState.DECLINED
     assert pair.issuer.bookings.entries == []
+
+
+async def test_a_sign_off_counts_for_the_connection_that_brings_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """One that was long on its way does not end a sign-on on the next connection."""
+    sign_off = get_dialect(SHAPES[0][0]).network_request(
+        Kind.SIGN_OFF, stan="000900", transmitted_at=EPOCH
+    )
+    async with running_pair() as pair:
+        before = await pair.connect()
+        await before.send_all(get_framing(SHAPES[0][1]).encode(sign_off.raw))
+        await before.receive_some()
+        belief = await pair.terminal.purchase(VISA, 1250)
+    assert belief.state is BeliefState.APPROVED
 
 
 async def test_an_echo_is_answered(autojump_clock: trio.testing.MockClock) -> None:

@@ -121,6 +121,26 @@ async def test_a_decline_of_an_advice_is_left_to_the_operator(
     assert await owed_by(world, "north") == 1_250
 
 
+async def test_an_advice_whose_mac_met_another_key_is_told_again(
+    nursery: trio.Nursery,
+) -> None:
+    """The keys of a link may change while it is on its way."""
+    world = World()
+    await nursery.start(world.run)
+    unverified = Rule(
+        name="once",
+        then=Reaction(fields={39: "63"}),
+        when={"function": Equals(value=Function.ADVICE.value)},
+        times_max=1,
+    )
+    world.issuers["north"].set_rules([unverified])
+    await world.terminals["TERM0001"].tell(offline(world.terminals["TERM0001"]))
+    await trio.sleep(60)
+    assert await world_kinds(world, RecordKind.FORWARDED) == 2
+    assert await world_kinds(world, RecordKind.QUARANTINED) == 0
+    assert await world_kinds(world, RecordKind.DELIVERED) == 1
+
+
 async def test_a_decline_offline_is_written_down_and_moves_nothing(
     world: World,
 ) -> None:
