@@ -172,12 +172,13 @@ def read_terminal_keys(dialect: Dialect, message: Message) -> list[TransportedKe
     content = message.get(TERMINAL_FIELD)
     if content is None:
         raise DecodeError("missing", field=str(TERMINAL_FIELD))
-    if isinstance(content, str) and (blocks := _find_blocks(content)):
+    octets = _unhex(content) if isinstance(content, str) else content
+    # What a PIN key's block tells of its use is no hexadecimal, and it comes first.
+    if not octets and (blocks := _find_blocks(str(content))):
         return blocks
     try:
-        octets = bytes.fromhex(content) if isinstance(content, str) else content
         count, room = _TERMINAL_SIZES[len(octets)]
-    except (ValueError, KeyError):
+    except KeyError:
         reason = "no keys of a known size"
         raise DecodeError(reason, field=str(TERMINAL_FIELD)) from None
     step = room + TERMINAL_CHECK_BYTES
@@ -188,6 +189,14 @@ def read_terminal_keys(dialect: Dialect, message: Message) -> list[TransportedKe
         )
         for start in range(0, count * step, step)
     ]
+
+
+def _unhex(text: str) -> bytes:
+    """Give the bytes of hexadecimal digits, and nothing of other text."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""
 
 
 def _find_blocks(text: str) -> list[TransportedKey]:

@@ -118,6 +118,17 @@ def test_the_keys_of_a_terminal_arrive(
     assert {key.check_value for key in read} == {b"abcd"}
 
 
+def test_encrypted_keys_that_look_like_a_block_are_encrypted_keys() -> None:
+    """Digits two to five may happen to be as long as all of them."""
+    dialect = get_dialect("iso87-ascii")
+    keys = [
+        TransportedKey(payload=b"\x60\x08\x0e" + bytes(13), check_value=b"abcd")
+    ] * 2
+    fields = write_terminal_keys(dialect, keys)
+    message = dialect.codec.build("0810", {11: "000001", 39: "00", **fields})
+    assert read_terminal_keys(dialect, message) == keys
+
+
 def test_key_blocks_for_a_terminal_follow_each_other() -> None:
     dialect = get_dialect("iso87-ascii")
     keys = [TransportedKey(payload=BLOCK, is_block=True)] * 2
