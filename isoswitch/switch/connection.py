@@ -1,9 +1,12 @@
 """Frames over one byte stream.
 
 One task reads, one writes. What is sent during a scheduler pass collects in an
-out-buffer that the writer hands over in one piece, so that a busy link costs one system
-call for a pass and not one for a message. A message whose first byte was never handed
-over cannot have been seen by the peer; ``has_started`` tells.
+out-buffer that is handed over in one piece, so that a busy link costs one system call
+for a pass and not one for a message. A message whose first byte was never handed over
+cannot have been seen by the peer; ``has_started`` tells.
+
+To a socket that has room, one task hands over what all connections have collected; a
+connection's own writer is woken only when it has to wait for room.
 """
 
 from __future__ import annotations
@@ -14,11 +17,55 @@ import trio
 
 from isoswitch.codecs.canonical.errors import DecodeError, LinkDown
 from isoswitch.codecs.framing import Framing
+from isoswitch.switch.sockets import SocketStream
 
 OUT_BYTES_MAX = 256 * 1024
 
 Handle = Callable[[Sequence[bytes]], Awaitable[None]]
 """Takes the payloads that one read brought; nothing is read before it returns."""
+
+
+class Flusher:
+    """The connections that have collected something in this pass of the scheduler."""
+
+    def __init__(self) -> None:
+        self._filled: list[Connection] = []
+        self._task: trio.lowlevel.Task | None = None
+
+    def add(self, connection: Connection) -> None:
+        """Flush a connection soon."""
+        self._filled.append(connection)
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+
+    async def run(self) -> None:
+        """Flush what is added, until cancelled."""
+        while True:
+            if not self._filled:
+                self._task = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+            filled, self._filled = self._filled, []
+            for connection in filled:
+                connection.flush()
+
+    def _stop_waiting(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+_flusher: trio.lowlevel.RunVar[Flusher] = trio.lowlevel.RunVar("flusher")
+
+
+def get_flusher() -> Flusher:
+    """Give the one of this trio run."""
+    try:
+        return _flusher.get()
+    except LookupError:
+        made = Flusher()
+        _flusher.set(made)
+        trio.lowlevel.spawn_system_task(made.run)
+        return made
 
 
 class Connection:
@@ -39,6 +86,9 @@ class Connection:
         idle_timeout_s: float,
     ) -> None:
         self._stream = stream
+        # Other streams than sockets are written by the task that may wait for them.
+        self._sock = stream if isinstance(stream, SocketStream) else None
+        self._flusher = get_flusher()
         self._framing = framing
         self._decoder = framing.decoder(frame_bytes_max=frame_bytes_max)
         self._frame_timeout_s = frame_timeout_s
@@ -47,6 +97,7 @@ class Connection:
         self._queued_bytes = 0
         self._started_bytes = 0
         self._writer: trio.lowlevel.Task | None = None
+        self._is_writing = False
         self._scope = trio.CancelScope()
         self._closed_because = ""
         self._frame_began_at: float | None = None
@@ -82,9 +133,28 @@ class Connection:
         self._out.append(frame)
         self._queued_bytes += len(frame)
         if self._writer is not None:
-            trio.lowlevel.reschedule(self._writer)
-            self._writer = None
+            if self._sock is None:
+                self._wake_writer(self._writer)
+            elif len(self._out) == 1:
+                self._flusher.add(self)
         return mark
+
+    def flush(self) -> None:
+        """Hand over what has collected to a socket, as far as it has room."""
+        if self._sock is None or self._is_writing or not self._out:
+            return
+        frames = b"".join(self._out)
+        self._out.clear()
+        try:
+            sent = self._sock.send_now(frames)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.close("the connection broke")
+            return
+        self._started_bytes += sent
+        if sent < len(frames):
+            self._out.append(frames[sent:])
+            if self._writer is not None:
+                self._wake_writer(self._writer)
 
     def has_started(self, mark: int) -> bool:
         """Whether the first byte of a queued frame may have left."""
@@ -151,11 +221,18 @@ class Connection:
             frames = b"".join(self._out)
             self._out.clear()
             self._started_bytes += len(frames)
+            # It stays so when this is cancelled: nothing may follow half a frame.
+            self._is_writing = True
             try:
                 await self._stream.send_all(frames)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self.close("the connection broke")
                 return
+            self._is_writing = False
+
+    def _wake_writer(self, writer: trio.lowlevel.Task) -> None:
+        trio.lowlevel.reschedule(writer)
+        self._writer = None
 
     def _stop_waiting(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
         self._writer = None

@@ -43,11 +43,14 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Wait for bytes and give them; ``b""`` when the peer closed its side."""
-        size = max_bytes or RECEIVE_BYTES
+        size, sock = max_bytes or RECEIVE_BYTES, self._sock
         while True:
-            await self._wait(trio.lowlevel.wait_readable)
+            if sock.fileno() < 0:
+                msg = "the stream is closed"
+                raise trio.ClosedResourceError(msg)
+            await trio.lowlevel.wait_readable(sock)
             try:
-                return self._sock.recv(size)
+                return sock.recv(size)
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError as error:
@@ -69,6 +72,15 @@ class SocketStream(trio.abc.HalfCloseableStream):
             if not rest:
                 return
             await self._wait(trio.lowlevel.wait_writable)
+
+    def send_now(self, data: bytes) -> int:
+        """Send what there is room for, and give how many bytes those were."""
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            raise _stream_error(error) from None
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until a send has room."""
