@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -85,6 +86,18 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Give the console for what goes wrong and for progress."""
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def confirm(act: str, *, yes: bool) -> None:
+    """Ask the operator before an act.
+
+    Raises
+    ------
+    Failure
+        The answer is no.
+    """
+    if not yes and not typer.confirm(f"{act[0].upper()}{act[1:]}?", err=True):
+        raise Failure("nothing was changed")
 
 
 def print_json(value: Any) -> None:

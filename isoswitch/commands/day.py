@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isoswitch.commands.options import Config, Json, Operator
+from isoswitch.commands.options import Config, Json, Operator, Yes
 
 app = typer.Typer(
     name="day",
@@ -40,8 +40,8 @@ def show(
 
 
 @app.command()
-def close(config: Config = None, operator: Operator = "") -> None:
+def close(config: Config = None, operator: Operator = "", *, yes: Yes = False) -> None:
     """End the open day now; the next takes over at once, and no way leads back."""
     from isoswitch.commands import days
 
-    sys.exit(days.close(config, operator=operator))
+    sys.exit(days.close(config, operator=operator, yes=yes))

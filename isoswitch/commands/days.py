@@ -10,7 +10,7 @@ from rich.table import Table
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.totals import Totals, TotalsLine, sum_lines
-from isoswitch.commands.console import OK, plain_table, print_json, stdout
+from isoswitch.commands.console import OK, confirm, plain_table, print_json, stdout
 from isoswitch.commands.operate import operator_name, order_one
 from isoswitch.config.load import load_network
 from isoswitch.store.days import open_date
@@ -70,8 +70,9 @@ def show(config: Path | None, date: str, *, as_json: bool) -> int:
     return OK
 
 
-def close(config: Path | None, *, operator: str) -> int:
+def close(config: Path | None, *, operator: str, yes: bool) -> int:
     """Have the running switch end the open day."""
+    confirm("end the open business day, for good", yes=yes)
     order = CutDay(operator=operator_name(operator))
     date = order_one(config, order, str)
     stdout().print(f"the day is cut; {date} is open")

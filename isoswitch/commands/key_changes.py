@@ -20,7 +20,14 @@ import typer
 
 from isoswitch.codecs.canonical.errors import HsmUnavailable
 from isoswitch.codecs.canonical.secrets import KeyValue
-from isoswitch.commands.console import USAGE, Failure, plain_table, print_json, stdout
+from isoswitch.commands.console import (
+    USAGE,
+    Failure,
+    confirm,
+    plain_table,
+    print_json,
+    stdout,
+)
 from isoswitch.commands.operate import operator_name, order_one
 from isoswitch.config.load import load_network
 from isoswitch.config.settings import hsmd_settings
@@ -157,18 +164,6 @@ def changing(
     yield _store(settings, _open_engine(settings), names)
     if reload:
         reload_keys(settings)
-
-
-def confirm(act: str, *, yes: bool) -> None:
-    """Ask the operator before an act.
-
-    Raises
-    ------
-    Failure
-        The answer is no.
-    """
-    if not yes and not typer.confirm(f"{act[0].upper()}{act[1:]}?", err=True):
-        raise Failure("nothing was changed")
 
 
 def say(record: KeyRecord | UnitKey, *, became: str = "") -> None:

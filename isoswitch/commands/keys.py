@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isoswitch.commands.options import Config, Json, Operator
+from isoswitch.commands.options import Config, Json, Operator, Yes
 
 app = typer.Typer(
     name="keys", help="List and change the stored keys.", no_args_is_help=True
@@ -14,7 +14,6 @@ app = typer.Typer(
 
 USAGES = "TR-31 usage: B0 C0 D0 E0 E2 E4 K0 K1 M1 M3 M6 M7 P0 S0 V1 V2, 10 UnionPay."
 
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Name = Annotated[str, typer.Argument(help="The key's name, such as north/zpk.")]
 Version = Annotated[int, typer.Argument(help="The key's version.", min=1)]
 Usage = Annotated[str, typer.Option(help=USAGES)]
@@ -64,7 +63,7 @@ def generate(
     yes: Yes = False,
 ) -> None:
     """Store a new random key; the first of its name is active at once."""
-    from isoswitch.commands import key_changes
+    from isoswitch.commands import console, key_changes
 
     plan = key_changes.plan_key(
         name,
@@ -76,7 +75,7 @@ def generate(
         pin_rule=key_changes.read_pin_rule(pin_rule),
     )
     with key_changes.changing(config, operator) as store:
-        key_changes.confirm(f"generate {plan.describe()}", yes=yes)
+        console.confirm(f"generate {plan.describe()}", yes=yes)
         key_changes.say(store.generate(plan))
 
 
@@ -94,7 +93,7 @@ def form(
     yes: Yes = False,
 ) -> None:
     """Form a key from components that different people enter, one after the other."""
-    from isoswitch.commands import key_changes
+    from isoswitch.commands import console, key_changes
 
     plan = key_changes.plan_key(
         name,
@@ -108,7 +107,7 @@ def form(
     value, holders = key_changes.ask_components(plan.algorithm, components)
     with key_changes.changing(config, *holders) as store:
         check = key_changes.check_value_of(value, plan.algorithm)
-        key_changes.confirm(f"form {plan.describe()} of check value {check}", yes=yes)
+        console.confirm(f"form {plan.describe()} of check value {check}", yes=yes)
         key_changes.say(store.add(plan, value, action="form"))
 
 
@@ -142,13 +141,13 @@ def import_key(
     narrowed by --mode. ECB is taken only under a key for which the
     profile of a link or terminal allows it, and with --check-value, --usage and --mode.
     """
-    from isoswitch.commands import key_changes
+    from isoswitch.commands import console, key_changes
 
     text = key_changes.read_block(block)
     rule = key_changes.read_pin_rule(pin_rule)
     if not check_value:
         with key_changes.changing(config, operator) as store:
-            key_changes.confirm(f"import key {name} under {under}", yes=yes)
+            console.confirm(f"import key {name} under {under}", yes=yes)
             record = store.import_block(
                 name,
                 text,
@@ -166,7 +165,7 @@ def import_key(
     cryptogram = key_changes.read_hex(text, "the encrypted key")
     check = key_changes.read_hex(check_value, "the check value")
     with key_changes.changing(config, operator) as store:
-        key_changes.confirm(f"import {plan.describe()} under {under}", yes=yes)
+        console.confirm(f"import {plan.describe()} under {under}", yes=yes)
         key_changes.say(
             store.import_cryptogram(plan, cryptogram, check, key_encryption_key=under)
         )
@@ -181,10 +180,10 @@ def export_block(
     yes: Yes = False,
 ) -> None:
     """Print the active version of an exportable key as a TR-31 block."""
-    from isoswitch.commands import key_changes
+    from isoswitch.commands import console, key_changes
 
     with key_changes.changing(config, operator, reload=False) as store:
-        key_changes.confirm(f"export key {name} under {under}", yes=yes)
+        console.confirm(f"export key {name} under {under}", yes=yes)
         typer.echo(store.export_block(name, protection_key=under))
 
 
@@ -193,10 +192,10 @@ def rotate(
     name: Name, config: Config = None, operator: Operator = "", yes: Yes = False
 ) -> None:
     """Store a new random version of a key, pending until it is activated."""
-    from isoswitch.commands import key_changes
+    from isoswitch.commands import console, key_changes
 
     with key_changes.changing(config, operator) as store:
-        key_changes.confirm(f"make a new version of key {name}", yes=yes)
+        console.confirm(f"make a new version of key {name}", yes=yes)
         key_changes.say(store.rotate(name))
 
 
@@ -208,9 +207,9 @@ def exchange(
     yes: Yes = False,
 ) -> None:
     """Have the running switch send an endpoint new working keys, and use them."""
-    from isoswitch.commands import key_changes
+    from isoswitch.commands import console, key_changes
 
-    key_changes.confirm(f"change the working keys of {endpoint}", yes=yes)
+    console.confirm(f"change the working keys of {endpoint}", yes=yes)
     key_changes.exchange(config, endpoint, operator)
 
 
@@ -223,10 +222,10 @@ def activate(
     yes: Yes = False,
 ) -> None:
     """Use a pending version from now on; the present one retires."""
-    from isoswitch.commands import key_changes
+    from isoswitch.commands import console, key_changes
 
     with key_changes.changing(config, operator) as store:
-        key_changes.confirm(f"activate key {name} version {version}", yes=yes)
+        console.confirm(f"activate key {name} version {version}", yes=yes)
         key_changes.say(store.activate(name, version))
 
 
@@ -239,10 +238,10 @@ def retire(
     yes: Yes = False,
 ) -> None:
     """Stop using a version; what partners still send under it is accepted."""
-    from isoswitch.commands import key_changes
+    from isoswitch.commands import console, key_changes
 
     with key_changes.changing(config, operator) as store:
-        key_changes.confirm(f"retire key {name} version {version}", yes=yes)
+        console.confirm(f"retire key {name} version {version}", yes=yes)
         key_changes.say(store.retire(name, version))
 
 
@@ -255,10 +254,10 @@ def remove(
     yes: Yes = False,
 ) -> None:
     """Forget a version that is not in use, for ever."""
-    from isoswitch.commands import key_changes
+    from isoswitch.commands import console, key_changes
 
     with key_changes.changing(config, operator) as store:
-        key_changes.confirm(f"remove key {name} version {version}", yes=yes)
+        console.confirm(f"remove key {name} version {version}", yes=yes)
         key_changes.say(store.remove(name, version), became="removed")
 
 

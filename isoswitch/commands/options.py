@@ -20,4 +20,5 @@ Config = Annotated[
 Operator = Annotated[
     str, typer.Option(help="Who does it; else the user.", show_default=False)
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]

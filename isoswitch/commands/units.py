@@ -16,9 +16,8 @@ from isoswitch.commands.keys import (
     PinRule,
     Usage,
     Version,
-    Yes,
 )
-from isoswitch.commands.options import Config, Json, Operator
+from isoswitch.commands.options import Config, Json, Operator, Yes
 
 app = typer.Typer(
     name="units", help="List and change keys of payment HSMs.", no_args_is_help=True
@@ -60,7 +59,7 @@ def generate(
     yes: Yes = False,
 ) -> None:
     """Have a unit make a double-length TDES key (A0)."""
-    from isoswitch.commands import key_changes, unit_keys
+    from isoswitch.commands import console, key_changes, unit_keys
 
     plan = key_changes.plan_key(
         name,
@@ -71,7 +70,7 @@ def generate(
         is_exportable=exportable,
         pin_rule=key_changes.read_pin_rule(pin_rule),
     )
-    key_changes.confirm(f"have a unit make {plan.describe()}", yes=yes)
+    console.confirm(f"have a unit make {plan.describe()}", yes=yes)
     unit_keys.generate(config, operator, plan, kind, as_block=block)
 
 
@@ -91,7 +90,7 @@ def import_key(
     yes: Yes = False,
 ) -> None:
     """Have a unit take a partner's key with its check value (A6)."""
-    from isoswitch.commands import key_changes, unit_keys
+    from isoswitch.commands import console, key_changes, unit_keys
 
     plan = key_changes.plan_key(
         name,
@@ -103,7 +102,7 @@ def import_key(
         pin_rule=key_changes.read_pin_rule(pin_rule),
     )
     octets = key_changes.read_hex(cryptogram, "the encrypted key")
-    key_changes.confirm(f"import {plan.describe()} under {under}", yes=yes)
+    console.confirm(f"import {plan.describe()} under {under}", yes=yes)
     unit_keys.import_key(
         config, operator, plan, kind, under, octets, check_value=check_value
     )
@@ -118,9 +117,9 @@ def export(
     yes: Yes = False,
 ) -> None:
     """Print an exportable key under a zone master key, and its check value (A8)."""
-    from isoswitch.commands import key_changes, unit_keys
+    from isoswitch.commands import console, unit_keys
 
-    key_changes.confirm(f"export key {name} under {under}", yes=yes)
+    console.confirm(f"export key {name} under {under}", yes=yes)
     unit_keys.export(config, operator, name, under)
 
 
@@ -133,9 +132,9 @@ def activate(
     yes: Yes = False,
 ) -> None:
     """Use a pending version from the switch's next start on; the other retires."""
-    from isoswitch.commands import key_changes, unit_keys
+    from isoswitch.commands import console, key_changes, unit_keys
 
-    key_changes.confirm(f"activate key {name} version {version}", yes=yes)
+    console.confirm(f"activate key {name} version {version}", yes=yes)
     key_changes.say(unit_keys.open_store(config, operator).activate(name, version))
 
 
@@ -148,8 +147,8 @@ def remove(
     yes: Yes = False,
 ) -> None:
     """Forget a version that is not in use, for ever."""
-    from isoswitch.commands import key_changes, unit_keys
+    from isoswitch.commands import console, key_changes, unit_keys
 
-    key_changes.confirm(f"remove key {name} version {version}", yes=yes)
+    console.confirm(f"remove key {name} version {version}", yes=yes)
     key = unit_keys.open_store(config, operator).remove(name, version)
     key_changes.say(key, became="removed")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from isoswitch.cli import app
 from isoswitch.codecs.canonical.errors import ConfigError, SwitchUnavailable
 from isoswitch.codecs.canonical.money import Money
+from isoswitch.commands.console import Failure
 from isoswitch.config.load import packaged_network
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.holds import Capture, Place
@@ -52,8 +53,9 @@ def network(tmp_path: Path) -> Path:
     return path
 
 
-def run(network: Path, *words: str) -> str:
-    result = CliRunner().invoke(app, ["day", *words, "--config", str(network)])
+def run(network: Path, *words: str, said: str = "") -> str:
+    command = ["day", *words, "--config", str(network)]
+    result = CliRunner().invoke(app, command, input=said)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.stdout
@@ -91,4 +93,11 @@ def test_a_day_that_never_was_is_not_shown(network: Path) -> None:
 
 def test_a_day_is_closed_by_the_running_switch_only(network: Path) -> None:
     with pytest.raises(SwitchUnavailable, match="no switch takes orders"):
-        run(network, "close")
+        run(network, "close", said="y\n")
+    with pytest.raises(SwitchUnavailable, match="no switch takes orders"):
+        run(network, "close", "--yes")
+
+
+def test_who_does_not_want_to_close_a_day_is_asked_in_time(network: Path) -> None:
+    with pytest.raises(Failure, match="nothing was changed"):
+        run(network, "close", said="n\n")

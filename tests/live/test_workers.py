@@ -73,7 +73,7 @@ async def test_workers_are_restarted_reloaded_and_killed_under_load(
         for act, state in (("suspend", "suspended"), ("resume", "signed_on")):
             await order(tmp_path, "link", act, "north")
             assert await states(tmp_path, "north") == {"1": state, "2": state}
-        done = await order(tmp_path, "day", "close")
+        done = await order(tmp_path, "day", "close", "--yes")
         assert "the day is cut" in done.stdout
     verdict = drill.compare()
     assert verdict.is_settled, verdict.describe()
