@@ -32,8 +32,9 @@ from isoswitch.hsm.wire import (
     reply_of,
 )
 
-# Bounds how long one connection keeps the worker to itself.
-_READ_BYTES = 32_768
+# A few requests: bounds how long one connection keeps the worker to itself, and lets
+# the switch go on with their replies while the next are worked on.
+_READ_BYTES = 4096
 
 log = structlog.get_logger()
 
