@@ -17,6 +17,7 @@ from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.plan import draw_plan
 from isoswitch.simulators.requests import Request
+from isoswitch.simulators.rules import Fixed, Reaction, Rule
 from isoswitch.simulators.storm import STRIKES
 from isoswitch.simulators.swarm import tell
 from isoswitch.simulators.terminal import Terminal
@@ -329,6 +330,9 @@ async def test_who_is_turned_away_is_told_so_in_caaa(run: Run) -> None:
     world = World(change=crowded)
     await run(world)
     await trio.sleep(1)
+    # Longer than whoever is turned away waits for a place.
+    slow = Rule(name="slow", then=Reaction(delay=Fixed(delay_s=1.0)))
+    world.issuers["south"].set_rules([slow])
     terminal = world.terminals["TERM0001"]
     first, second = a_purchase(terminal), a_purchase(terminal)
     answers: dict[str, ResponseCode] = {}
