@@ -50,7 +50,7 @@ async def line(nursery: trio.Nursery) -> AsyncIterator[Line]:
     with listen_tcp("127.0.0.1", 0) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         peer = await open_tcp("127.0.0.1", listener.getsockname()[1])
-        peer._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         await trio.lowlevel.wait_readable(listener)
         accepted, _ = listener.accept()
     connection = Connection(
