@@ -24,8 +24,8 @@ from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import World
 from isoswitch.store.port import Reconciliation, Verdict
 
-# Links that were lost connect again within this time.
-LINKS_UP_S = 30.0
+# What a link needs besides to connect again: its share of a busy store and network.
+LINKS_UP_S = 10.0
 CARD_NAMES = ("visa-ok", "mc-ok")
 _UNDOING = frozenset({Kind.REVERSAL, Kind.VOID})
 
@@ -36,7 +36,7 @@ async def give_last_orders(world: World, counts: Counter[str]) -> list[str]:
         if node.switch is not None:
             # Its clock is right again; only an operator can say so.
             node.switch.health.confirm_clock()
-    await trio.sleep(LINKS_UP_S)
+    await trio.sleep(LINKS_UP_S + _until_missed_s(world))
     wrong = list(_unconfirmed(world, counts))
     for name, terminal in world.terminals.items():
         for card_name in CARD_NAMES:
@@ -62,6 +62,19 @@ async def give_last_orders(world: World, counts: Counter[str]) -> list[str]:
             told = answer.outcome.code if answer else "no answer"
             wrong.append(f"{name} hears {told} to the totals of its batch")
     return wrong
+
+
+def _until_missed_s(world: World) -> float:
+    """Give how long a link may take to miss its partner and to connect again."""
+    return max(
+        each.echo_idle_s
+        + each.echo_misses_max * each.request_timeout_s
+        + each.connect_timeout_s
+        + each.reconnect_max_s
+        for node in world.nodes
+        if node.switch is not None
+        for each in node.switch.settings.endpoints.values()
+    )
 
 
 def _asked(world: World, belief: Belief) -> str:

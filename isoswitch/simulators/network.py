@@ -108,15 +108,24 @@ class _Pipe:
         self._changed = trio.lowlevel.ParkingLot()
 
     def put(self, data: bytes) -> None:
+        """Send a piece, perhaps twice."""
         self.last_sent = data
+        self._put(data, count=2 if self.weather.repeats() else 1)
+
+    def put_last(self, data: bytes) -> None:
+        """Send the beginning of a piece, and nothing more."""
+        # What is repeated is whole, as nobody has a copy of half a write.
+        self.last_sent = b""
+        self._put(data, count=1)
+        self.end()
+
+    def _put(self, data: bytes, *, count: int) -> None:
         if self._is_mute:
             return
         at = trio.current_time() + self.weather.arrival_s()
         # Bytes do not overtake each other.
         self._last_at = max(self._last_at, self._held_until, at)
-        self._pieces.append((self._last_at, data))
-        if self.weather.repeats():
-            self._pieces.append((self._last_at, data))
+        self._pieces.extend([(self._last_at, data)] * count)
         self._changed.unpark_all()
 
     def end(self) -> None:
@@ -211,10 +220,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             msg = "the connection was reset"
             raise trio.BrokenResourceError(msg)
         cut_after = self._outgoing.weather.cut_write(len(data))
-        self._outgoing.put(data[:cut_after])
-        if cut_after is not None:
+        if cut_after is None:
+            self._outgoing.put(data)
+        else:
+            self._outgoing.put_last(data[:cut_after])
             self._incoming.break_off()
-            self._outgoing.end()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Pass at once: pipes have no end."""
