@@ -276,7 +276,7 @@ class KeyExchange(Table):
     legacy: bool = False
     age_s: Annotated[float, Field(ge=0)] = 0.0
     uses_max: Annotated[int, Field(ge=0)] = 0
-    mac_failures_max: Annotated[int, Field(ge=0)] = 0
+    mac_failures_max: Annotated[int, Field(ge=0)] = 5
     overlap_s: Seconds = 300.0
     retry_s: Seconds = 30.0
 

@@ -140,6 +140,10 @@ class KeyPlane:
         store = self._store(command.cause)
         with store.exclusive():
             record = _pending(store, command.name)
+            if record is not None and _was_sent(store, record, command.cause):
+                # Nobody told the partner that we have it, or it would be active.
+                store.remove(command.name, record.plan.version)
+                record = None
             if record is None:
                 plan = _newest(store, command.name).plan
                 plan = msgspec.structs.replace(
@@ -270,6 +274,16 @@ def _pending(store: KeyStore, name: str) -> KeyRecord | None:
         if record.state is State.PENDING:
             return record
     return None
+
+
+def _was_sent(store: KeyStore, record: KeyRecord, cause: str) -> bool:
+    """Whether a pending version came from the partner, and not from an operator."""
+    name, kcv = record.plan.name, record.kcv
+    return not record.offered_under and any(
+        (each.action, each.operators, each.key, each.kcv)
+        == ("import", (cause,), name, kcv)
+        for each in store.list_changes()
+    )
 
 
 def _is_active(store: KeyStore, name: str, version: int) -> bool:

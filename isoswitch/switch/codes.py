@@ -38,6 +38,7 @@ from isoswitch.store.port import (
     OwnershipLost,
     StoredTransaction,
     TransactionState,
+    TransferMove,
     UnitOfWork,
 )
 from isoswitch.store.rows import (
@@ -87,6 +88,8 @@ SCHEME = QrScheme(
 )
 # The merchant has, or will have, the money.
 PAID_STATES = frozenset({TransferState.SETTLED, TransferState.HELD})
+# How often a race against news of the transfer is run.
+SETTLE_ATTEMPTS = 5
 UNDECIDED = frozenset({TransferState.CREATED, TransferState.SENT})
 
 log = structlog.get_logger()
@@ -370,7 +373,9 @@ class Codes:
             if row.endpoint in houses and row.id not in self._running:
                 await self._settle(row)
 
-    async def _settle(self, row: StoredTransaction) -> StoredTransaction:
+    async def _settle(
+        self, row: StoredTransaction, *, attempts: int = SETTLE_ATTEMPTS
+    ) -> StoredTransaction:
         """Close a transaction as its transfer ended; gives it as it is now."""
         services = self._current()
         transfer = await services.store.find_transfer_of(row.id)
@@ -396,6 +401,8 @@ class Codes:
         unit = UnitOfWork(
             records=(_record(services, RecordKind.CLOSED, row.id, body),),
             moves=(move,),
+            # It ends so only while its transfer stands so.
+            transfers=(TransferMove(expect=transfer, transfer=transfer),),
             rows=(
                 *_freed(code, row, outcome),
                 *owe_callback(services, row.merchant_id, told),
@@ -404,8 +411,11 @@ class Codes:
         try:
             await services.store.commit(unit)
         except OwnershipLost:
-            found = await services.store.find_transaction(row.id)
-            return found or row
+            found = await services.store.find_transaction(row.id) or row
+            if found.state is not row.state or attempts <= 1:
+                # Somebody else has closed it, or the sweep will.
+                return found
+            return await self._settle(found, attempts=attempts - 1)
         services.counts.transactions[Kind(row.kind), outcome.code] += 1
         return closed
 
@@ -413,8 +423,12 @@ class Codes:
         """Give what is stored of a payment that had succeeded and has come back."""
         services = self._current()
         row = await services.store.find_transaction(transfer.id)
-        if row is None or not row.outcome:
+        if row is None:
             return NOTHING
+        if not row.outcome:
+            # Its end is on the way, which must not come between.
+            as_it_is = Move(id=row.id, expect=row.state, state=row.state)
+            return UnitOfWork(records=(), moves=(as_it_is,))
         outcome = load_outcome(row.outcome)
         if row.reversed or not outcome.is_approved:
             return NOTHING

@@ -212,6 +212,8 @@ class KeyExchange:
         """Offer every key of a link, until one is not taken."""
         changes: list[Change] = []
         async with lane.lock:
+            # What the partner sent and we have agreed to does not give way to ours.
+            await _settle(services, lane)
             lane.to_offer = lane.to_offer or list(KeyPurpose)
             while lane.to_offer:
                 change, is_taken = await _offer(

@@ -89,7 +89,7 @@ class KeyExchangeSettings:
     is_legacy: bool = False
     age_s: float = 0.0
     uses_max: int = 0
-    mac_failures_max: int = 0
+    mac_failures_max: int = 5
     overlap_s: float = 300.0
     retry_s: float = 30.0
 

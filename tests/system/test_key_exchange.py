@@ -32,7 +32,7 @@ from isoswitch.simulators.rules import Equals, Fault, Fixed, OneOf, Reaction, Ru
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import KEKS, MERCHANT, World
-from isoswitch.switch.keyexchange import Change
+from isoswitch.switch.keyexchange import CHANGED, Change
 from isoswitch.switch.keyjournal import KeyEvent, note_key
 from isoswitch.switch.settings import (
     KeyExchangeSettings,
@@ -462,6 +462,22 @@ async def test_a_key_change_without_a_key_is_a_format_error(world: World) -> Non
         if each.record.body.get("event") == "key refused"
     ]
     assert reasons == ["field 53, offset 0: missing"]
+
+
+async def test_keys_change_after_one_that_could_not_be_written_down(
+    world: World,
+) -> None:
+    """The partner hears nothing of it, and need not send it again."""
+    assert world.store is not None
+    world.store.is_full = True
+    with trio.move_on_after(5):
+        await world.issuers["north"].change_key(KeyPurpose.MAC)
+    world.store.is_full = False
+    await trio.sleep(1)
+    assert await versions(world, "north/zak") == {1: "active", 2: "pending"}
+    assert [change.result for change in await order(world, "north")] == [CHANGED] * 2
+    assert (await versions(world, "north/zak"))[2] == "active"
+    assert await pay(world, "north") is BeliefState.APPROVED
 
 
 async def test_a_key_that_was_removed_meanwhile_is_given_up(world: World) -> None:

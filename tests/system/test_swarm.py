@@ -69,6 +69,19 @@ SEEN = (
 SEEDS_TO_FIND_MAX = 300
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(300565, id="a MAC met another key"),
+        pytest.param(304047, id="a key that could not be written down"),
+        pytest.param(304199, id="a transfer was blocked before its payment ended"),
+    ],
+)
+def test_a_story_that_once_found_a_defect_is_good(seed: int) -> None:
+    report = simulate(seed)
+    assert report.is_good, f"{report.violations} {report.verdict.describe()}"
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_story_loses_and_doubles_nothing(seed: int) -> None:
     report = simulate(seed)
