@@ -66,7 +66,7 @@ async def give_last_orders(world: World, counts: Counter[str]) -> list[str]:
 
 def _until_missed_s(world: World) -> float:
     """Give how long a link may take to miss its partner and to connect again."""
-    return max(
+    times_s = (
         each.echo_idle_s
         + each.echo_misses_max * each.request_timeout_s
         + each.connect_timeout_s
@@ -75,6 +75,7 @@ def _until_missed_s(world: World) -> float:
         if node.switch is not None
         for each in node.switch.settings.endpoints.values()
     )
+    return max(times_s, default=0.0)
 
 
 def _asked(world: World, belief: Belief) -> str:

@@ -45,9 +45,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Wait for bytes and give them; ``b""`` when the peer closed its side."""
         size, sock = max_bytes or RECEIVE_BYTES, self._sock
         while True:
-            if sock.fileno() < 0:
-                msg = "the stream is closed"
-                raise trio.ClosedResourceError(msg)
+            self._check_open()
             await trio.lowlevel.wait_readable(sock)
             try:
                 return sock.recv(size)
@@ -58,9 +56,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send everything, waiting for room only when there is none."""
-        if self._sock.fileno() < 0:
-            msg = "the stream is closed"
-            raise trio.ClosedResourceError(msg)
+        self._check_open()
         rest = memoryview(data)
         while True:
             try:
@@ -71,7 +67,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 raise _stream_error(error) from None
             if not rest:
                 return
-            await self._wait(trio.lowlevel.wait_writable)
+            await self.wait_send_all_might_not_block()
 
     def send_now(self, data: bytes) -> int:
         """Send what there is room for, and give how many bytes those were."""
@@ -84,7 +80,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until a send has room."""
-        await self._wait(trio.lowlevel.wait_writable)
+        self._check_open()
+        await trio.lowlevel.wait_writable(self._sock)
 
     async def send_eof(self) -> None:
         """Say that no more bytes follow."""
@@ -119,11 +116,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
             return ""
         return host
 
-    async def _wait(self, ready: Callable[[socket.socket], object]) -> None:
+    def _check_open(self) -> None:
         if self._sock.fileno() < 0:
             msg = "the stream is closed"
             raise trio.ClosedResourceError(msg)
-        await ready(self._sock)  # type: ignore[misc]  # one of trio's two waits
 
 
 async def open_tcp(host: str, port: int) -> SocketStream:

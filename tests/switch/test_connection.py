@@ -133,7 +133,7 @@ async def test_nothing_follows_half_a_frame(line: Line) -> None:
     assert len(heard) < len(wanted)
 
 
-async def test_a_broken_connection_harms_no_other(line: Line) -> None:
+async def test_what_breaks_while_it_is_written_ends_with_a_reason(line: Line) -> None:
     line.peer._sock.setsockopt(
         socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00"
     )

@@ -365,35 +365,37 @@ class DyingHsm:
         return await self._inner.run(*commands)
 
 
-def dying_hsm() -> tuple[list[DyingHsm], Callable[[Hsm], Hsm]]:
-    """Give what wraps the crypto service of a world, and where it will be found."""
+@asynccontextmanager
+async def beside_dying_hsm(
+    nursery: trio.Nursery, **more: float
+) -> AsyncIterator[tuple[World, DyingHsm]]:
+    """Run a world over a crypto service that may die, and audit all sides."""
     dying: list[DyingHsm] = []
 
     def wrap(hsm: Hsm) -> Hsm:
         dying.append(DyingHsm(hsm))
         return dying[0]
 
-    return dying, wrap
+    made = World(change=with_key_exchange(**more), wrap_hsm=wrap)
+    async with audited(nursery, made) as world:
+        yield world, dying[0]
 
 
 async def test_while_the_crypto_service_is_away_no_key_changes(
     nursery: trio.Nursery,
 ) -> None:
-    dying, wrap = dying_hsm()
-    async with audited(
-        nursery, World(change=with_key_exchange(uses_max=1), wrap_hsm=wrap)
-    ) as world:
-        dying[0].broken = ImportKey
+    async with beside_dying_hsm(nursery, uses_max=1) as (world, dying):
+        dying.broken = ImportKey
         code = await world.issuers["south"].change_key(KeyPurpose.MAC)
         assert code is ResponseCode.SYSTEM_MALFUNCTION
-        dying[0].broken = OfferKey
+        dying.broken = OfferKey
         assert await pay(world, "north") is BeliefState.APPROVED
         outcome = await world.terminals["TERM0001"].sign_in()
         assert outcome is not None
         assert outcome.code is ResponseCode.SYSTEM_MALFUNCTION
         await trio.sleep(10)
         assert await versions(world, "north/zak") == {1: "active"}
-        dying[0].broken = None
+        dying.broken = None
         await trio.sleep(60)
         assert 2 in await versions(world, "north/zak")
 
@@ -401,15 +403,12 @@ async def test_while_the_crypto_service_is_away_no_key_changes(
 async def test_a_copy_of_a_declined_offer_is_declined_too(
     nursery: trio.Nursery,
 ) -> None:
-    dying, wrap = dying_hsm()
-    async with audited(
-        nursery, World(change=with_key_exchange(), wrap_hsm=wrap)
-    ) as world:
-        dying[0].broken = ImportKey
+    async with beside_dying_hsm(nursery) as (world, dying):
+        dying.broken = ImportKey
         issuer = world.issuers["north"]
         code = await issuer.change_key(KeyPurpose.MAC)
         assert code is ResponseCode.SYSTEM_MALFUNCTION
-        dying[0].broken = None
+        dying.broken = None
         for stream in world.streams:
             stream.replay()
         await trio.sleep(5)
@@ -420,16 +419,13 @@ async def test_a_copy_of_a_declined_offer_is_declined_too(
 async def test_a_key_that_cannot_be_used_yet_is_used_later(
     nursery: trio.Nursery,
 ) -> None:
-    dying, wrap = dying_hsm()
-    async with audited(
-        nursery, World(change=with_key_exchange(), wrap_hsm=wrap)
-    ) as world:
-        dying[0].broken = ActivateKey
+    async with beside_dying_hsm(nursery) as (world, dying):
+        dying.broken = ActivateKey
         issuer = world.issuers["north"]
         assert await issuer.change_key(KeyPurpose.MAC) is ResponseCode.APPROVED
         assert await versions(world, "north/zak") == {1: "active", 2: "pending"}
         assert await pay(world, "north") is BeliefState.APPROVED
-        dying[0].broken = None
+        dying.broken = None
         await trio.sleep(30)
         assert await versions(world, "north/zak") == {1: "retired", 2: "active"}
 
@@ -511,16 +507,13 @@ async def test_a_terminal_whose_key_is_gone_is_told_so(world: World) -> None:
 async def test_a_switch_that_dies_before_it_uses_a_key_does_so_afterwards(
     nursery: trio.Nursery,
 ) -> None:
-    dying, wrap = dying_hsm()
-    async with audited(
-        nursery, World(change=with_key_exchange(), wrap_hsm=wrap)
-    ) as world:
-        dying[0].kill = world.crash_switch
-        dying[0].deadly = ActivateKey
+    async with beside_dying_hsm(nursery) as (world, dying):
+        dying.kill = world.crash_switch
+        dying.deadly = ActivateKey
         with trio.move_on_after(5):
             await order(world, "north")
         await world.start_switch()
-        dying[0].deadly = ActivateKey
+        dying.deadly = ActivateKey
         await world.issuers["north"].change_key(KeyPurpose.MAC)
         await world.start_switch()
         await trio.sleep(30)
