@@ -247,7 +247,9 @@ def _route(facts: Facts) -> None:
 
 
 def _find_unechoed(request: Message, answer: Message) -> tuple[int, ...]:
-    return tuple(de for de in ECHOED if de in request and answer.get(de) != request[de])
+    return tuple(
+        [de for de in ECHOED if de in request and answer.get(de) != request[de]]
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.dialects.registry import CARD_TERMINALS
 from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.network import SILENCE_MAX_S
 from isoswitch.simulators.settlement import MOVES, settle, terminal_totals
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import World
@@ -65,17 +66,16 @@ async def give_last_orders(world: World, counts: Counter[str]) -> list[str]:
 
 
 def _until_missed_s(world: World) -> float:
-    """Give how long a link may take to miss its partner and to connect again."""
+    """Give how long an end may take to miss the other one and to connect again."""
     times_s = (
         each.echo_idle_s
         + each.echo_misses_max * each.request_timeout_s
         + each.connect_timeout_s
         + each.reconnect_max_s
         for node in world.nodes
-        if node.switch is not None
-        for each in node.switch.settings.endpoints.values()
+        for each in node.configuration.settings.endpoints.values()
     )
-    return max(times_s, default=0.0)
+    return max(SILENCE_MAX_S, *times_s)
 
 
 def _asked(world: World, belief: Belief) -> str:

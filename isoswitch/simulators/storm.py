@@ -68,9 +68,15 @@ class MoodyHsm:
 
 
 class DeathAtStep(trio.abc.Instrument):
-    """Ends a node after so many steps of whatever runs: at any await of anything."""
+    """Ends a node after so many steps of whatever runs: at any await of anything.
 
-    def __init__(self, node: Node, *, steps: int, by_power_cut: bool) -> None:
+    Nothing happens when the storm is over by then.
+    """
+
+    def __init__(
+        self, storm: Storm, node: Node, *, steps: int, by_power_cut: bool
+    ) -> None:
+        self._storm = storm
         self._node = node
         self._steps = steps
         self._by_power_cut = by_power_cut
@@ -81,7 +87,8 @@ class DeathAtStep(trio.abc.Instrument):
         self._steps -= 1
         if self._steps == 0:
             trio.lowlevel.remove_instrument(self)
-            self._node.die(by_power_cut=self._by_power_cut)
+            if not self._storm.is_over:
+                self._node.die(by_power_cut=self._by_power_cut)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -165,6 +172,7 @@ async def cut_power(storm: Storm, random: Random) -> None:
 async def kill_at_any_step(storm: Storm, random: Random) -> None:
     """End a node at a step that nobody chose."""
     death = DeathAtStep(
+        storm,
         storm.draw_node(random),
         steps=random.randint(1, STEPS_MAX),
         by_power_cut=random.random() < 0.5,

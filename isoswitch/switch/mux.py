@@ -13,7 +13,6 @@ of transmission.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -26,10 +25,8 @@ from isoswitch.codecs.canonical.errors import LinkDown, NoAnswer
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.switch.connection import Connection
 
-# Requests expire this much late at most; answered ones leave their timers behind at
-# least this often.
+# Requests expire this much late at most.
 SWEEP_S = 0.05
-CLEAN_S = 1.0
 LATE_S = 86_400.0
 TOMBSTONES_MAX = 100_000
 RRN = 37
@@ -37,9 +34,6 @@ RRN = 37
 NEVER_REPEATED = frozenset({7, RRN})
 
 Key = tuple[str | bytes | None, ...]
-# When a request expires; the number keeps equal times apart. Plain, because a heap of
-# ten thousand compares thirteen of them for each that is taken out.
-Timer = tuple[float, int, "Waiting"]
 # The fields of a request that an answer should have echoed and did not.
 FindUnechoed = Callable[[Message, Message], tuple[int, ...]]
 
@@ -53,6 +47,7 @@ class Waiting:
     task: trio.lowlevel.Task
     connection: Connection
     mark: int
+    deadline: float
 
     @property
     def may_be_seen(self) -> bool:
@@ -78,11 +73,11 @@ class Mux:
         self._match_fields = tuple(match_fields)
         self._find_unechoed = find_unechoed
         self._waiting: dict[Key, Waiting] = {}
-        self._timers: list[Timer] = []
         # Keys that may still be answered late: until when, and for whose request.
         self._tombstones: dict[Key, tuple[float, str | bytes | None]] = {}
-        self._order = itertools.count()
+        # Who looks for requests that expire, while there is none before a time.
         self._sweeper: trio.lowlevel.Task | None = None
+        self._sweeps_at = math.inf
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -110,11 +105,9 @@ class Mux:
             self._check_unburied(key, request)
         mark = connection.send_nowait(payload)
         task = trio.lowlevel.current_task()
-        waiting = Waiting(key, request, task, connection, mark)
+        waiting = Waiting(key, request, task, connection, mark, deadline)
         self._waiting[key] = waiting
-        timer = (deadline, next(self._order), waiting)
-        heapq.heappush(self._timers, timer)
-        if self._sweeper is not None and self._timers[0] is timer:
+        if deadline < self._sweeps_at and self._sweeper is not None:
             trio.lowlevel.reschedule(self._sweeper)
             self._sweeper = None
 
@@ -165,26 +158,21 @@ class Mux:
 
     async def run(self) -> None:
         """Expire requests; runs as long as the link."""
+        # All are looked at, because that is seldom: not before the first of those seen
+        # last would have expired, and mostly it was answered long ago.
         while True:
             await trio.sleep(SWEEP_S)
             now = trio.current_time()
-            while self._timers and self._is_due(self._timers[0], now):
-                self._expire(heapq.heappop(self._timers)[-1])
-            next_at = math.inf
-            if self._timers:
-                next_at = min(self._timers[0][0], now + CLEAN_S)
-            with trio.CancelScope(deadline=next_at):
+            for waiting in list(self._waiting.values()):
+                if waiting.deadline <= now:
+                    self._expire(waiting)
+            deadlines = [each.deadline for each in self._waiting.values()]
+            self._sweeps_at = min(deadlines, default=math.inf)
+            with trio.CancelScope(deadline=self._sweeps_at):
                 self._sweeper = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
-    def _is_due(self, timer: Timer, now: float) -> bool:
-        # Answered requests leave their timers behind; they go when they come up.
-        at, _, waiting = timer
-        return at <= now or self._waiting.get(waiting.key) is not waiting
-
     def _expire(self, waiting: Waiting) -> None:
-        if self._waiting.get(waiting.key) is not waiting:
-            return
         if waiting.may_be_seen:
             self._bury(waiting)
             error: Exception = NoAnswer("no answer before the deadline")

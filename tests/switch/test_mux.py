@@ -50,14 +50,22 @@ class Bench:
     asked: dict[int, Message] = field(default_factory=dict)
     ends: dict[int, str] = field(default_factory=dict)
 
-    def ask(self, serial: int, *, stan: int, rrn: str = "", through: int = 0) -> None:
+    def ask(
+        self,
+        serial: int,
+        *,
+        stan: int,
+        rrn: str = "",
+        through: int = 0,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         """Send a request and note how it ends."""
         self.asked[serial] = request(serial, stan=stan, rrn=rrn)
-        self.nursery.start_soon(self._exchange, serial, through)
+        self.nursery.start_soon(self._exchange, serial, through, patience_s)
 
-    async def _exchange(self, serial: int, through: int) -> None:
+    async def _exchange(self, serial: int, through: int, patience_s: float) -> None:
         asked = self.asked[serial]
-        deadline = trio.current_time() + PATIENCE_S
+        deadline = trio.current_time() + patience_s
         try:
             answer = await self.mux.exchange(
                 self.connections[through], asked.raw, asked, deadline
@@ -142,6 +150,20 @@ async def test_a_request_of_a_lost_connection_waits_for_its_own_timer() -> None:
         assert it.ends == {}
         await pause(1.0)
     assert it.ends == {1: "NoAnswer"}
+
+
+async def test_a_request_with_less_patience_does_not_wait_for_those_before_it() -> None:
+    async with bench(11) as it:
+        it.ask(1, stan=1)
+        await pause()
+        it.ask(2, stan=2, patience_s=1.0)
+        await pause(1.2)
+        assert it.ends == {2: "NoAnswer"}
+        it.ask(3, stan=3, patience_s=2.0)
+        await pause(2.2)
+        assert it.ends == {2: "NoAnswer", 3: "NoAnswer"}
+        await pause(PATIENCE_S)
+    assert it.ends[1] == "NoAnswer"
 
 
 async def test_a_request_that_shall_fail_fast_does_so_when_its_connection_is_lost() -> (

@@ -75,6 +75,7 @@ SEEDS_TO_FIND_MAX = 300
         pytest.param(300565, id="a MAC met another key"),
         pytest.param(304047, id="a key that could not be written down"),
         pytest.param(304199, id="a transfer was blocked before its payment ended"),
+        pytest.param(500086, id="a death that was due when the storm was over"),
     ],
 )
 def test_a_story_that_once_found_a_defect_is_good(seed: int) -> None:
