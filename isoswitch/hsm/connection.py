@@ -67,7 +67,7 @@ class Connection:
         self._frame_bytes_max = frame_bytes_max
         self._reconnect_max_s = reconnect_max_s
         self._numbers = count(1)
-        self._waiting: dict[int, tuple[trio.lowlevel.Task, float]] = {}
+        self._waiting: dict[int, tuple[trio.lowlevel.Task, float, bytes]] = {}
         self._out: list[bytes] = []
         self._writer: trio.lowlevel.Task | None = None
         self._sock: socket.socket | None = None
@@ -100,7 +100,7 @@ class Connection:
         message = encode(Request(number, commands))
         if len(message) > self._frame_bytes_max:
             raise HsmError("the request is longer than the crypto process allows")
-        waiting[number] = trio.lowlevel.current_task(), deadline
+        waiting[number] = trio.lowlevel.current_task(), deadline, message
         self._out.append(message)
         if self._writer is not None:
             trio.lowlevel.reschedule(self._writer)
@@ -214,13 +214,16 @@ class Connection:
             trio.lowlevel.reschedule(waiting[0], reply)  # type: ignore[arg-type]
 
     async def _sweep(self) -> NoReturn:
-        """End the waits whose deadline has passed."""
+        """End the waits whose deadline has passed; nothing is sent for them."""
         while True:
             now = trio.current_time()
             waiting = self._waiting.items()
-            for number in [each for each, (_, end) in waiting if end <= now]:
+            for number in [each for each, (_, end, _) in waiting if end <= now]:
                 self._finish(Reply(number, Status.UNAVAILABLE, [], _LATE))
+            if self._sock is None:
+                # The next process would work off first what nobody waits for.
+                self._out = [message for _, (_, _, message) in waiting]
             # Looking more often would cost an idle switch more than all else here; a
             # deadline nearer than that is met late by as much.
-            earliest = min((end for _, (_, end) in waiting), default=math.inf)
+            earliest = min((end for _, (_, end, _) in waiting), default=math.inf)
             await trio.sleep_until(min(earliest, now + _SWEEP_S))

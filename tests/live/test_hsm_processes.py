@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_MEMLOCK, getrlimit
 
@@ -23,6 +25,7 @@ from isoswitch.codecs.canonical.errors import (
     MacMismatch,
 )
 from isoswitch.hsm.client import HsmClient, open_hsm
+from isoswitch.hsm.connection import Connection
 from isoswitch.hsm.port import (
     CheckHealth,
     GenerateMac,
@@ -32,7 +35,16 @@ from isoswitch.hsm.port import (
 )
 from isoswitch.hsm.provision import provision
 from isoswitch.hsm.settings import HsmdSettings
-from isoswitch.hsm.wire import Reply, Request, Status, decode_replies, encode, frame
+from isoswitch.hsm.wire import (
+    FrameBuffer,
+    Reply,
+    Request,
+    Status,
+    decode_replies,
+    decode_requests,
+    encode,
+    frame,
+)
 from isoswitch.hsm.worker import Orders, encode_orders
 from tests.hsm.softhsm import PLANS, plan, provisioned
 
@@ -241,6 +253,29 @@ async def test_a_silent_process_costs_one_deadline_and_then_nothing(
             # requests fail without waiting.
             while not await fails_at_once(hsm):
                 pass
+
+
+async def test_a_process_that_was_away_finds_nothing_that_nobody_waits_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "away.sock"
+    connection = Connection(path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.maintain)
+        for _ in range(3):
+            with pytest.raises(HsmUnavailable, match="in time"):
+                await connection.request([CheckHealth()], deadline=trio.current_time())
+        nursery.start_soon(partial(connection.request, [MAC], deadline=math.inf))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(os.fspath(path))
+            listener.listen()
+            await trio.lowlevel.wait_readable(listener)
+            with listener.accept()[0] as process:
+                frames = FrameBuffer(bytes_max=65_536)
+                await trio.lowlevel.wait_readable(process)
+                (body,) = frames.feed(process.recv(65_536))
+            assert [each.commands for each in decode_requests(body)] == [[MAC]]
+            nursery.cancel_scope.cancel()
 
 
 async def fails_at_once(hsm: HsmClient) -> bool:
