@@ -14,6 +14,7 @@ task that waits, or after a restart the sweep. The code itself is never kept.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -361,7 +362,9 @@ class Wishes:
             if await services.store.find_row(Callback, move.row.id)
         ]
         rows = (RowMove(expect=wish, row=ended), *(owed if is_news else ()))
-        await services.store.commit(UnitOfWork(records=(), rows=rows))
+        # Whoever was faster has ended it, on this node or another, or undoes it.
+        with suppress(OwnershipLost):
+            await services.store.commit(UnitOfWork(records=(), rows=rows))
 
     async def _sweep(self) -> None:
         """End what was decided without its owner, and undo what is to be undone."""

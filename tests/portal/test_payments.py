@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import httpx
@@ -295,6 +296,26 @@ async def test_another_node_tells_what_a_dead_one_began(nursery: trio.Nursery) -
     assert events(dying) == ["payment.failed"]
     assert world.wallet.confirm() == [ResponseCode.DUPLICATE_TRANSACTION]
     assert taken(dying) == 0
+
+
+async def test_survivors_who_end_the_same_end_it_once(nursery: trio.Nursery) -> None:
+    random = Random(1)
+    world = World(
+        change=with_server,
+        with_wallet=True,
+        nodes=3,
+        store_delay_s=lambda: random.uniform(0.001, 0.02),
+    )
+    await nursery.start(world.run)
+    await trio.sleep(1)
+    async with api_of(world) as dying, trio.open_nursery() as shoppers:
+        for _ in range(5):
+            code = world.wallet.show_code(SHOPPER, confirms=True)
+            shoppers.start_soon(paid, dying, code)
+    world.crash_switch()
+    await trio.sleep(60)
+    assert [each.is_running for each in world.nodes] == [False, True, True]
+    assert events(dying) == ["payment.failed"] * 5
 
 
 async def test_a_live_node_is_not_disturbed_by_another(nursery: trio.Nursery) -> None:
