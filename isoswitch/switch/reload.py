@@ -51,13 +51,16 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftovers:
-    """What ends when the transactions of its shift have: and what waits for that."""
+    """What ends when the transactions of its shift have: and what waits for that.
+
+    ``replaced`` are the names of the links whose successors are at work already.
+    """
 
     shift: Shift
     listeners: list[Listener]
     links: list[Link]
     late_links: list[Link]
-    kept_names: frozenset[str]
+    replaced: frozenset[str]
 
 
 class Reloader:
@@ -140,6 +143,7 @@ class Reloader:
             msg = f"a part cannot be started, so nothing was changed: {error}"
             raise ConfigError(msg) from error
         links, listeners = switch.links, switch.listeners
+        late = [each for each in parts.fresh_links if each not in early]
         for listener in listeners.values():
             if listener not in parts.listeners.values():
                 listener.close_door()
@@ -164,8 +168,8 @@ class Reloader:
                 for each in listeners.values()
                 if each not in parts.listeners.values()
             ],
-            late_links=[each for each in parts.fresh_links if each not in early],
-            kept_names=frozenset(parts.links),
+            late_links=late,
+            replaced=frozenset(parts.links) - {each.settings.name for each in late},
         )
         self._left.set()
 
@@ -224,7 +228,8 @@ class Reloader:
             listener.hang_up("another configuration took its place")
             await switch.stop(listener)
         for link in leftovers.links:
-            if link.settings.name not in leftovers.kept_names or leftovers.late_links:
+            # Where the endpoint has the next session already, a sign-off would end it.
+            if link.settings.name not in leftovers.replaced:
                 await link.sign_off()
             await switch.stop(link)
         for link in leftovers.late_links:

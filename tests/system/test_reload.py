@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.errors import ConfigError, StoreUnavailable
 from isoswitch.journal.records import RecordKind
 from isoswitch.routing.bins import BinRow
@@ -253,6 +254,22 @@ async def test_a_link_is_replaced_once_its_requests_are_answered(desk: Desk) -> 
     await trio.sleep(1)
     assert not old.is_up
     assert len(desk.world.issuers["north"].wires) == 1
+
+
+async def test_a_sign_off_never_meets_the_session_that_replaces_its_own(
+    desk: Desk,
+) -> None:
+    """One endpoint may be had once, the other has its next session already."""
+    north = desk.world.issuers["north"]
+
+    def change(settings: SwitchSettings) -> SwitchSettings:
+        both = with_endpoint("south", owner="sw1")(settings)
+        return with_endpoint("north", request_timeout_s=4.0)(both)
+
+    await desk.change(change)
+    await trio.sleep(20)
+    assert (north.heard[Kind.SIGN_ON], north.heard[Kind.SIGN_OFF]) == (2, 0)
+    assert desk.world.issuers["south"].heard[Kind.SIGN_OFF] == 1
 
 
 async def test_what_is_owed_goes_out_over_the_link_that_replaces_its_own(
