@@ -11,7 +11,12 @@ from dataclasses import replace
 import trio
 
 from isoswitch.codecs.canonical.codes import Function, ReversalReason
-from isoswitch.codecs.canonical.errors import DecodeError, MacMismatch
+from isoswitch.codecs.canonical.errors import (
+    DecodeError,
+    IsoswitchError,
+    MacMismatch,
+    VerificationFailed,
+)
 from isoswitch.codecs.canonical.sealing import pack_leg, unpack_reversal
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.codecs.dialects.dialect import Dialect, LegNumbers
@@ -34,6 +39,10 @@ from isoswitch.switch.units import Leg
 
 MAC_BYTES = 8
 PIN_BLOCK_BYTES = 8
+
+
+class SealLost(IsoswitchError):
+    """What was sealed cannot be opened any more: the version that sealed it is gone."""
 
 
 async def prepare_leg(
@@ -129,11 +138,31 @@ async def seal_advice(
 
 
 async def open_leg(services: Services, sealed: bytes) -> Transaction:
-    """Give the reversal of a sealed leg: its card, and the numbers that name it."""
-    (packed,) = await services.hsm.run(
-        DecryptData(key=services.settings.seal_key, data=sealed)
-    )
+    """Give the reversal of a sealed leg; raises as ``open_sealed`` does."""
+    packed = await open_sealed(services, sealed)
     return unpack_reversal(packed, reason=ReversalReason.UNSPECIFIED)
+
+
+async def open_sealed(services: Services, sealed: bytes) -> bytes:
+    """Give a packed leg: its card, and the numbers that name it.
+
+    Raises
+    ------
+    SealLost
+        No version of the key opens it; waiting does not help.
+    HsmUnavailable, KeyRefused
+        It cannot be opened now.
+    """
+    key = services.settings.seal_key
+    try:
+        (packed,) = await services.hsm.run(DecryptData(key=key, data=sealed))
+    except VerificationFailed:
+        msg = (
+            f"no version of key {key} opens it: restore the one that sealed it, or "
+            "settle it with the endpoint by hand"
+        )
+        raise SealLost(msg) from None
+    return packed
 
 
 async def read_answer(

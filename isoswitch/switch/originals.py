@@ -24,7 +24,7 @@ from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.store.port import StoredTransaction, TransactionState
 from isoswitch.switch.accounts import hold_id
 from isoswitch.switch.job import Acted, Job
-from isoswitch.switch.legs import open_leg
+from isoswitch.switch.legs import SealLost, open_leg
 from isoswitch.switch.services import Services
 
 NOT_FOUND = Outcome.declined(ResponseCode.ORIGINAL_NOT_FOUND, "unknown original")
@@ -48,7 +48,7 @@ SAME_DAY = timedelta(hours=12)
 
 
 class OriginalMissing(IsoswitchError):
-    """There is nothing to act on; ``candidates`` are the ids of several that fit."""
+    """There is nothing to act on; an operator is to look at the ``candidates``."""
 
     def __init__(self, outcome: Outcome, candidates: tuple[str, ...] = ()) -> None:
         self.outcome = outcome
@@ -90,10 +90,17 @@ async def complete_by_original(services: Services, job: Job, acted: Acted) -> No
 
     Raises
     ------
+    OriginalMissing
+        What was sealed of the original cannot be opened any more.
     HsmUnavailable
-        What was sealed of the original cannot be opened now.
+        It cannot be opened now.
     """
-    leg = await open_leg(services, acted.row.sealed)
+    try:
+        leg = await open_leg(services, acted.row.sealed)
+    except SealLost as lost:
+        reason = f"what is sealed of the original: {lost}"
+        outcome = Outcome.declined(ResponseCode.SYSTEM_MALFUNCTION, reason)
+        raise OriginalMissing(outcome, (acted.row.id,)) from None
     job.acted, job.original_id = acted, acted.row.id
     job.txn = replace(
         job.txn,

@@ -40,7 +40,6 @@ from isoswitch.codecs.canonical.transaction import Transaction
 from isoswitch.codecs.dialects.dialect import LegNumbers
 from isoswitch.codecs.dialects.settlement import day_fields
 from isoswitch.codecs.iso8583.message import Message
-from isoswitch.hsm.port import DecryptData
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.port import (
     Committed,
@@ -52,7 +51,12 @@ from isoswitch.store.port import (
     UnitOfWork,
 )
 from isoswitch.switch.leases import NODE, drain_lease
-from isoswitch.switch.legs import authenticate, verify_answer
+from isoswitch.switch.legs import (
+    SealLost,
+    authenticate,
+    open_sealed,
+    verify_answer,
+)
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import iso_time
 from isoswitch.switch.services import Services
@@ -328,6 +332,8 @@ class Saf:
             return SafState.PENDING, ""
         except EncodeError as error:
             return SafState.QUARANTINED, f"cannot be encoded: {error}"
+        except SealLost as error:
+            return SafState.QUARANTINED, str(error)
         if code in DELIVERED_CODES[item.entry.message]:
             return SafState.DELIVERED, code
         item.refusals += 1
@@ -336,10 +342,7 @@ class Saf:
         return SafState.QUARANTINED, f"refused with {code}"
 
     async def _build(self, link: Link, item: Item) -> Message:
-        seal_key = self._services.settings.seal_key
-        (packed,) = await self._services.hsm.run(
-            DecryptData(key=seal_key, data=item.entry.sealed)
-        )
+        packed = await open_sealed(self._services, item.entry.sealed)
         txn = _unpack(item.entry, packed)
         numbers = LegNumbers(
             stan=txn.stan,
@@ -379,10 +382,11 @@ class Saf:
         kind = RecordKind.DELIVERED if delivered else RecordKind.QUARANTINED
         body = {"endpoint": entry.endpoint, "reason": reason}
         records = [self._record(kind, item, body)]
-        if not delivered and entry.message is SafMessage.ADVICE:
-            # It has happened: somebody must find out who pays.
-            refused = {"reason": f"{entry.endpoint} does not take the advice: {reason}"}
-            records.append(self._record(RecordKind.EXCEPTION, item, refused))
+        if not delivered:
+            # The endpoint goes on as if it had not happened: somebody must find out
+            # who pays.
+            untold = f"the {entry.message} for {entry.endpoint} is set aside: {reason}"
+            records.append(self._record(RecordKind.EXCEPTION, item, {"reason": untold}))
         update = SafUpdate(
             id=entry.id,
             attempts=entry.attempts,

@@ -16,6 +16,7 @@ from isoswitch.simulators.world import MERCHANT, World
 from isoswitch.switch.settings import SwitchSettings
 from tests.system.conftest import Run
 from tests.system.test_failures import world_kinds
+from tests.system.test_saf_orders import lose_seal
 
 CARDS = pytest.mark.parametrize("card", ["visa-ok", "mc-ok"])
 
@@ -175,3 +176,17 @@ async def test_a_reversed_refund_may_be_given_again(world: World) -> None:
     assert balance(world, "visa-ok") == 10_000
     assert (await terminal.refund(belief, 10_000)).state is BeliefState.APPROVED
     assert await world_kinds(world, RecordKind.EXCEPTION) == 0
+
+
+async def test_a_refund_of_what_opens_no_more_is_declined_and_told(
+    world: World,
+) -> None:
+    before = await bought(world)
+    lose_seal(world)
+    terminal = world.terminals["TERM0001"]
+    back = await terminal.refund(before, 4_000)
+    assert back.outcome is not None
+    assert back.outcome.code is ResponseCode.SYSTEM_MALFUNCTION
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 1
+    since = await bought(world)
+    assert (await terminal.refund(since, 4_000)).state is BeliefState.APPROVED

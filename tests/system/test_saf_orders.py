@@ -7,13 +7,18 @@ import trio
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.commands.story import ending
+from isoswitch.hsm.keychange import KeyStore
+from isoswitch.hsm.settings import Environment
 from isoswitch.journal.records import RecordKind
+from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.world import World
 from isoswitch.store.port import SafState
 from isoswitch.switch.saf import Saf
 from isoswitch.switch.saforders import park_entry, resolve_exception, retry_entry
 from isoswitch.switch.services import Services
+
+SEAL_KEY = "store/seal"
 
 
 async def be_silent(world: World) -> None:
@@ -40,6 +45,19 @@ async def told(world: World, kind: RecordKind) -> list[dict[str, object]]:
     assert world.store is not None
     records = [each.record for each in await world.store.records()]
     return [each.body for each in records if each.kind is kind]
+
+
+def lose_seal(world: World) -> None:
+    """Change the key that seals what is stored, and forget the version before."""
+    keys = KeyStore(
+        world.keys_file,
+        world.vault,
+        operators=("ann",),
+        environment=Environment.TEST,
+    )
+    version = keys.rotate(SEAL_KEY).plan.version
+    keys.activate(SEAL_KEY, version)
+    keys.remove(SEAL_KEY, version - 1)
 
 
 @pytest.fixture
@@ -88,6 +106,20 @@ async def test_what_was_parked_is_delivered_when_it_is_tried_again(
     assert quick.disk.saf[entry_id].state is SafState.DELIVERED
     records = await quick.store.records(transaction)
     assert ending(stored, records) == "It is reversed: no money stays moved."
+
+
+async def test_what_opens_no_more_is_set_aside_and_told(quick: World) -> None:
+    await owe(quick)
+    lose_seal(quick)
+    quick.heal_link("south")
+    await trio.sleep(60)
+    (entry,) = quick.disk.saf.values()
+    assert entry.state is SafState.QUARANTINED
+    (exception,) = await told(quick, RecordKind.EXCEPTION)
+    assert f"no version of key {SEAL_KEY} opens it" in str(exception["reason"])
+    card = get_card("mc-ok")
+    belief = await quick.terminals["TERM0001"].purchase(card, 500, pin=card.pin)
+    assert belief.state is BeliefState.APPROVED
 
 
 async def test_another_node_is_not_ordered_to_send(nursery: trio.Nursery) -> None:
