@@ -22,6 +22,7 @@ short of CPUs the switch waits more than the echo does.
 from __future__ import annotations
 
 import gc
+import socket
 import statistics
 import sys
 import tempfile
@@ -140,7 +141,8 @@ async def echo(port: int) -> None:
     """Send every frame back."""
     framing = get_framing(FRAMING)
 
-    async def serve(stream: SocketStream) -> None:
+    async def serve(accepted: socket.socket) -> None:
+        stream = SocketStream(accepted)
         decoder = framing.decoder(FRAME_BYTES_MAX)
         while data := await stream.receive_some():
             await stream.send_all(b"".join(map(framing.encode, decoder.feed(data))))

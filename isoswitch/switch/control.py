@@ -37,6 +37,7 @@ from isoswitch.switch.reload import Reloader
 from isoswitch.switch.saforders import park_entry, resolve_exception, retry_entry
 from isoswitch.switch.server import Switch
 from isoswitch.switch.services import Services
+from isoswitch.switch.sockets import accept_forever
 from isoswitch.switch.status import Status, read_status
 
 LINE_BYTES_MAX = 4096
@@ -173,12 +174,14 @@ async def serve_control(
     """Take orders until cancelled."""
     limit = trio.CapacityLimiter(CONNECTIONS_MAX)
     with _listening(path) as listener:
-        listening = trio.socket.from_stdlib_socket(listener)
         async with trio.open_nursery() as nursery:
+
+            def accepted(sock: socket.socket) -> None:
+                stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+                nursery.start_soon(_serve, desk, stream, limit)
+
             task_status.started()
-            while True:
-                sock, _ = await listening.accept()
-                nursery.start_soon(_serve, desk, trio.SocketStream(sock), limit)
+            await accept_forever(listener, accepted)
 
 
 async def send_order(path: Path, order: AnyOrder, result: type[T]) -> T:
@@ -265,6 +268,12 @@ async def _carry_out(desk: Desk, line: bytes) -> Report:
     except IsoswitchError as error:
         log.error("order_not_done", order=type(order).__name__, reason=str(error))
         return Report(fault=str(error))
+    except Exception:
+        # The edge of an order: a fault of ours fails this one, and nothing else.
+        log.exception("order_failed", order=type(order).__name__)
+        return Report(
+            fault="it failed by a fault of ours, which the switch's log tells"
+        )
     return Report(result=result)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, Iterable
 from ipaddress import IPv6Address, ip_address, ip_network
 
@@ -44,11 +45,12 @@ async def listen_for_peers(
     OSError
         The port is taken.
     """
-    with listen_tcp(host, port, shares_port=shares_port) as sock:
+    with listen_tcp(host, port, shares_port=shares_port) as listener:
         async with trio.open_nursery() as nursery:
 
-            def accepted(stream: SocketStream) -> None:
+            def accepted(sock: socket.socket) -> None:
+                stream = SocketStream(sock)
                 nursery.start_soon(serve, stream, stream.peer_host)
 
-            task_status.started(sock.getsockname()[1])
-            await accept_forever(sock, accepted)
+            task_status.started(listener.getsockname()[1])
+            await accept_forever(listener, accepted)

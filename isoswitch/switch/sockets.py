@@ -150,9 +150,12 @@ def listen_tcp(host: str, port: int, *, shares_port: bool = False) -> socket.soc
 
 
 async def accept_forever(
-    listener: socket.socket, accepted: Callable[[SocketStream], None]
+    listener: socket.socket, accepted: Callable[[socket.socket], None]
 ) -> None:
-    """Accept connections in bursts and hand over each; ends only by cancellation."""
+    """Accept connections in bursts and hand over each; ends only by cancellation.
+
+    When the machine is short of descriptors, those who wait are taken later.
+    """
     while True:
         await trio.lowlevel.wait_readable(listener)
         for _ in range(ACCEPTS_PER_PASS):
@@ -165,7 +168,7 @@ async def accept_forever(
                     raise
                 await trio.sleep(ACCEPT_PAUSE_S)
                 break
-            accepted(SocketStream(sock))
+            accepted(sock)
 
 
 def _detach(sock: trio.socket.SocketType) -> socket.socket:

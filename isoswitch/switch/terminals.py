@@ -107,8 +107,8 @@ class Listener:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.expire_forever)
 
-                def accepted(stream: SocketStream) -> None:
-                    nursery.start_soon(self._serve_socket, stream)
+                def accepted(sock: socket.socket) -> None:
+                    nursery.start_soon(self._serve_socket, SocketStream(sock))
 
                 task_status.started()
                 with suppress(trio.ClosedResourceError):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
+import socket
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from isoswitch.codecs.canonical.errors import ConfigError, SwitchUnavailable
 from isoswitch.journal.records import RecordKind
@@ -19,13 +22,16 @@ from isoswitch.switch.control import (
     OrderLink,
     ReadLinks,
     ReadStatus,
+    Reload,
     control_path,
     send_order,
     serve_control,
 )
+from isoswitch.switch.differences import Configuration
 from isoswitch.switch.health import Part
 from isoswitch.switch.keyexchange import Change
 from isoswitch.switch.linkstate import LinkState, LinkStatus
+from isoswitch.switch.reload import Reloader
 from isoswitch.switch.status import Status
 from tests.system.test_key_exchange import with_key_exchange
 
@@ -84,6 +90,37 @@ async def test_what_is_no_order_is_refused(path: Path, line: bytes) -> None:
     async with await trio.open_unix_socket(os.fspath(path)) as stream:
         await stream.send_all(line)
         assert b"not an order" in await stream.receive_some()
+
+
+async def test_an_order_waits_while_no_descriptor_is_free(path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with trio.socket.socket(socket.AF_UNIX) as client:
+        # Standard input, output and error are open: nothing else can be opened.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            await client.connect(os.fspath(path))
+            await client.send(b"an order\n")
+            await trio.testing.wait_all_tasks_blocked(cushion=0.02)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert b"not an order" in await client.recv(100)
+
+
+async def test_an_order_that_fails_by_a_fault_of_ours_ends_nothing_else(
+    nursery: trio.Nursery, world: World, tmp_path: Path
+) -> None:
+    async def load() -> Configuration:
+        await trio.Path(tmp_path / "gone.toml").read_bytes()
+        raise AssertionError
+
+    assert world.switch is not None
+    reloader = Reloader(world.switch, world.nodes[0].configuration, load)
+    path = control_path(tmp_path / "switch.db")
+    desk = Desk(switch=world.switch, reloader=reloader)
+    await nursery.start(serve_control, desk, path)
+    with pytest.raises(ConfigError, match="a fault of ours"):
+        await send_order(path, Reload(operator="ann"), list[str])
+    assert (await send_order(path, ReadStatus(operator="ann"), Status)).is_ready
 
 
 async def test_without_a_switch_an_order_says_where_none_is(tmp_path: Path) -> None:
