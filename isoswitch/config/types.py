@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -37,6 +39,27 @@ PATTERNS = {
     r"^https?://[^\s@]{1,500}$": "an address such as https://shop.example/hook",
 }
 """What each pattern of the types below means, for people."""
+
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+# What ends in a number is an address and no name (URL Standard, 3.5).
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)*(?![0-9]+\.?$){_LABEL}\.?")
+
+
+def _check_callback_url(text: str) -> str:
+    """Give an address to call as it was written, if its host can be one."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+        if not _HOST_NAME.fullmatch(host.encode("idna").decode()):
+            ip_address(host)
+        can_be = parts.port != 0
+    except ValueError:
+        can_be = False
+    if not can_be:
+        msg = "no host has such a name; write one as in https://shop.example/hook"
+        raise ValueError(msg)
+    return text
 
 
 def _check_peer_network(text: str) -> str:
@@ -81,7 +104,11 @@ Bic = Annotated[
 ]
 AccountNumber = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{5,34}$")]
 CountryLetters = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-CallbackUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]{1,500}$")]
+CallbackUrl = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[^\s@]{1,500}$"),
+    AfterValidator(_check_callback_url),
+]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 FrameBytes = Annotated[int, Field(ge=64, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]

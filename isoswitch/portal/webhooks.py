@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import httpx
 import trio
 
+from isoswitch.codecs.canonical.secrets import Secret
 from isoswitch.portal.settings import PortalSettings
 from isoswitch.portal.signing import (
     KEY,
@@ -52,19 +53,36 @@ class Caller:
         secret = self._settings.callback_secrets.get(callback.merchant_id)
         if merchant is None or merchant.payee is None or secret is None:
             return "the configuration names no address or no secret for this merchant"
-        url = httpx.URL(merchant.payee.callback_url)
-        body = callback.body.encode()
+        try:
+            url = httpx.URL(merchant.payee.callback_url)
+            headers = self._sign(callback, secret, url)
+            with trio.fail_after(DEADLINE_S):
+                return await self._post(url, headers, callback.body.encode())
+        except AddressRefused as error:
+            return str(error)
+        except (httpx.InvalidURL, ValueError):
+            # Names are looked at piece by piece: on the way to DNS, and on that to TLS.
+            return "callback_url names no host that can be called"
+        except trio.TooSlowError:
+            return f"no answer within {DEADLINE_S:g} s"
+        except (httpx.HTTPError, OSError) as error:
+            return f"not sent: {type(error).__name__}"
+
+    def _sign(
+        self, callback: Callback, secret: Secret[bytes], url: httpx.URL
+    ) -> dict[str, str]:
+        """Give the headers that tell a merchant who calls, and when."""
         request = Signable(
             key=callback.merchant_id,
             method="POST",
             path=url.raw_path.partition(b"?")[0].decode(),
             query=url.query.decode(),
-            body=body,
+            body=callback.body.encode(),
             idempotency_key=callback.id,
             timestamp=str(int(self._clock.now().timestamp())),
             nonce=f"{callback.id.replace('.', '_')}_{callback.attempts:012d}",
         )
-        headers = {
+        return {
             "Content-Type": "application/json",
             "Idempotency-Key": callback.id,
             KEY: request.key,
@@ -72,15 +90,6 @@ class Caller:
             NONCE: request.nonce,
             SIGNATURE: make_signature(secret, request),
         }
-        try:
-            with trio.fail_after(DEADLINE_S):
-                return await self._post(url, headers, body)
-        except AddressRefused as error:
-            return str(error)
-        except trio.TooSlowError:
-            return f"no answer within {DEADLINE_S:g} s"
-        except (httpx.HTTPError, OSError) as error:
-            return f"not sent: {type(error).__name__}"
 
     async def _post(self, url: httpx.URL, headers: dict[str, str], body: bytes) -> str:
         address = await self._resolve(url)

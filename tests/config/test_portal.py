@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,7 @@ KIOSK0000000001 = "till.secret"
 TLS = 'tls = { certificate = "c.pem", key = "c.key", ca = "ca.pem" }'
 OWNED = 'accounts = { "DE02500105170137075030" = { merchant = "NOBODY" } }'
 ALL = HOUSES + PAYEE + CLIENTS
+CALLED_WRONG = r"(?s)payee.callback_url: no host has.*\d+ \| callback_url"
 
 
 @pytest.fixture
@@ -121,6 +123,37 @@ def test_what_is_configured_reaches_switch_and_portal(folder: Path) -> None:
 def test_what_does_not_fit_is_told(folder: Path, added: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_network(write(folder, added))
+
+
+@pytest.mark.parametrize(
+    ("host", "can_be"),
+    [
+        ("shop.example", True),
+        ("shop_1.münchen.example.:8443", True),
+        ("localhost:8080", True),
+        ("4f2a90", True),
+        ("[2606:2800:220:1::1]", True),
+        ("93.184.216.34", True),
+        ("", False),
+        (":8443", False),
+        ("shop..example", False),
+        ("a" * 64 + ".example", False),
+        ("-", False),
+        ("xn--", False),
+        ("[::1", False),
+        ("1.2.3.4.5", False),
+        ("256.1.1.1", False),
+        ("shop.example:99999", False),
+        ("shop.example:0", False),
+    ],
+)
+def test_a_callback_goes_to_what_can_be_a_host(
+    folder: Path, host: str, *, can_be: bool
+) -> None:
+    path = write(folder, ALL.replace("//shop.example/", f"//{host}/"))
+    said = nullcontext() if can_be else pytest.raises(ConfigError, match=CALLED_WRONG)
+    with said:
+        load_network(path)
 
 
 def test_a_secret_that_others_can_read_is_refused(folder: Path) -> None:

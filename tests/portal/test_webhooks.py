@@ -127,6 +127,14 @@ async def test_only_https_is_called() -> None:
 
 
 @pytest.mark.parametrize(
+    "host", ["shop..example", "a" * 64 + ".example", "[::1", "xn--", "256.1.1.1"]
+)
+async def test_what_is_no_host_is_a_reason(host: str) -> None:
+    verdict = await caller(f"https://{host}/hook").deliver(OWED)
+    assert verdict == "callback_url names no host that can be called"
+
+
+@pytest.mark.parametrize(
     ("address", "expected"),
     [
         ("93.184.216.34", True),
