@@ -16,10 +16,13 @@ from isoswitch.clearing.transfer import Transfer
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.commands.transfer_story import TRANSFER_ENDINGS, transfer_sentence
-from isoswitch.journal.records import ChainedRecord, RecordKind
+from isoswitch.journal.records import ChainedRecord, Record, RecordKind
 from isoswitch.store.port import StoredTransaction, TransactionState
+from isoswitch.switch.saforders import RETRY
 
 Body = Mapping[str, Any]
+
+OWED = frozenset({RecordKind.REVERSAL_OWED, RecordKind.ADVICE_OWED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +90,9 @@ def ending(
     kinds = [each.record.kind for each in records]
     if stored.state is not TransactionState.CLOSED:
         return "It is still open: its owner decides, or the sweeper reverses it."
-    owed = bool({RecordKind.REVERSAL_OWED, RecordKind.ADVICE_OWED} & set(kinds))
-    if owed and kinds[-1] is not RecordKind.DELIVERED:
-        # An operator may have ordered to try again what was set aside.
-        last_owed = _last(
-            kinds,
-            RecordKind.REVERSAL_OWED,
-            RecordKind.ADVICE_OWED,
-            RecordKind.OPERATOR,
+    if not OWED.isdisjoint(kinds):
+        last_owed = max(
+            place for place, each in enumerate(records) if _is_new_try(each.record)
         )
         since = kinds[last_owed:]
         where = records[last_owed].record.body.get("endpoint", "its endpoint")
@@ -233,8 +231,9 @@ def _code(body: Body) -> str:
     return f" with code {code}" if code else ""
 
 
-def _last(kinds: Sequence[RecordKind], *wanted: RecordKind) -> int:
-    return max(place for place, kind in enumerate(kinds) if kind in wanted)
+def _is_new_try(record: Record) -> bool:
+    """Whether something is owed from here on, or what was set aside is tried again."""
+    return record.kind in OWED or record.body.get("order") == RETRY
 
 
 def _is_approved(stored: StoredTransaction) -> bool:

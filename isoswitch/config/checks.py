@@ -7,6 +7,7 @@ that one reading of the output mends the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -130,9 +131,17 @@ def _rules_lead_to_endpoints(network: Network) -> Iterator[Problem]:
                 fix="give one of them another name: records name the rule",
             )
         named.add(rule.name)
+    priced: set[tuple[str, str]] = set()
     for place, cost in enumerate(network.routing.costs):
         at = ("routing", "costs", place)
         yield from _known(cost.endpoint, network.endpoints, "endpoint", at, "endpoint")
+        if (cost.endpoint, cost.currency) in priced:
+            yield Problem(
+                location=at,
+                what=f"{cost.endpoint} has two prices in currency {cost.currency}",
+                fix="remove one of them",
+            )
+        priced.add((cost.endpoint, cost.currency))
 
 
 def _rules_make_sense(network: Network) -> Iterator[Problem]:
@@ -149,6 +158,7 @@ def _rules_make_sense(network: Network) -> Iterator[Problem]:
             )
         elif has_amounts:
             yield from _amounts_fit(rule, at)
+        yield from _something_fits(rule, at)
         if (rule.order == "weights") != any(rule.weights.values()):
             yield Problem(
                 location=at,
@@ -163,6 +173,30 @@ def _rules_make_sense(network: Network) -> Iterator[Problem]:
             )
         elif not asks:
             all_taking = rule.name
+
+
+def _something_fits(rule: RoutingRule, at: Location) -> Iterator[Problem]:
+    """Give the conditions of a rule that nothing can meet, and weights of nobody."""
+    low, high = (Decimal(each or "0") for each in (rule.amount_min, rule.amount_max))
+    empty = {
+        "amount_min": rule.amount_max is not None and low > high,
+        "mccs": any(each[:4] > each[-4:] for each in rule.mccs),
+        "between": rule.between is not None and rule.between[:5] == rule.between[6:],
+    }
+    for key, is_empty in empty.items():
+        if is_empty:
+            yield Problem(
+                location=(*at, key),
+                what=f"rule {rule.name} never applies: its {key} leaves nothing",
+                fix="begin the range before its end",
+            )
+    strangers = sorted(rule.weights.keys() - set(rule.candidates))
+    if rule.candidates and strangers:
+        yield Problem(
+            location=(*at, "weights"),
+            what=f"rule {rule.name} weighs {strangers[0]}, which is no candidate",
+            fix=f"add {strangers[0]} to candidates, or leave out its weight",
+        )
 
 
 def _amounts_fit(rule: RoutingRule, at: Location) -> Iterator[Problem]:

@@ -41,7 +41,7 @@ def load_routing(loaded: LoadedNetwork) -> RoutingTable:
     path = loaded.path if name is None else loaded.file(name)
     lines = [] if name is None else _read_lines(path)
     try:
-        rows = read_bin_rows(lines) if lines else []
+        rows = [] if name is None else read_bin_rows(lines)
         wrong = list(_strangers(rows, network))
         if wrong:
             raise BinsRefused(wrong)
@@ -58,7 +58,7 @@ def load_routing(loaded: LoadedNetwork) -> RoutingTable:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").splitlines() or [""]
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
         msg = f"cannot read the BIN file {path}: {reason}; see [routing] bins_file"

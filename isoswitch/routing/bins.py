@@ -224,7 +224,7 @@ def code_prefixes(digits: str) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        Neither.
+        Neither, or a range that begins behind its end.
 
     Examples
     --------
@@ -233,7 +233,10 @@ def code_prefixes(digits: str) -> tuple[str, ...]:
     """
     low, _, high = digits.partition("..")
     ends = low, high or low
-    if not all(len(each) == 2 and each.isdecimal() for each in ends):
+    if (
+        not all(len(each) == 2 and each.isdecimal() for each in ends)
+        or ends[0] > ends[1]
+    ):
         msg = "not two digits, or two such as 25..30"
         raise ValueError(msg)
     return tuple(f"{each:02}" for each in range(int(ends[0]), int(ends[1]) + 1))

@@ -31,9 +31,13 @@ class Breakers:
 
     def adopt(self, before: Breakers) -> None:
         """Go on from what was seen of the same endpoints under earlier settings."""
+        is_same_window = self._policy.window_s == before._policy.window_s
         for name in self._links.keys() & before._links.keys():
-            self._breakers[name] = before._breakers[name]
-            self._windows[name] = before._windows[name]
+            if self._policy.failures_max:
+                self._breakers[name] = before._breakers[name]
+            # Its buckets count in parts of the window that they were made for.
+            if is_same_window:
+                self._windows[name] = before._windows[name]
 
     def states(self) -> dict[str, EndpointState]:
         """Give what a route is decided from."""

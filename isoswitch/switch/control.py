@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import structlog
@@ -45,6 +45,8 @@ CONNECTIONS_MAX = 8
 PATIENCE_S = 60.0
 
 T = TypeVar("T")
+# What a store can number.
+RowId = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 log = structlog.get_logger()
 
@@ -99,20 +101,20 @@ class Reload(Order, frozen=True, kw_only=True, tag="reload"):
 class RetrySaf(Order, frozen=True, kw_only=True, tag="saf retry"):
     """Send a store-and-forward entry now."""
 
-    entry: int
+    entry: RowId
 
 
 class ParkSaf(Order, frozen=True, kw_only=True, tag="saf park"):
     """Set a store-and-forward entry aside."""
 
-    entry: int
+    entry: RowId
     reason: str
 
 
 class ResolveException(Order, frozen=True, kw_only=True, tag="resolve exception"):
     """Write down that an exception was dealt with."""
 
-    exception: int
+    exception: RowId
     note: str
 
 
@@ -259,8 +261,8 @@ async def _read_line(stream: trio.SocketStream) -> bytes:
 async def _carry_out(desk: Desk, line: bytes) -> Report:
     try:
         order = msgspec.json.decode(line, type=AnyOrder)
-    except msgspec.MsgspecError:
-        return Report(fault="not an order")
+    except msgspec.MsgspecError as error:
+        return Report(fault=f"not an order: {error}")
     if desk.switch.services is None:
         return Report(fault="the switch is starting; order again when it is ready")
     try:

@@ -32,7 +32,7 @@ async def retry_entry(
     if saf.is_sent_elsewhere(entry):
         msg = f"another node sends entry {entry_id} to {entry.endpoint}; order it there"
         raise ConfigError(msg)
-    body = {"order": "saf retry", "operator": operator, "entry": entry_id}
+    body = {"order": RETRY, "operator": operator, "entry": entry_id}
     updates: tuple[SafUpdate, ...] = ()
     if entry.state is SafState.QUARANTINED:
         # Why it was set aside is in the journal, and no reason for the endpoint.
@@ -114,6 +114,7 @@ async def resolve_exception(
     return transaction_id
 
 
+RETRY = "saf retry"
 RESOLVE = "resolve exception"
 EXCEPTIONS = frozenset({RecordKind.EXCEPTION})
 

@@ -114,6 +114,7 @@ def test_a_bin_file_alone_will_do(tmp_path: Path) -> None:
             "3 | 400001,south",
             id="twice",
         ),
+        pytest.param("", "the header has no column bin", id="empty"),
         pytest.param(
             "bin,primary\n400001,nort\n", "did you mean 'north'?", id="endpoint"
         ),
@@ -161,6 +162,10 @@ def test_a_bin_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ('"22:00-06:30"', '"22-6"', "hours such as 22:00-06:00"),
         ('["chip"]', '["chop"]', "routing.rules.0.entry_modes"),
         ('"3000-3299"', '"3000-"', "a range such as 3000-3299"),
+        ('"3000-3299"', '"3299-3000"', "its mccs leaves nothing"),
+        ('"400"', '"40"', "its amount_min leaves nothing"),
+        ('"22:00-06:30"', '"22:00-22:00"', "its between leaves nothing"),
+        ('["south", "north"]', '["south"]', "weighs north, which is no candidate"),
         (
             "\n[[routing.rules]]",
             '\n[[routing.rules]]\nname = "all"\n[[routing.rules]]',
@@ -202,6 +207,8 @@ def test_a_rule_that_makes_no_sense_is_refused(
             "neither lies in the other",
         ),
         ("476173 =", "476173123 =", "has no name"),
+        ('"25..30"', '"30..25"', "25..30"),
+        ("[bins]", COST + COST + "[bins]", "north has two prices in currency 978"),
     ],
 )
 def test_bins_and_profiles_are_checked_too(

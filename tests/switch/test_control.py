@@ -23,6 +23,7 @@ from isoswitch.switch.control import (
     ReadLinks,
     ReadStatus,
     Reload,
+    RetrySaf,
     control_path,
     send_order,
     serve_control,
@@ -121,6 +122,12 @@ async def test_an_order_that_fails_by_a_fault_of_ours_ends_nothing_else(
     with pytest.raises(ConfigError, match="a fault of ours"):
         await send_order(path, Reload(operator="ann"), list[str])
     assert (await send_order(path, ReadStatus(operator="ann"), Status)).is_ready
+
+
+@pytest.mark.parametrize("number", [0, 2**63])
+async def test_no_store_has_an_entry_of_that_number(path: Path, number: int) -> None:
+    with pytest.raises(ConfigError, match=r"not an order: Expected `int` [<>]= "):
+        await send_order(path, RetrySaf(entry=number, operator="ann"), str)
 
 
 async def test_without_a_switch_an_order_says_where_none_is(tmp_path: Path) -> None:

@@ -15,7 +15,12 @@ from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.world import World
 from isoswitch.store.port import SafState
 from isoswitch.switch.saf import Saf
-from isoswitch.switch.saforders import park_entry, resolve_exception, retry_entry
+from isoswitch.switch.saforders import (
+    RESOLVE,
+    park_entry,
+    resolve_exception,
+    retry_entry,
+)
 from isoswitch.switch.services import Services
 
 SEAL_KEY = "store/seal"
@@ -120,6 +125,18 @@ async def test_what_opens_no_more_is_set_aside_and_told(quick: World) -> None:
     card = get_card("mc-ok")
     belief = await quick.terminals["TERM0001"].purchase(card, 500, pin=card.pin)
     assert belief.state is BeliefState.APPROVED
+
+
+async def test_an_operators_other_orders_send_nothing_again(quick: World) -> None:
+    services, saf = await owe(quick)
+    (entry_id,) = quick.disk.saf
+    transaction = quick.disk.saf[entry_id].transaction_id
+    await park_entry(services, saf, entry_id, reason="ask south", operator="ann")
+    body = {"order": RESOLVE, "operator": "ann", "note": "paid by hand"}
+    await services.recorder.note(RecordKind.OPERATOR, transaction, body)
+    records = await services.store.records(transaction)
+    stored = quick.disk.transactions[transaction]
+    assert ending(stored, records).startswith("south did not take it")
 
 
 async def test_another_node_is_not_ordered_to_send(nursery: trio.Nursery) -> None:
