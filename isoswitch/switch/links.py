@@ -161,15 +161,13 @@ class Link:
         if self.state is not LinkState.SIGNED_ON:
             msg = f"{self.settings.name} is {self.state}: {self._reason}"
             raise LinkDown(msg)
-        if not self._may_send():
-            msg = "this node could not renew its lease: others may act in its place"
-            raise LinkDown(msg)
+        self._check_sends()
         if len(self._mux) >= self.settings.in_flight_max:
             msg = f"{self.settings.name} has {len(self._mux)} requests in flight"
             raise LinkDown(msg)
         self.sent_count += 1
         self._log_leg(message, "out", transaction_id)
-        answer = await self._exchange(message, deadline)
+        answer = await self._exchange(message, deadline, self._check_sends)
         self._log_leg(answer, "in", transaction_id)
         return answer
 
@@ -184,7 +182,8 @@ class Link:
             The endpoint may have seen it and did not answer in time.
         """
         deadline = trio.current_time() + self.settings.request_timeout_s
-        return await self._exchange(self._network_request(kind, extra), deadline)
+        message = self._network_request(kind, extra)
+        return await self._exchange(message, deadline, self._check_lease)
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -320,10 +319,26 @@ class Link:
             return ()
         return differing
 
-    def _exchange(self, message: Message, deadline: float) -> Awaitable[Message]:
+    def _check_sends(self) -> None:
+        """Raise LinkDown when money is held back, or may be sent by others only."""
+        if self._halts:
+            msg = f"{self.settings.name} is halted by {', '.join(sorted(self._halts))}"
+            raise LinkDown(msg)
+        self._check_lease()
+
+    def _check_lease(self) -> None:
+        if not self._may_send():
+            msg = "this node could not renew its lease: others may act in its place"
+            raise LinkDown(msg)
+
+    def _exchange(
+        self, message: Message, deadline: float, check_sends: Callable[[], None]
+    ) -> Awaitable[Message]:
         payload = self._payload(message)
         if self._one_shot is not None:
-            return self._one_shot.exchange(payload, message, deadline)
+            return self._one_shot.exchange(
+                payload, message, deadline, check_sends=check_sends
+            )
         usable = self._upkeep.signed_on
         if not usable:
             msg = f"{self.settings.name} is not signed on"

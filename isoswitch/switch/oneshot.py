@@ -6,7 +6,7 @@ connection cannot be made; then it is down for a pause that doubles with each fa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 import trio
@@ -49,14 +49,23 @@ class OneShot:
             self._pause_s = min(self._pause_s * 2, self._settings.reconnect_max_s)
 
     async def exchange(
-        self, payload: bytes, request: Message, deadline: float
+        self,
+        payload: bytes,
+        request: Message,
+        deadline: float,
+        *,
+        check_sends: Callable[[], None],
     ) -> Message:
         """Send a request over a connection of its own and wait for its answer.
+
+        ``check_sends`` raises LinkDown when it must not be sent any more: connecting
+        takes time, and it is asked afterwards.
 
         Raises
         ------
         LinkDown
-            No connection could be made, or it ended before the first byte.
+            No connection could be made, it ended before the first byte, or the request
+            must not be sent any more.
         NoAnswer
             The endpoint may have seen the request and did not answer on it in time.
         """
@@ -66,16 +75,16 @@ class OneShot:
         self.active_count += 1
         try:
             connection = await self._open(deadline)
-            return await self._exchange(connection, payload, request, deadline)
+            return await self._exchange(
+                connection, payload, request, deadline, check_sends
+            )
         finally:
             self.active_count -= 1
 
     async def _open(self, deadline: float) -> Connection:
         settings = self._settings
         latest = min(deadline, trio.current_time() + settings.connect_timeout_s)
-        if not self._wiring.may_connect():
-            msg = f"another node may connect to {settings.name}"
-            raise LinkDown(msg)
+        self._check_owner()
         try:
             with trio.fail_at(latest):
                 stream = await self._wiring.connect(settings)
@@ -94,13 +103,20 @@ class OneShot:
         )
 
     async def _exchange(
-        self, connection: Connection, payload: bytes, request: Message, deadline: float
+        self,
+        connection: Connection,
+        payload: bytes,
+        request: Message,
+        deadline: float,
+        check_sends: Callable[[], None],
     ) -> Message:
         answer: Message | None = None
         fault: LinkDown | NoAnswer = NoAnswer("the connection ended")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve, connection)
             try:
+                self._check_owner()
+                check_sends()
                 answer = await self._wiring.mux.exchange(
                     connection, payload, request, deadline
                 )
@@ -128,6 +144,11 @@ class OneShot:
         finally:
             # Nothing comes back on another connection: there is none.
             self._wiring.mux.lose(connection, connection.closed_because, fail_fast=True)
+
+    def _check_owner(self) -> None:
+        if not self._wiring.may_connect():
+            msg = f"another node may connect to {self._settings.name}"
+            raise LinkDown(msg)
 
     def _stand(self, reason: str, *, is_up: bool) -> None:
         self._is_up = is_up

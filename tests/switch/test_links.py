@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from random import Random
 
@@ -42,6 +43,7 @@ SETTINGS = EndpointSettings(
     zpk="zpk",
     zak="zak",
 )
+PURCHASE = DIALECT.codec.build("0200", {11: "000001", 37: "000000000001"})
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
@@ -59,13 +61,15 @@ class Partner:
 
     nursery: trio.Nursery
     is_reachable: bool = True
+    connects_in_s: float = 0.0
+    heard: list[str] = field(default_factory=list)
     called_at: list[float] = field(default_factory=list)
     changes: list[LinkChange] = field(default_factory=list)
 
     async def connect(self, _: EndpointSettings) -> trio.abc.Stream:
         """Take a connection."""
-        await trio.lowlevel.checkpoint()
         self.called_at.append(trio.current_time())
+        await trio.sleep(self.connects_in_s)
         if not self.is_reachable:
             raise ConnectionRefusedError
         ours, theirs = connect_in_memory(Weather(random=Random(1)))
@@ -73,6 +77,7 @@ class Partner:
 
         def receive(payload: bytes) -> None:
             request = DIALECT.codec.decode(payload)
+            self.heard.append(request.mti)
             if request.mti in ANSWERS:
                 outcome = Outcome(code=ResponseCode.APPROVED)
                 wire.send_nowait(DIALECT.to_response(request, outcome).raw)
@@ -85,6 +90,7 @@ class Partner:
         settings: EndpointSettings,
         *,
         may_connect: Callable[[], bool] = lambda: True,
+        may_send: Callable[[], bool] = lambda: True,
         seed: int = 1,
     ) -> Link:
         """Make a link to it."""
@@ -98,6 +104,7 @@ class Partner:
             on_cutover=lambda _: None,
             on_change=self.changes.append,
             may_connect=may_connect,
+            may_send=may_send,
         )
 
 
@@ -159,9 +166,8 @@ async def test_only_the_holder_of_the_lease_connects(
     assert link.state is LinkState.SIGNED_ON
     is_held = False
     await trio.sleep(2)
-    request = DIALECT.codec.build("0200", {11: "000001", 37: "000000000001"})
     with pytest.raises(LinkDown):
-        await link.request(request, deadline=1e9, transaction_id="1-1")
+        await link.request(PURCHASE, deadline=1e9, transaction_id="1-1")
     assert len(partner.called_at) == (not one_shot)
     nursery.cancel_scope.cancel()
 
@@ -180,6 +186,44 @@ async def test_a_lost_lease_closes_what_is_connected(nursery: trio.Nursery) -> N
     assert partner.changes[-1].after is LinkState.DOWN
     assert partner.changes[-1].reason == "another node may connect now"
     assert len(partner.called_at) == 2
+    nursery.cancel_scope.cancel()
+
+
+async def is_sent(link: Link) -> bool:
+    """Pay over a link, and tell whether anything may have been sent."""
+    try:
+        deadline = trio.current_time() + 10
+        await link.request(PURCHASE, deadline=deadline, transaction_id="1-1")
+    except LinkDown:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "loss", ["none", "suspended", "signed off", "lease", "ownership"]
+)
+async def test_what_must_not_be_sent_once_it_is_connected_is_not_sent(
+    nursery: trio.Nursery, loss: str
+) -> None:
+    partner = Partner(nursery, connects_in_s=4.0)
+    lost: set[str] = set()
+    link = partner.link(
+        replace(SETTINGS, one_shot=True, sign_on=SignOn.NOBODY),
+        may_connect=lambda: "ownership" not in lost,
+        may_send=lambda: "lease" not in lost,
+    )
+    nursery.start_soon(link.run)
+    await trio.sleep(1)
+    orders = {"suspended": link.suspend, "signed off": link.stay_signed_off}
+
+    async def lose() -> None:
+        await trio.sleep(2)
+        orders.get(loss, partial(lost.add, loss))()
+
+    nursery.start_soon(lose)
+    assert await is_sent(link) is (loss == "none")
+    assert len(partner.called_at) == 1
+    assert partner.heard == ["0200"] * (loss == "none")
     nursery.cancel_scope.cancel()
 
 
