@@ -69,7 +69,7 @@ from isoswitch.switch.refusals import (
     Refusal,
     Refused,
 )
-from isoswitch.switch.results import describe_payment, describe_refund
+from isoswitch.switch.results import describe_payment, describe_refund, stands
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import MerchantSettings, PayeeSettings
 
@@ -267,7 +267,8 @@ class Codes:
         if original.merchant_id != merchant.id:
             return UNKNOWN_PAYMENT
         hold = await services.store.find_hold(original.id)
-        if hold is None or not hold.captured_minor:
+        # What came too late was captured to go back, and not for the merchant.
+        if hold is None or not stands(original) or not hold.captured_minor:
             return NOT_REFUNDABLE
         minor = wish.amount_minor or hold.returnable_minor
         if not 0 < minor <= hold.returnable_minor:

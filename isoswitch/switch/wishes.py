@@ -62,7 +62,7 @@ from isoswitch.switch.refusals import (
     UNKNOWN_CURRENCY,
     Refused,
 )
-from isoswitch.switch.results import describe_wish
+from isoswitch.switch.results import describe_wish, stands
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import SERVER_PIN, is_server
 
@@ -180,7 +180,7 @@ class Wishes:
         services = self._current()
         row = await services.store.find_transaction(paid.id)
         hold = await services.store.find_hold(paid.id)
-        if row is None or hold is None or row.reversed or not hold.captured_minor:
+        if row is None or hold is None or not stands(row) or not hold.captured_minor:
             return NOT_REFUNDABLE
         minor = amount_minor or hold.returnable_minor
         if not 0 < minor <= hold.returnable_minor:
@@ -214,7 +214,7 @@ class Wishes:
         services = self._current()
         row = await services.store.find_transaction(paid.id)
         hold = await services.store.find_hold(paid.id)
-        if paid.state not in UNDECIDED and (row is None or not _stands(row)):
+        if paid.state not in UNDECIDED and (row is None or not stands(row)):
             return NOT_CANCELLABLE
         if hold is not None and (hold.returned_minor or hold.returning_minor):
             return NOT_CANCELLABLE
@@ -348,10 +348,10 @@ class Wishes:
             return
         state = WishState.ENDED
         if wish.state is WishState.CANCELLING:
-            stands = row is not None and _stands(row)
-            if stands and not is_undone:
+            is_paid = row is not None and stands(row)
+            if is_paid and not is_undone:
                 return
-            state = WishState.ENDED if stands else WishState.CANCELLED
+            state = WishState.ENDED if is_paid else WishState.CANCELLED
         ended = replace(wish, state=state)
         told = describe_wish(ended, row, returned_minor=telling.returned_minor)
         owed = owe_callback(services, wish.merchant_id, told)
@@ -397,12 +397,6 @@ def _is_payers(code: ScannedCode) -> bool:
         return isinstance(decode_code(code.reveal()), PaymentCode | CpmCode)
     except DecodeError:
         return False
-
-
-def _stands(row: StoredTransaction) -> bool:
-    return (
-        bool(row.outcome) and not row.reversed and load_outcome(row.outcome).is_approved
-    )
 
 
 def _transaction(services: Services, wish: StoredWish) -> Transaction:

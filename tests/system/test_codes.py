@@ -424,6 +424,22 @@ async def test_a_refund_that_is_rejected_can_be_wished_again(world: World) -> No
     assert await ledger(world) == {}
 
 
+async def test_what_failed_is_not_refunded_while_its_late_money_goes_back(
+    world: World,
+) -> None:
+    react(world, delay=Fixed(delay_s=14.0))
+    world.houses[HOUSE].members[MERCHANT_BANK].agrees_to_recalls = False
+    row = await pay(world, (await create(world)).text)
+    assert isinstance(row, StoredTransaction)
+    await trio.sleep(20)
+    stands_aside = {CLEARING: 1250, ("recalls/house", "978"): -1250}
+    assert await ledger(world) == stands_aside
+    answer = await refund(world, row.id)
+    assert isinstance(answer, Refused)
+    assert answer.reason is Refusal.NOT_REFUNDABLE
+    assert await ledger(world) == stands_aside
+
+
 async def test_another_merchant_refunds_nothing(world: World) -> None:
     payment = await paid(world, (await create(world)).text)
     wish = RefundWish(merchant_id="OTHER", payment_id=payment)
