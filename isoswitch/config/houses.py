@@ -12,6 +12,7 @@ from isoswitch.config.types import (
     CallbackUrl,
     CountryLetters,
     FileName,
+    Host,
     KeyName,
     MerchantId,
     Name,
@@ -52,7 +53,7 @@ class House(Table):
     at it. Recalls for the reasons in ``recalls_agreed`` are followed without asking.
     """
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port
     member: Bic
     profile: Literal["default", "fednow-like", "sct-inst-like", "cnaps-like"] = (

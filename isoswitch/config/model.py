@@ -24,6 +24,7 @@ from isoswitch.config.types import (
     FileName,
     FrameBytes,
     HexDigits,
+    Host,
     Hours,
     InstitutionId,
     KeyName,
@@ -238,7 +239,7 @@ class Portal(Table):
     idempotency keys, and callbacks that have ended, are kept for ``keep_days``.
     """
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port
     tls: PortalTls | None = None
     clients: dict[Name, Client] = {}
@@ -250,7 +251,7 @@ class Portal(Table):
 class Listener(Table):
     """Where terminals connect, and how they speak."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port
     dialect: str
     framing: str
@@ -289,7 +290,7 @@ class Endpoint(Table):
     hexadecimal, stands before our requests when there is a ``header``.
     """
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port
     dialect: str
     framing: str

@@ -46,13 +46,22 @@ _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)*(?![0-9]+\.?$){_LABEL}\.?")
 
 
+def _check_host(text: str) -> str:
+    """Give a host as it was written, if it is an address or can be a name."""
+    try:
+        if not _HOST_NAME.fullmatch(text.encode("idna").decode().lower()):
+            ip_address(text)
+    except ValueError:
+        msg = 'not a host, such as "192.0.2.7", "2001:db8::7" or "bank.example"'
+        raise ValueError(msg) from None
+    return text
+
+
 def _check_callback_url(text: str) -> str:
     """Give an address to call as it was written, if its host can be one."""
     try:
         parts = urlsplit(text)
-        host = parts.hostname or ""
-        if not _HOST_NAME.fullmatch(host.encode("idna").decode()):
-            ip_address(host)
+        _check_host(parts.hostname or "")
         can_be = parts.port != 0
     except ValueError:
         can_be = False
@@ -69,6 +78,12 @@ def _check_peer_network(text: str) -> str:
     except ValueError:
         msg = 'not an address or network, such as "192.0.2.7" or "192.0.2.0/24"'
         raise ValueError(msg) from None
+    return text
+
+
+def _check_unit(text: str) -> str:
+    """Give host:port as it was written, if the host is one."""
+    _check_host(text.rpartition(":")[0])
     return text
 
 
@@ -96,8 +111,11 @@ TokenRange = Annotated[
 MerchantId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,15}$")]
 HexDigits = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2})+$")]
 PeerNetwork = Annotated[str, AfterValidator(_check_peer_network)]
+Host = Annotated[str, AfterValidator(_check_host)]
 UnitAddress = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}:\d{1,5}$")
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}:\d{1,5}$"),
+    AfterValidator(_check_unit),
 ]
 Bic = Annotated[
     str, StringConstraints(pattern=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$")

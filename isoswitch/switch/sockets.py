@@ -124,7 +124,12 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
 async def open_tcp(host: str, port: int) -> SocketStream:
     """Connect to an address; raises OSError when nobody answers."""
-    stream = await trio.open_tcp_stream(host, port)
+    try:
+        stream = await trio.open_tcp_stream(host, port)
+    except ValueError:
+        # No name that anybody could be asked for.
+        msg = f"{host!r} is no host"
+        raise OSError(errno.EADDRNOTAVAIL, msg) from None
     return SocketStream(_detach(stream.socket))
 
 

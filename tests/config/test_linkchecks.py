@@ -31,6 +31,8 @@ def north_with(lines: str) -> EndpointSettings:
     ("lines", "said"),
     [
         ('role = "server"', "no address is its own"),
+        ('host = "127.0.0..1"', r"endpoints\.north\.host: not a host, such as"),
+        ('host = "bank .example"', r"endpoints\.north\.host: not a host, such as"),
         ('peers = ["192.0.2.7"]', "so nobody is let in"),
         ('role = "server"\npeers = ["192.0.2.300"]', "not an address or network"),
         ('role = "server"\npeers = ["192.0.2.7/24"]', "not an address or network"),

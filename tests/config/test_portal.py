@@ -102,6 +102,10 @@ def test_what_is_configured_reaches_switch_and_portal(folder: Path) -> None:
     [
         (PAYEE + CLIENTS, "which is no house"),
         (HOUSES.replace("instant", "north"), "an endpoint and a house"),
+        (
+            HOUSES.replace("[houses.instant]", '[houses.instant]\nhost = "a..b"', 1),
+            r"houses\.instant\.host: not a host",
+        ),
         (HOUSES + PAYEE, "nothing signs"),
         (HOUSES + CLIENTS, "without a payee"),
         (ALL.replace('secret_file = "till.secret"', ""), "not just one key"),

@@ -44,6 +44,11 @@ class Line:
         """Take what the peer says."""
 
 
+async def test_a_host_that_cannot_be_asked_for_answers_as_nobody_does() -> None:
+    with pytest.raises(OSError, match="is no host"):
+        await open_tcp("127.0.0..1", 8583)
+
+
 @pytest.fixture
 async def line(nursery: trio.Nursery) -> AsyncIterator[Line]:
     """Two ends of a TCP connection whose buffers hold little."""

@@ -12,7 +12,13 @@ from isoswitch.codecs.iso20022.signature import HEADER_NAME, Signature
 from isoswitch.simulators.house_http import Outbox
 from isoswitch.simulators.rules import Fault, Fixed
 from isoswitch.simulators.world import HOUSE, World
-from isoswitch.switch.interbank.transport import HOLD_S, Exchange, Https, Numbers
+from isoswitch.switch.interbank.transport import (
+    HOLD_S,
+    Connect,
+    Exchange,
+    Https,
+    Numbers,
+)
 from tests.system import test_receipts
 from tests.system.test_receipts import CREDITED, send, transfer
 from tests.system.test_transfers import (
@@ -89,16 +95,22 @@ async def test_a_restart_begins_with_what_was_not_handled(world: World) -> None:
     assert await ledger(world) == CREDITED
 
 
+async def refuse() -> trio.abc.Stream:
+    raise ConnectionRefusedError
+
+
 def client(
     ours: trio.abc.Stream,
     other: trio.abc.Stream,
     *,
     bytes_max: int = 1000,
     numbers: Numbers | None = None,
+    connect: Connect | None = None,
 ) -> Https:
     return Https(
         ours,
         other,
+        connect=connect or refuse,
         host="house",
         numbers=numbers or Numbers(),
         document_bytes_max=bytes_max,
@@ -139,6 +151,60 @@ async def test_an_answer_that_is_not_as_agreed_ends_the_link(
     nursery.start_soon(serve)
     assert reason in await link.run(ignore)
     assert not link.is_open
+
+
+async def test_an_answer_that_closes_its_connection_is_followed_by_a_new_one(
+    nursery: trio.Nursery,
+) -> None:
+    """RFC 9112, 9.6."""
+    posted: list[bytes] = []
+    polled: list[bytes] = []
+
+    async def serve(house: trio.abc.Stream) -> None:
+        asked = b""
+        while b"\r\n\r\n" not in asked:
+            asked += bytes(await house.receive_some())
+        head, _, document = asked.partition(b"\r\n\r\n")
+        if head.startswith(b"POST"):
+            posted.append(document)
+            answer = b"202 Accepted"
+        else:
+            polled.append(head.split()[1])
+            if len(polled) > 3:
+                await trio.sleep_forever()
+            answer = b"200 OK\r\nIsoswitch-Document: %d" % len(polled)
+        await house.send_all(
+            b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % answer
+        )
+        await house.aclose()
+
+    async def connect() -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(serve, theirs)
+        return ours
+
+    link = client(await connect(), await connect(), connect=connect)
+    for document in (b"<a/>", b"<b/>", b"<c/>"):
+        link.send_nowait(document, None)
+    nursery.start_soon(link.run, ignore)
+    await trio.sleep(1)
+    assert link.is_open
+    assert posted == [b"<a/>", b"<b/>", b"<c/>"]
+    assert [each[-8:] for each in polled] == [b"?after=%d" % n for n in range(4)]
+
+
+async def test_a_house_that_cannot_be_reached_again_ends_the_link(
+    nursery: trio.Nursery,
+) -> None:
+    posting, _ = trio.testing.memory_stream_pair()
+    polling, house = trio.testing.memory_stream_pair()
+
+    async def serve() -> None:
+        await house.receive_some()
+        await house.send_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+
+    nursery.start_soon(serve)
+    assert "cannot connect again" in await client(posting, polling).run(ignore)
 
 
 @pytest.mark.parametrize(("is_taken", "asked_beyond"), [(True, 8), (False, 0)])
@@ -185,7 +251,7 @@ async def test_the_house_answers_each_request(
     ours, theirs = trio.testing.memory_stream_pair()
     taken: list[bytes] = []
     nursery.start_soon(Outbox().serve, theirs, taken.append)
-    exchange = Exchange(ours, host="house", body_bytes_max=1000)
+    exchange = Exchange(ours, connect=refuse, host="house", body_bytes_max=1000)
     signed = [(HEADER_NAME, 'key="sw", value="YWJj"')]
     found, _, body = await exchange.ask(method, target, signed, b"<a/>")
     assert (found, body) == (status, b"")

@@ -6,18 +6,21 @@ from dataclasses import replace
 
 import pytest
 import trio
+import trio.testing
 
 from isoswitch.clearing.transfer import TransferState
 from isoswitch.codecs.canonical.errors import SignatureRefused
-from isoswitch.codecs.iso20022.signature import split_payload
+from isoswitch.codecs.framing import get_framing
+from isoswitch.codecs.iso20022.signature import Signature, split_payload
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions.signature import public_of, random_private
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.clearing_house import ClearingHouse
 from isoswitch.simulators.rules import Between, Condition, Equals, Fault, Reaction, Rule
 from isoswitch.simulators.signer import Signer
-from isoswitch.simulators.world import HOUSE, MERCHANT_ACCOUNT, World
-from isoswitch.switch.settings import SwitchSettings
+from isoswitch.simulators.world import HOUSE, MERCHANT_ACCOUNT, World, house_settings
+from isoswitch.switch.interbank.house import House
+from isoswitch.switch.settings import Address, SwitchSettings
 from tests.system.test_transfers import find, house_of, pay, with_house
 
 
@@ -102,6 +105,29 @@ async def test_a_signature_is_of_the_exact_bytes() -> None:
     assert split_payload(payload)[0] == b"<a/>"
     with pytest.raises(SignatureRefused):
         itself.open(payload.replace(b"<a/>", b"<a />"))
+
+
+async def test_a_fault_of_ours_ends_its_connection_and_no_more(
+    nursery: trio.Nursery, world: World
+) -> None:
+    ends: list[trio.abc.Stream] = []
+
+    async def connect(_: Address) -> trio.abc.Stream:
+        ours, theirs = trio.testing.memory_stream_pair()
+        ends.append(theirs)
+        return ours
+
+    async def receive(_: House, __: bytes, ___: Signature | None) -> None:
+        raise ZeroDivisionError
+
+    settings = house_settings()
+    house = House(settings, connect=connect, random=world.random, hsm=world.hsm)
+    nursery.start_soon(house.run, receive)
+    await trio.sleep(1)
+    await ends[0].send_all(get_framing(settings.framing).encode(b"<a/>"))
+    await trio.sleep(5)
+    assert house.is_up
+    assert house.connected_count == 2
 
 
 async def test_a_flood_of_unsigned_documents_ends_the_connection(world: World) -> None:

@@ -153,6 +153,10 @@ class House:
 
         try:
             return await transport.run(handle)
+        except Exception:
+            # The edge of a connection: a fault of ours ends this one and no other.
+            log.exception("house_failed", endpoint=self.settings.name)
+            return "a fault of ours"
         finally:
             transport.close("the house's task stopped")
             self._transport = None
@@ -169,6 +173,7 @@ class House:
             return Https(
                 stream,
                 polling,
+                connect=self._connect_securely,
                 host=settings.host,
                 numbers=self._numbers,
                 document_bytes_max=settings.frame_bytes_max,

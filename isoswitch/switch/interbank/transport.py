@@ -1,7 +1,8 @@
 """How documents travel to a clearing house and back: in frames over TCP, or by HTTPS.
 
 Over TCP a document stands in a frame, behind its signature. Over HTTPS there are two
-connections, kept open: one hands documents over, the other waits for them.
+connections: one hands documents over, the other waits for them. They are kept open, and
+made again where an answer closes them.
 
     POST /documents            202                     the house has the document
     GET  /documents?after=7    200, number 8           the next one after number 7
@@ -38,6 +39,7 @@ HOLD_S = 15.0
 ACCEPTED, DOCUMENT, NOTHING_NEW = 202, 200, 204
 
 Handle = Callable[[bytes, Signature | None], Awaitable[None]]
+Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
 
 class Transport(Protocol):
@@ -111,13 +113,18 @@ class Https:
         posting: trio.abc.Stream,
         polling: trio.abc.Stream,
         *,
+        connect: Connect,
         host: str,
         numbers: Numbers,
         document_bytes_max: int,
         timeout_s: float,
     ) -> None:
-        self._posting = Exchange(posting, host=host, body_bytes_max=document_bytes_max)
-        self._polling = Exchange(polling, host=host, body_bytes_max=document_bytes_max)
+        self._posting, self._polling = (
+            Exchange(
+                each, connect=connect, host=host, body_bytes_max=document_bytes_max
+            )
+            for each in (posting, polling)
+        )
         self._numbers = numbers
         self._timeout_s = timeout_s
         self._queue: deque[tuple[bytes, Signature | None]] = deque()
@@ -178,7 +185,9 @@ class Https:
             self.close("the connection broke")
         except trio.TooSlowError:
             self.close("the house did not answer in time")
-        except (h11.RemoteProtocolError, DecodeError) as error:
+        except OSError as error:
+            self.close(f"cannot connect again: {type(error).__name__}")
+        except (h11.ProtocolError, DecodeError) as error:
             self.close(f"not HTTP as agreed: {type(error).__name__}")
 
     async def _post_forever(self) -> None:
@@ -216,12 +225,21 @@ class Https:
 
 
 class Exchange:
-    """Requests and their answers over one stream, one after the other."""
+    """Requests and their answers, one after the other.
+
+    They go over one stream, until an answer says that it is the last one there.
+    """
 
     def __init__(
-        self, stream: trio.abc.Stream, *, host: str, body_bytes_max: int
+        self,
+        stream: trio.abc.Stream,
+        *,
+        connect: Connect,
+        host: str,
+        body_bytes_max: int,
     ) -> None:
         self._stream = stream
+        self._connect = connect
         self._host = host
         self._body_bytes_max = body_bytes_max
         self._http = h11.Connection(h11.CLIENT)
@@ -239,9 +257,13 @@ class Exchange:
         ------
         trio.BrokenResourceError, trio.ClosedResourceError
             The stream ended.
+        OSError
+            The last answer ended it as agreed, and no new one could be opened.
         h11.RemoteProtocolError
             What came is no answer, or too long a one.
         """
+        if self._http.our_state is not h11.IDLE:
+            await self._connect_again()
         request = h11.Request(
             method=method,
             target=target,
@@ -279,6 +301,12 @@ class Exchange:
     async def aclose(self) -> None:
         """Close the stream."""
         await trio.aclose_forcefully(self._stream)
+
+    async def _connect_again(self) -> None:
+        """Go on over a new stream (RFC 9112, 9.6)."""
+        await self.aclose()
+        self._stream = await self._connect()
+        self._http = h11.Connection(h11.CLIENT)
 
     async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
