@@ -25,7 +25,9 @@ from isoswitch.commands.console import (
     stderr,
     stdout,
 )
+from isoswitch.commands.processes import answers
 from isoswitch.config.load import load_network
+from isoswitch.config.workers import paths_of_workers
 from isoswitch.routing.health import FULL_SCORE, BreakerState
 from isoswitch.switch.control import (
     AnyOrder,
@@ -179,7 +181,8 @@ def _sockets_of(config: Path | None) -> dict[str, Path]:
     """Give the control socket of the switch, or of each of its workers that runs."""
     loaded = load_network(config)
     alone = control_path(loaded.file(loaded.network.store.path))
-    workers = sorted(alone.parent.glob(f"{alone.stem}.*{alone.suffix}"))
-    if alone.exists() or not workers:
+    workers = paths_of_workers(alone)
+    # One that was killed leaves its socket, where nobody listens any more.
+    if trio.run(answers, alone) or not workers:
         return {"": alone}
-    return {path.suffixes[0].removeprefix("."): path for path in workers}
+    return {str(number): path for number, path in workers.items()}

@@ -120,6 +120,19 @@ def check_ports_free(loaded: LoadedNetwork, *, issuers: bool = True) -> None:
                 ) from None
 
 
+async def answers(address: Address) -> bool:
+    """Tell whether anybody listens at an address."""
+    try:
+        if isinstance(address, Path):
+            stream = await trio.open_unix_socket(os.fspath(address))
+        else:
+            stream = await trio.open_tcp_stream(*address)
+    except OSError:
+        return False
+    await stream.aclose()
+    return True
+
+
 class Child:
     """One child process, started from the main thread.
 
@@ -248,7 +261,7 @@ class Processes:
 
     async def _wait_open(self, part: Part, process: Child) -> None:
         for address in part.opens:
-            while not await _answers(address):
+            while not await answers(address):
                 if process.has_ended:
                     del self._running[part.name]
                     raise self._failure(part.name, "could not start")
@@ -297,19 +310,6 @@ def _issuer_addresses(network: Network) -> Iterator[tuple[str, tuple[str, int]]]
     for name in network.simulators.houses if network.simulators else ():
         house = network.houses[name]
         yield f"houses.{name}", (house.host, house.port)
-
-
-async def _answers(address: Address) -> bool:
-    """Try an address once."""
-    try:
-        if isinstance(address, Path):
-            stream = await trio.open_unix_socket(os.fspath(address))
-        else:
-            stream = await trio.open_tcp_stream(*address)
-    except OSError:
-        return False
-    await stream.aclose()
-    return True
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:

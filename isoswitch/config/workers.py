@@ -8,6 +8,7 @@ each: that of the configuration for the first, the next one for the second.
 from __future__ import annotations
 
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 
 from isoswitch.config.running import load_configuration
@@ -59,3 +60,11 @@ def worker_path(path: Path, worker: int) -> Path:
     'isoswitch.2.log'
     """
     return path.with_name(f"{path.stem}.{worker}{path.suffix}")
+
+
+def paths_of_workers(path: Path) -> dict[int, Path]:
+    """Give the files that workers have beside that of a switch that is alone."""
+    beside = path.parent.glob(f"{escape(path.stem)}.*{path.suffix}")
+    numbers = {each.stem.removeprefix(f"{path.stem}."): each for each in beside}
+    found = {int(text): each for text, each in numbers.items() if text.isdecimal()}
+    return dict(sorted(found.items()))

@@ -39,7 +39,9 @@ def config(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def workers(config: Path, *answers: str | None) -> Iterator[list[str]]:
+def workers(
+    config: Path, *answers: str | None, stem: str = "isoswitch"
+) -> Iterator[list[str]]:
     """Answer orders as workers do, by what each says; None is one that was killed.
 
     Gives the numbers of those that were asked.
@@ -47,7 +49,7 @@ def workers(config: Path, *answers: str | None) -> Iterator[list[str]]:
     asked: list[str] = []
     with ExitStack() as stack:
         for number, answer in enumerate(answers, start=1):
-            path = config.with_name("var") / f"isoswitch.{number}.control"
+            path = config.with_name("var") / f"{stem}.{number}.control"
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(path))
             if answer is None:
@@ -88,6 +90,24 @@ def test_what_not_all_have_done_is_a_failure(
     told = capsys.readouterr()
     assert "a change" in told.out
     assert warned in told.err
+
+
+def test_what_a_lone_switch_left_behind_takes_no_order_from_workers(
+    config: Path,
+) -> None:
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(config.with_name("var") / "isoswitch.control"))
+    with workers(config, DONE, DONE) as asked:
+        assert reload(config, operator="ann", dry_run=False, as_json=False) == OK
+        assert asked == ["1", "2"]
+
+
+def test_workers_of_a_store_with_dots_in_its_name_are_all_asked(config: Path) -> None:
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("isoswitch.db", "isoswitch-1.2.db"))
+    with workers(config, DONE, DONE, DONE, stem="isoswitch-1.2") as asked:
+        assert reload(config, operator="ann", dry_run=False, as_json=False) == OK
+        assert asked == ["1", "2", "3"]
 
 
 def test_what_nobody_does_says_why(config: Path) -> None:
