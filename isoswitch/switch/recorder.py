@@ -245,11 +245,7 @@ class Recorder:
         """Write down the silence, the reversal it calls for, and the outcome."""
         record = self._silent(job, Silence(leg=leg, reason=reason, ended_at=now))
         job.is_closing = True
-        if leg.sealed:
-            return await self._owe_reversal(job, leg, record, outcome, reason)
-        closed = self._closed(job, outcome)
-        await self._move(job, (record, closed), outcome, wipe=True)
-        return outcome
+        return await self._owe_reversal(job, leg, record, outcome, reason)
 
     async def stand_in(
         self,
@@ -441,6 +437,14 @@ class Recorder:
         *,
         approved: Outcome | None = None,
     ) -> Outcome:
+        """Close with a decline what may be approved; owe the reversal, if it has one.
+
+        An inquiry has nothing to reverse.
+        """
+        if not leg.sealed:
+            closed = self._closed(job, outcome)
+            await self._move(job, (record, closed), outcome, wipe=True)
+            return outcome
         owed = self._owed(job, leg, reason)
         amount = approved.amount if approved else None
         entry = replace(

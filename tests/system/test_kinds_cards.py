@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import trio
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.money import Money
@@ -12,7 +13,7 @@ from isoswitch.ledger.entries import balances
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.bookings import BookingKey
 from isoswitch.simulators.cards import get_card
-from isoswitch.simulators.rules import Equals, Fault, Reaction, Rule
+from isoswitch.simulators.rules import Equals, Fault, Fixed, Reaction, Rule
 from isoswitch.simulators.world import World
 from isoswitch.switch.settings import KindSettings, SwitchSettings
 from tests.system.conftest import Run
@@ -20,6 +21,9 @@ from tests.system.test_failures import wait_delivered
 
 CARDS = pytest.mark.parametrize("card", ["visa-ok", "mc-ok"])
 TERMINALS = pytest.mark.parametrize("terminal", ["TERM0001", "TERM0002"])
+INQUIRIES = pytest.mark.parametrize(
+    "kind", [Kind.ACCOUNT_VERIFICATION, Kind.MINI_STATEMENT, Kind.BALANCE_INQUIRY]
+)
 
 
 def with_kinds(kinds: KindSettings) -> World:
@@ -101,13 +105,41 @@ async def test_a_verification_over_an_amount_is_refused(world: World) -> None:
     assert not world.issuers["north"].bookings.entries
 
 
-@pytest.mark.parametrize(
-    "kind", [Kind.ACCOUNT_VERIFICATION, Kind.MINI_STATEMENT, Kind.BALANCE_INQUIRY]
-)
+@INQUIRIES
 async def test_a_silent_inquiry_is_not_reversed(world: World, kind: Kind) -> None:
     silent = Rule(name="silent", then=Reaction(fault=Fault.SILENCE))
     world.issuers["north"].set_rules([silent])
     await world.terminals["TERM0001"].inquire(kind, get_card("visa-ok"))
+    assert world.store is not None
+    assert not await world.store.pending_saf()
+
+
+@INQUIRIES
+async def test_a_cancelled_inquiry_is_not_reversed(world: World, kind: Kind) -> None:
+    slow = Rule(name="slow", then=Reaction(delay=Fixed(delay_s=3.0)))
+    world.issuers["north"].set_rules([slow])
+    till = world.terminals["TERM0001"]
+    request = till.build(kind, get_card("visa-ok"), 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(till.pay, request)
+        await trio.sleep(1)
+        await till.exchange(till.build_reversal(request))
+    (belief,) = till.beliefs
+    assert belief.outcome is not None
+    assert belief.outcome.code is ResponseCode.ANSWER_TOO_LATE
+    assert world.store is not None
+    assert not await world.store.pending_saf()
+
+
+async def test_an_inquiry_that_is_approved_in_part_is_not_reversed(
+    world: World,
+) -> None:
+    part = Rule(name="part", then=Reaction(fields={39: "10"}))
+    world.issuers["north"].set_rules([part])
+    belief = await world.terminals["TERM0001"].inquire(
+        Kind.ACCOUNT_VERIFICATION, get_card("visa-ok")
+    )
+    assert belief.state is BeliefState.DECLINED
     assert world.store is not None
     assert not await world.store.pending_saf()
 
