@@ -184,7 +184,7 @@ async def _see_out(
 ) -> None:
     """See what was in flight end before the parts it began with do."""
     shift = left.shift
-    patience_s = shift.services.settings.transaction_timeout_s
+    patience_s = shift.services.settings.transaction_s_max
     ends_at = trio.current_time() + patience_s
     while reloader.leftovers is left and shift.deciding_count:  # noqa: ASYNC110
         await trio.sleep(LOOK_S)

@@ -189,17 +189,20 @@ class Link:
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Keep the link up until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._mux.run)
-            if self._one_shot is not None:
-                self.attempted.set()
-                nursery.start_soon(self._one_shot.run)
-            elif self.settings.is_server:
-                self.attempted.set()
-            else:
-                for _ in range(self.settings.connections):
-                    nursery.start_soon(self._upkeep.keep_connected)
-            task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._mux.run)
+                if self._one_shot is not None:
+                    self.attempted.set()
+                    nursery.start_soon(self._one_shot.run)
+                elif self.settings.is_server:
+                    self.attempted.set()
+                else:
+                    for _ in range(self.settings.connections):
+                        nursery.start_soon(self._upkeep.keep_connected)
+                task_status.started()
+        finally:
+            self._mux.end("the link has ended")
 
     async def serve_stream(self, stream: trio.abc.Stream, *, host: str) -> None:
         """Serve a connection that the endpoint has opened, if it may."""

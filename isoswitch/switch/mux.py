@@ -78,6 +78,7 @@ class Mux:
         # Who looks for requests that expire, while there is none before a time.
         self._sweeper: trio.lowlevel.Task | None = None
         self._sweeps_at = math.inf
+        self._ended_because = ""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -95,8 +96,10 @@ class Mux:
             The deadline passed and the peer may have seen the request.
         LinkDown
             The connection ended before the first byte was written, or the answer could
-            not be told from that to an earlier request.
+            not be told from that to an earlier request, or the link has ended.
         """
+        if self._ended_because:
+            raise LinkDown(self._ended_because)
         key = self._key(request)
         if key in self._waiting:
             msg = "another request waits under the same match key"
@@ -144,11 +147,14 @@ class Mux:
         for waiting in list(self._waiting.values()):
             if waiting.connection is not connection:
                 continue
-            if not waiting.may_be_seen:
-                self._finish(waiting, outcome.Error(LinkDown(reason)))
-            elif fail_fast:
-                self._bury(waiting)
-                self._finish(waiting, outcome.Error(NoAnswer(reason)))
+            if fail_fast or not waiting.may_be_seen:
+                self._give_up(waiting, reason)
+
+    def end(self, reason: str) -> None:
+        """Fail what waits, and take nothing more: no answer will be read."""
+        self._ended_because = reason
+        for waiting in list(self._waiting.values()):
+            self._give_up(waiting, reason)
 
     async def wait_empty(self) -> None:
         """Wait until every request is answered or given up."""
@@ -165,19 +171,19 @@ class Mux:
             now = trio.current_time()
             for waiting in list(self._waiting.values()):
                 if waiting.deadline <= now:
-                    self._expire(waiting)
+                    self._give_up(waiting, "no answer before the deadline")
             deadlines = [each.deadline for each in self._waiting.values()]
             self._sweeps_at = min(deadlines, default=math.inf)
             with trio.CancelScope(deadline=self._sweeps_at):
                 self._sweeper = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
-    def _expire(self, waiting: Waiting) -> None:
+    def _give_up(self, waiting: Waiting, reason: str) -> None:
         if waiting.may_be_seen:
             self._bury(waiting)
-            error: Exception = NoAnswer("no answer before the deadline")
+            error: Exception = NoAnswer(reason)
         else:
-            error = LinkDown("the request was never written")
+            error = LinkDown(f"the request was never written: {reason}")
         self._finish(waiting, outcome.Error(error))
 
     def _finish(

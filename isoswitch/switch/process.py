@@ -96,7 +96,7 @@ async def run_switch(
                     continue
                 log.info("draining", signal=signal.Signals(number).name)
                 break
-            timeout_s = switch.settings.transaction_timeout_s
+            timeout_s = switch.settings.transaction_s_max
             with trio.move_on_after(timeout_s + DRAIN_MARGIN_S):
                 await switch.drain()
         log.info("stopped")

@@ -216,7 +216,7 @@ class Reloader:
     async def _end(self, leftovers: Leftovers) -> None:
         """Let an earlier shift end, then end what only it used."""
         switch, shift = self._switch, leftovers.shift
-        timeout_s = shift.services.settings.transaction_timeout_s
+        timeout_s = shift.services.settings.transaction_s_max
         with trio.move_on_after(timeout_s + DRAIN_MARGIN_S):
             await shift.wait_empty()
         for listener in leftovers.listeners:

@@ -452,6 +452,12 @@ class SwitchSettings:
     cutover_at: time = time()
     cutover_zone: str = "UTC"
 
+    @property
+    def transaction_s_max(self) -> float:
+        """How long a transaction may last whose payer is asked to confirm it."""
+        confirms = (each.confirm_s for each in self.endpoints.values())
+        return self.transaction_timeout_s + max(confirms, default=0.0)
+
     def overload_code(self, listener: str) -> ResponseCode:
         """Give what terminals of a listener are told when too much comes at once."""
         return next(

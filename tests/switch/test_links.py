@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from isoswitch.codecs.canonical.codes import ResponseCode
-from isoswitch.codecs.canonical.errors import LinkDown
+from isoswitch.codecs.canonical.errors import LinkDown, NoAnswer
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.mti import ANSWERS
 from isoswitch.codecs.dialects.registry import get_dialect
@@ -57,12 +57,13 @@ class Noon:
 
 @dataclass
 class Partner:
-    """A host that agrees to everything, while it can be reached."""
+    """A host that agrees to everything, while it can be reached and is not silent."""
 
     nursery: trio.Nursery
     is_reachable: bool = True
     connects_in_s: float = 0.0
     heard: list[str] = field(default_factory=list)
+    is_silent: bool = False
     called_at: list[float] = field(default_factory=list)
     changes: list[LinkChange] = field(default_factory=list)
 
@@ -78,7 +79,7 @@ class Partner:
         def receive(payload: bytes) -> None:
             request = DIALECT.codec.decode(payload)
             self.heard.append(request.mti)
-            if request.mti in ANSWERS:
+            if request.mti in ANSWERS and not self.is_silent:
                 outcome = Outcome(code=ResponseCode.APPROVED)
                 wire.send_nowait(DIALECT.to_response(request, outcome).raw)
 
@@ -224,6 +225,40 @@ async def test_what_must_not_be_sent_once_it_is_connected_is_not_sent(
     assert await is_sent(link) is (loss == "none")
     assert len(partner.called_at) == 1
     assert partner.heard == ["0200"] * (loss == "none")
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("one_shot", [False, True])
+async def test_a_link_that_ends_leaves_nothing_waiting_and_takes_nothing_more(
+    nursery: trio.Nursery, *, one_shot: bool
+) -> None:
+    partner = Partner(nursery)
+    sign_on = SignOn.NOBODY if one_shot else SignOn.US
+    link = partner.link(replace(SETTINGS, one_shot=one_shot, sign_on=sign_on))
+    life = trio.CancelScope()
+    ends: list[tuple[float, str]] = []
+
+    async def run() -> None:
+        with life:
+            await link.run()
+
+    async def ask(stan: str) -> None:
+        request = DIALECT.codec.build("0200", {11: stan, 37: f"000000{stan}"})
+        try:
+            await link.request(request, deadline=60.0, transaction_id="1-1")
+        except (LinkDown, NoAnswer) as error:
+            ends.append((trio.current_time() - began_at, type(error).__name__))
+
+    began_at = trio.current_time()
+    nursery.start_soon(run)
+    await trio.sleep(1)
+    partner.is_silent = True
+    nursery.start_soon(ask, "000001")
+    await trio.sleep(1)
+    life.cancel()
+    await trio.sleep(1)
+    await ask("000002")
+    assert ends == [(2.0, "NoAnswer"), (3.0, "LinkDown")]
     nursery.cancel_scope.cancel()
 
 

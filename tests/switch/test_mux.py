@@ -182,6 +182,16 @@ async def test_a_request_that_shall_fail_fast_does_so_when_its_connection_is_los
     assert it.ends == {1: "NoAnswer", 2: "answer 2"}
 
 
+async def test_a_link_that_ends_leaves_nothing_waiting_and_takes_nothing_more() -> None:
+    async with bench(11, 37) as it:
+        it.ask(1, stan=1, rrn="000000000001")
+        await pause()
+        it.mux.end("the link has ended")
+        it.ask(2, stan=2, rrn="000000000002")
+        await pause()
+        assert it.ends == {1: "NoAnswer", 2: "LinkDown"}
+
+
 @pytest.mark.parametrize("fail_fast", [False, True])
 async def test_what_a_lost_connection_never_wrote_is_link_down(
     *, fail_fast: bool

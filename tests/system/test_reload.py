@@ -20,7 +20,7 @@ from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.consistency import check_journal
 from isoswitch.simulators.rules import Fixed, Reaction, Rule
 from isoswitch.simulators.swarm import settle
-from isoswitch.simulators.world import World, bin_rows
+from isoswitch.simulators.world import SHOPPER, WALLET, World, bin_rows
 from isoswitch.switch.differences import Configuration
 from isoswitch.switch.reload import Reloader
 from isoswitch.switch.server import Switch
@@ -254,6 +254,32 @@ async def test_a_link_is_replaced_once_its_requests_are_answered(desk: Desk) -> 
     await trio.sleep(1)
     assert not old.is_up
     assert len(desk.world.issuers["north"].wires) == 1
+
+
+async def test_a_payer_who_is_asked_to_confirm_is_waited_for(
+    nursery: trio.Nursery,
+) -> None:
+    """A payer may take longer to confirm than others take to decide."""
+    world = World(with_wallet=True)
+    await nursery.start(world.run)
+    desk = Desk(world)
+    nursery.start_soon(desk.reloader.run)
+    terminal = world.terminals["TERM0001"]
+    code = world.wallet.show_code(SHOPPER, confirms=True)
+    states: list[BeliefState] = []
+
+    async def pay() -> None:
+        states.append((await terminal.pay(terminal.build_scan(code, 1250))).state)
+
+    async with trio.open_nursery() as customers:
+        customers.start_soon(pay)
+        await trio.sleep(1)
+        await desk.change(with_endpoint(WALLET, request_timeout_s=4.0))
+        await trio.sleep(11.5)
+        world.wallet.confirm()
+    assert states == [BeliefState.APPROVED]
+    verdict = await settle(world)
+    assert verdict.is_settled, verdict.describe()
 
 
 async def test_a_sign_off_never_meets_the_session_that_replaces_its_own(
