@@ -243,12 +243,16 @@ class Link:
     async def sign_on(self) -> bool:
         """Sign on again on every connection; whether any was accepted.
 
-        An endpoint that accepts takes back a sign-off of its own.
+        An endpoint that accepts takes back a sign-off of its own. Where nobody signs
+        on, the operator's word takes it back: there is nobody to ask, and a one-shot
+        endpoint has no connection to say it on.
         """
         if self.is_up:
             return True
         self._upkeep.wants_sign_on = True
         self._lift(Halt.SIGNED_OFF, "signing on")
+        if self.settings.sign_on is SignOn.NOBODY:
+            self._lift(Halt.PARTNER, "signed on by an operator")
         # What it accepted before a sign-off of its own counts no more.
         anew = Halt.PARTNER in self._halts
         accepted = [

@@ -595,6 +595,30 @@ async def test_a_one_shot_request_without_an_answer_is_reversed(
         assert await world_kinds(world, RecordKind.DELIVERED) == 1
 
 
+@pytest.mark.parametrize("is_one_shot", [False, True])
+async def test_where_nobody_signs_on_an_operator_takes_back_a_partners_sign_off(
+    nursery: trio.Nursery, *, is_one_shot: bool
+) -> None:
+    async with audited(nursery, one_shot=is_one_shot, sign_on=SignOn.NOBODY) as world:
+        one_shot(world)
+        issuer = world.issuers["north"]
+        issuer.set_rules(slow(2.0))
+        async with trio.open_nursery() as customers:
+            customers.start_soon(pay, world)
+            await trio.sleep(1)
+            assert await issuer.ask(Kind.SIGN_OFF) is ResponseCode.APPROVED
+        assert world.terminals["TERM0001"].beliefs[0].state is BeliefState.APPROVED
+        assert await order(world, "resume") is LinkState.SUSPENDED
+        assert (await pay(world)).state is BeliefState.DECLINED
+        assert await order(world, "sign-off") is LinkState.SUSPENDED
+        assert await order(world, "sign-on") is LinkState.SIGNED_ON
+        assert issuer.heard[Kind.SIGN_ON] == 0
+        assert issuer.counts["after sign-off"] == 0
+        await pay(world)
+        # Our money reaches it again; to take it, too, is for its operator to order.
+        assert issuer.counts["after sign-off"] == 1
+
+
 # Cutover -----------------------------------------------------------------------------
 
 
