@@ -1,6 +1,6 @@
 """The running host: recovers, signs on, listens, and drains.
 
-store -> recover -> links -> store and forward -> listeners
+store, leases -> recover -> links -> store and forward -> listeners
 """
 
 from __future__ import annotations
@@ -158,11 +158,12 @@ class Switch:
         self.listens = listen
         services = await self._begin()
         self._shift = Shift(services=services)
-        await services.days.begin()
-        await self._resume(services)
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            # Others must not take a node for dead that has much to recover.
             nursery.start_soon(services.leases.run)
+            await services.days.begin()
+            await self._resume(services)
+            self._nursery = nursery
             nursery.start_soon(self.strays.run, self._current)
             nursery.start_soon(self._link_journal.run, self._current)
             nursery.start_soon(services.days.run)

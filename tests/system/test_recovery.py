@@ -14,12 +14,17 @@ import pytest
 import trio
 import trio.testing
 
+from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.rules import Fault, Fixed, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import World
+from isoswitch.store.port import TransactionState, UnitOfWork
+from isoswitch.switch.leases import DEAD_AFTER_S
+from isoswitch.switch.recovery import recover
+from tests.store.units import transaction
 from tests.system.test_failures import world_kinds
 
 DOWN_S = 2.0
@@ -154,3 +159,65 @@ async def test_numbers_are_never_used_again_after_a_restart(fault: Fault) -> Non
         verdict = await settle(world)
         assert verdict.is_settled, verdict.describe()
         nursery.cancel_scope.cancel()
+
+
+async def leave_open(world: World, count: int, *, boot: int = 1) -> None:
+    """Have a boot ask issuers for what it does not live to hear."""
+    assert world.store is not None
+    (business_date,) = world.disk.days
+    asked = tuple(
+        transaction(
+            f"{boot}-{number}",
+            kind=Kind.BALANCE_INQUIRY,
+            business_date=business_date,
+            sealed=b"",
+        )
+        for number in range(count)
+    )
+    await world.store.commit(UnitOfWork(records=(), opens=asked))
+
+
+def open_count(world: World) -> int:
+    rows = world.disk.transactions.values()
+    return sum(row.state is not TransactionState.CLOSED for row in rows)
+
+
+async def test_a_node_is_not_taken_for_dead_while_it_recovers(
+    nursery: trio.Nursery,
+) -> None:
+    """Also where its store is so slow that others would have waited long enough."""
+    world = World(nodes=2, store_delay_s=lambda: 0.05)
+    await nursery.start(world.run)
+    await leave_open(world, 5_000)
+    world.crash_switch()
+    began_at = trio.current_time()
+    await world.start_switch()
+    assert trio.current_time() - began_at > DEAD_AFTER_S
+    await trio.sleep(DEAD_AFTER_S)
+    assert world.switch is not None
+    assert open_count(world) == 0
+
+
+async def test_much_that_was_in_flight_is_brought_to_an_end_together(
+    nursery: trio.Nursery,
+) -> None:
+    world = World(store_delay_s=lambda: 0.01)
+    await nursery.start(world.run)
+    await leave_open(world, 1_000)
+    world.crash_switch()
+    began_at = trio.current_time()
+    await world.start_switch()
+    assert open_count(world) == 0
+    assert trio.current_time() - began_at < 2.0
+
+
+async def test_recovery_ends_with_its_node(nursery: trio.Nursery) -> None:
+    """One that is fenced out must not go on for as long as it has something to do."""
+    world = World(store_delay_s=lambda: 0.01)
+    await nursery.start(world.run)
+    await leave_open(world, 1_000, boot=0)
+    assert world.switch is not None
+    assert world.switch.services is not None
+    with trio.move_on_after(0.05):
+        await recover(world.switch.services)
+    assert 0 < open_count(world) < 1_000
