@@ -46,6 +46,7 @@ from isoswitch.switch.admission import (
 from isoswitch.switch.checks import check_terminal
 from isoswitch.switch.contactless import read_device
 from isoswitch.switch.flows.network import answer_network
+from isoswitch.switch.flows.reversal import ReversalUndecided
 from isoswitch.switch.flows.sign_in import confirm_keys, sign_in
 from isoswitch.switch.flows.table import NETWORK_KINDS, find_flow
 from isoswitch.switch.job import Job
@@ -112,8 +113,8 @@ async def dispatch(services: Services, arrival: Arrival, *, in_hand: int = 1) ->
     except LinkDown as error:
         # The decision stands. The terminal will repeat, and gets the stored answer.
         log.warning("answer_undeliverable", reason=str(error))
-    except OwnershipLost as error:
-        # Another node has decided meanwhile: its answer is what a repeat will get.
+    except (OwnershipLost, ReversalUndecided) as error:
+        # Another decides, or has decided meanwhile: a repeat will get its answer.
         log.warning("not_answered", reason=str(error), listener=arrival.listener)
     except (StoreUnavailable, HsmError) as error:
         services.counts.unanswered += 1

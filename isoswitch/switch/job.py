@@ -115,8 +115,8 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """What a repeat must have in common; empty when the card was not read."""
-        if not self.pan_hash:
+        """What a repeat must have in common; empty when its card was not read."""
+        if not self.pan_hash and (self.asked.pan or self.asked.code):
             return ""
         amount = self.asked.amount
         money = f"{amount.minor} {amount.currency}" if amount else ""

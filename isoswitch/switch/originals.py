@@ -75,9 +75,11 @@ async def claim_original(
         Nothing approved fits, or several do.
     """
     row = await _find_original(services, job, kinds)
-    running = services.jobs.find(row.dedup_key)
-    if running is not None:
-        await running.wait_outcome()
+    owner = services.jobs.find(row.dedup_key)
+    # Another under its key, be it this very job, has nothing to tell of it.
+    if owner is not None and owner.id == row.id:
+        with trio.move_on_at(job.deadline):
+            await owner.wait_outcome()
     async with services.jobs.claims.hold(hold_id(row)):
         is_late = trio.current_time() >= job.deadline
         if is_late and job.txn.function is Function.REQUEST:

@@ -7,13 +7,20 @@ from dataclasses import replace
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.codes import Function, Kind, ReversalReason
+from isoswitch.codecs.canonical.codes import (
+    Function,
+    Kind,
+    ResponseCode,
+    ReversalReason,
+)
 from isoswitch.codecs.canonical.transaction import OriginalData
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.holds import HoldState
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.requests import Request
 from isoswitch.simulators.rules import Fixed, Reaction, Rule
+from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import World
 from tests.system.test_failures import world_kinds
 from tests.system.test_kinds_holds import HELD, hold_of, issuer_side, preauthorise
@@ -228,3 +235,53 @@ async def test_a_reversal_that_names_only_our_reference_finds_its_original(
     await trio.sleep(10)
     assert issuer_side(world, belief) == (0, 0)
     assert await world_kinds(world, RecordKind.EXCEPTION) == 0
+
+
+def named_by(terminal: Terminal, reversal: Request, named: Request) -> Request:
+    """Build a reversal whose original data name another message."""
+    original = reversal.transaction.original
+    assert original is not None
+    original = replace(
+        original, mti=named.message.mti, stan=named.transaction.stan, local_at=None
+    )
+    return terminal.build_from(replace(reversal.transaction, original=original, rrn=""))
+
+
+async def test_a_reversal_that_names_its_own_message_finds_its_original_all_the_same(
+    world: World,
+) -> None:
+    """Under the trace number of its original, with the message type of its own."""
+    terminal = world.terminals["TERM0001"]
+    belief = await bought(world, "visa-ok")
+    plain = terminal.build_reversal(terminal.requests[belief.stan])
+    same = replace(plain.transaction, stan=belief.stan)
+    kept = replace(plain, transaction=same)
+    answer = await terminal.exchange(named_by(terminal, kept, kept))
+    assert answer is not None
+    assert answer.outcome.is_approved
+    belief.state = BeliefState.REVERSED
+    await trio.sleep(10)
+    assert issuer_side(world, belief) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("function", "code"),
+    [
+        (Function.ADVICE, ResponseCode.APPROVED),
+        (Function.REQUEST, ResponseCode.ORIGINAL_NOT_FOUND),
+    ],
+)
+async def test_reversals_that_name_each_other_are_left_to_the_operator(
+    world: World, function: Function, code: ResponseCode
+) -> None:
+    """Rule 8: an unknown original; and neither takes the key of the other."""
+    terminal = world.terminals["TERM0001"]
+    terminal.profile = replace(terminal.profile, reversal_function=function)
+    belief = await bought(world, "visa-ok")
+    plain = [terminal.build_reversal(terminal.requests[belief.stan]) for _ in "ab"]
+    for one, other in (plain, plain[::-1]):
+        answer = await terminal.exchange(named_by(terminal, one, other))
+        assert answer is not None
+        assert answer.outcome.code is code
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 2
+    assert issuer_side(world, belief) == (HELD, 0)

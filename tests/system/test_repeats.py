@@ -104,6 +104,28 @@ async def test_the_same_key_with_another_amount_is_refused(world: World) -> None
     assert await world_kinds(world, RecordKind.EXCEPTION) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "with_card"), [(Kind.VOID, True), (Kind.VOID, False), (Kind.REFUND, True)]
+)
+async def test_what_keeps_the_number_of_its_original_is_refused(
+    world: World, kind: Kind, *, with_card: bool
+) -> None:
+    """It would wait for itself; rule 7: the same key, other content."""
+    terminal, card = world.terminals["TERM0001"], get_card("visa-ok")
+    held = await terminal.preauthorise(card, 1250)
+    named = await terminal.complete(held, 1250)
+    first = terminal.requests[named.stan].transaction
+    acting = terminal.build(kind, card, 1250, original=named).transaction
+    pan, expiry = (acting.pan, acting.expiry) if with_card else (None, "")
+    same = replace(
+        acting, stan=first.stan, local_at=first.local_at, pan=pan, expiry=expiry
+    )
+    answer = await terminal.exchange(terminal.build_from(same))
+    assert answer is not None
+    assert answer.outcome.code is ResponseCode.DUPLICATE_TRANSACTION
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 1
+
+
 @pytest.mark.parametrize("function", [Function.ADVICE, Function.REQUEST])
 async def test_a_reversal_of_an_approval_reaches_the_issuer_once(
     world: World, function: Function

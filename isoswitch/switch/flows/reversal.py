@@ -8,6 +8,7 @@ acknowledgement repeats for ever. What it does depends on how the original stand
     declined       nothing to undo
     reversed       nothing more to undo
     unknown        its key is taken, so that it is refused should it still arrive
+    a reversal     an exception for the operator; what stands under its key goes on
     ambiguous      an exception for the operator; nothing is guessed
 
 One that names a replacement amount undoes down to that. What has been refunded of a
@@ -17,6 +18,9 @@ purchase, or completed of a pre-authorisation, stands in any case.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import trio
 
 from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import IsoswitchError
@@ -49,10 +53,13 @@ AMBIGUOUS = Outcome(
 VOID_STANDS = Outcome(
     code=ResponseCode.APPROVED, reason="a void is not undone; see the exceptions"
 )
+UNDOES_NO_REVERSAL = "a reversal is not undone; see the exceptions"
 NO_ORIGINAL_DATA = Outcome.declined(
     ResponseCode.FORMAT_ERROR, "the reversal does not name its original"
 )
 ATTEMPTS_MAX = 3
+# The second digit of its MTI.
+REVERSAL_CLASS = "4"
 
 
 async def reverse(services: Services, job: Job) -> Outcome:
@@ -62,12 +69,15 @@ async def reverse(services: Services, job: Job) -> Outcome:
         return await services.recorder.refuse(job, NO_ORIGINAL_DATA)
     key = original_key(job.txn)
     for _ in range(ATTEMPTS_MAX):
-        running = services.jobs.find(key)
+        running = _find_running(services, key)
         if running is not None and _may_wish(job, running):
             running.reversal_wanted = True
             return await services.recorder.refuse(job, ACKNOWLEDGED)
         if running is not None:
-            await running.wait_outcome()
+            with trio.move_on_at(job.deadline) as patience:
+                await running.wait_outcome()
+            if patience.cancelled_caught:
+                break
         try:
             return await _reverse_stored(services, job, key, original.stan)
         except _OriginalRuns as found:
@@ -76,8 +86,15 @@ async def reverse(services: Services, job: Job) -> Outcome:
         except (OwnershipLost, LedgerRefused, _OriginalArrived):
             # The original moved between the question and the commit: look again.
             continue
-    msg = "the original changed too often while it was being reversed"
+    msg = "the original did not stand still while it was to be reversed"
     raise ReversalUndecided(msg)
+
+
+def _find_running(services: Services, key: str) -> Job | None:
+    """Find the owner of an original; a reversal, perhaps this very one, is none."""
+    running = services.jobs.find(key)
+    is_reversal = running is not None and running.txn.kind is Kind.REVERSAL
+    return None if is_reversal else running
 
 
 def _may_wish(job: Job, running: Job) -> bool:
@@ -103,28 +120,37 @@ class _OriginalArrived(IsoswitchError):
 
 
 async def _reverse_stored(services: Services, job: Job, key: str, stan: str) -> Outcome:
-    recorder, store, rrn = services.recorder, services.store, job.txn.rrn
+    store, rrn = services.store, job.txn.rrn
     rows = await store.find_originals(job.txn.terminal_id, stan)
     named = await store.find_by_rrn(rrn) if rrn else ()
     match = find_original(job, key, rows, named)
     if isinstance(match, Ambiguous):
-        return await recorder.leave_to_operator(job, AMBIGUOUS, match.ids)
+        return await services.recorder.leave_to_operator(job, AMBIGUOUS, match.ids)
     if match is None:
-        outcome = UNKNOWN_ADVICE
-        if job.txn.function is Function.REQUEST:
-            outcome = UNKNOWN_REQUEST
-        try:
-            return await recorder.take_key(
-                job, outcome, key=key, stan=stan, numbers=services.numbers.draw()
-            )
-        except DuplicateTransaction as duplicate:
-            if duplicate.existing.dedup_key == key:
-                raise _OriginalArrived(str(duplicate)) from None
-            raise
+        return await _refuse_unknown(services, job, key, stan)
     if match.dedup_key != key and services.jobs.find(match.dedup_key) is not None:
         raise _OriginalRuns(match.dedup_key)
     async with services.jobs.claims.hold(hold_id(match)):
         return await _undo(services, job, match.id)
+
+
+async def _refuse_unknown(services: Services, job: Job, key: str, stan: str) -> Outcome:
+    """Take the key of an original that nobody knows, unless it is a reversal's."""
+    recorder, original = services.recorder, job.txn.original
+    assert original is not None, "checked first"
+    is_request = job.txn.function is Function.REQUEST
+    outcome = UNKNOWN_REQUEST if is_request else UNKNOWN_ADVICE
+    if original.mti[1:2] == REVERSAL_CLASS:
+        outcome = replace(outcome, reason=UNDOES_NO_REVERSAL)
+        return await recorder.leave_to_operator(job, outcome)
+    try:
+        return await recorder.take_key(
+            job, outcome, key=key, stan=stan, numbers=services.numbers.draw()
+        )
+    except DuplicateTransaction as duplicate:
+        if duplicate.existing.dedup_key == key:
+            raise _OriginalArrived(str(duplicate)) from None
+        raise
 
 
 async def _undo(services: Services, job: Job, original_id: str) -> Outcome:
