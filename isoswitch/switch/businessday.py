@@ -3,13 +3,13 @@
 The store keeps the days (``store/days.py``); this is the switch's side of them. A day
 is cut by the clock, by a partner's message or by an operator, and at once the next one
 takes what comes. It is closed when the last of its transactions has ended, and its
-totals are written down with it. A day never opens again, and a clock that goes back
-changes nothing.
+totals are written down with it. A day never opens again, and a clock that goes back, or
+that is in doubt, changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, time, timedelta
@@ -58,7 +58,8 @@ class BusinessDays:
 
     Follows every commit of its own store; what another node did it learns from the
     store's refusals. ``reconciling`` are the endpoints that get the totals of a closed
-    day, with the currency of a day on which nothing moved.
+    day, with the currency of a day on which nothing moved. The clock cuts while
+    ``trusts_clock`` says so.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class BusinessDays:
         cutover_at: time,
         zone: str,
         reconciling: Mapping[str, str],
+        trusts_clock: Callable[[], bool],
     ) -> None:
         self._store = store
         self._clock = clock
         self._cutover_at = cutover_at
         self._zone = ZoneInfo(zone)
         self._reconciling = reconciling
+        self._trusts_clock = trusts_clock
         # Whether a day may be cut and not closed yet; only the store knows at first.
         self._may_close = True
         self.date = ""
@@ -130,7 +133,7 @@ class BusinessDays:
             self.learn((await self._store.days())[-1].date)
             self._may_close = True
         due = self._date_of_clock()
-        if due > self.date:
+        if due > self.date and self._trusts_clock():
             await self.cut(reason="the clock", to=due)
         if not self._may_close:
             return

@@ -320,6 +320,7 @@ class Switch:
                 for name, endpoint in self.settings.endpoints.items()
                 if endpoint.reconciles
             },
+            trusts_clock=self.health.trusts_clock,
         )
         watch = CodeWatch()
         self._store.on_commit(days.follow)

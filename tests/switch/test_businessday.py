@@ -67,7 +67,14 @@ async def test_a_day_on_which_nothing_is_cut_asks_the_store_nothing(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     store = Watched(MemoryDisk())
-    days = BusinessDays(store, Noon(), cutover_at=time(), zone="UTC", reconciling={})
+    days = BusinessDays(
+        store,
+        Noon(),
+        cutover_at=time(),
+        zone="UTC",
+        reconciling={},
+        trusts_clock=lambda: True,
+    )
     store.on_commit(days.follow)
     await days.begin()
     nursery.start_soon(days.run)
@@ -100,7 +107,12 @@ async def test_nodes_that_start_together_open_one_first_day(
     async def begin() -> None:
         store = MemoryStore(disk, is_shared=True, delay_s=lambda: 0.01)
         days = BusinessDays(
-            store, Morning(), cutover_at=time(), zone="UTC", reconciling={}
+            store,
+            Morning(),
+            cutover_at=time(),
+            zone="UTC",
+            reconciling={},
+            trusts_clock=lambda: True,
         )
         await days.begin()
         assert days.date == "2026-01-02"

@@ -191,6 +191,27 @@ async def test_an_operator_confirms_a_clock_that_was_set_right(
     assert (await world.pay()).state is BeliefState.APPROVED
 
 
+@pytest.mark.parametrize("is_confirmed", [True, False])
+async def test_a_clock_in_doubt_cuts_a_day_only_when_it_is_trusted_again(
+    world: MovedWorld, *, is_confirmed: bool
+) -> None:
+    assert world.switch is not None
+    assert world.switch.services is not None
+    days, health = world.switch.services.days, world.switch.health
+    # The world begins at noon.
+    world.moved = almost_midnight = timedelta(hours=11, minutes=59)
+    health.confirm_clock()
+    world.moved += timedelta(days=40)
+    await trio.sleep(90)
+    assert days.date == "2026-06-01"
+    if is_confirmed:
+        health.confirm_clock()
+    else:
+        world.moved = almost_midnight
+    await trio.sleep(2)
+    assert days.date == ("2026-07-12" if is_confirmed else "2026-06-02")
+
+
 async def test_a_clock_that_is_corrected_a_little_is_no_condition(
     world: MovedWorld,
 ) -> None:
