@@ -45,7 +45,14 @@ from isoswitch.switch.control import (
 from isoswitch.switch.interbank.documents import News
 from isoswitch.switch.interbank.house import House
 from tests.iso20022 import published_into
-from tests.system.test_transfers import house_of, ledger, pay, react, with_house
+from tests.system.test_transfers import (
+    house_of,
+    ledger,
+    never_connect,
+    pay,
+    react,
+    with_house,
+)
 
 OURS = ("settlement/house", "978")
 CUSTOMER = (f"customer/{PAYER_ACCOUNT}", "978")
@@ -382,10 +389,6 @@ async def offer(world: World, sent: Transfer, *, over: str = HOUSE) -> House:
     message = payment_of(sent, message_id=f"M-{over}", at=world.now())
     await world.switch.receipts.take(house, message, "pacs.008.001.08")
     return house
-
-
-async def never_connect(_: object) -> trio.abc.Stream:
-    raise OSError("nobody is there")
 
 
 def rejected(**names: str) -> News:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from isoswitch.codecs.iso20022.transfers import (
     PaymentReturn,
     ReturnedTransfer,
     SettlementRequest,
+    StatusReport,
+    TransferStatus,
 )
+from isoswitch.codecs.iso20022.values import OriginalMessage, Reason
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.entries import balances
 from isoswitch.ledger.holds import HoldState
@@ -39,6 +43,9 @@ from isoswitch.simulators.world import (
     house_settings,
 )
 from isoswitch.switch.interbank.documents import Order, read_news
+from isoswitch.switch.interbank.house import House
+from isoswitch.switch.interbank.inbox import Inbox
+from isoswitch.switch.interbank.reports import Reports
 from isoswitch.switch.interbank.transfers import Transfers
 from isoswitch.switch.settings import SwitchSettings
 from tests.iso20022 import published_into
@@ -99,6 +106,32 @@ async def ledger(world: World) -> Mapping[tuple[str, str], int]:
 def react(world: World, **reaction: object) -> None:
     rule = Rule(name="test", then=Reaction(**reaction), times_max=1)
     house_of(world).set_rules([rule])
+
+
+async def never_connect(_: object) -> trio.abc.Stream:
+    raise OSError("nobody is there")
+
+
+async def tell(world: World, status: TransferStatus, *, by: str) -> None:
+    """Let a house of some name say what became of a transfer."""
+    switch = world.switch
+    assert switch is not None
+    house = House(
+        replace(house_settings(), name=by, signing=None),
+        connect=never_connect,
+        random=world.random,
+        hsm=world.hsm,
+    )
+    assert switch.services is not None
+    assert switch.receipts is not None
+    inbox = Inbox(
+        switch.services,
+        transfers=transfers_of(world),
+        receipts=switch.receipts,
+        reports=Reports(switch.services, switch.houses),
+    )
+    report = StatusReport(message_id="X1", created_at=world.now(), statuses=(status,))
+    await inbox.receive(house, build_message(report, None), None)
 
 
 PAID = {("clearing/house", "978"): 1250, (f"merchant/{MERCHANT.id}", "978"): -1250}
@@ -381,8 +414,9 @@ async def test_the_same_news_at_once_changes_a_transfer_once(world: World) -> No
         body = read_document(payment.answer).body
         assert body is not None
         (news,) = read_news(read_message(body))
+        hear = partial(transfers_of(world).hear, house=HOUSE)
         for _ in range(3):
-            nursery.start_soon(transfers_of(world).hear, news)
+            nursery.start_soon(hear, news)
     assert (await find(world)).state is TransferState.REJECTED
     assert await ledger(world) == {}
 
@@ -496,3 +530,26 @@ async def test_each_profile_has_its_own_deadline(
     assert trio.current_time() - began_at == pytest.approx(expected_s[profile])
     await trio.sleep(200)
     assert (await find(world)).state is TransferState.RETURNED
+
+
+@pytest.mark.parametrize("names_uetr", [True, False])
+async def test_a_house_is_not_believed_about_what_was_sent_over_another(
+    world: World, *, names_uetr: bool
+) -> None:
+    react(world, delay=Fixed(delay_s=5.0))
+    async with trio.open_nursery() as payers:
+        payers.start_soon(pay, world)
+        await trio.sleep(1)
+        sent = await find(world)
+        rejected = TransferStatus(
+            status="RJCT",
+            original=OriginalMessage(
+                message_id=sent.message_id, message_name="pacs.008.001.08"
+            ),
+            uetr=sent.uetr if names_uetr else "",
+            reasons=(Reason(code="AB05"),),
+        )
+        await tell(world, rejected, by="other")
+        assert (await find(world)).state is TransferState.SENT
+    assert (await find(world)).state is TransferState.SETTLED
+    assert await ledger(world) == PAID

@@ -100,8 +100,10 @@ class Inbox:
 
         Where both are true we are the sender first: the house names our own message.
         """
-        if not news.about.startswith(RETURN) and await self._transfers.knows(news):
-            await self._transfers.hear(news)
+        name = house.settings.name
+        sent = await self._transfers.find(news, house=name)
+        if sent is not None and not news.about.startswith(RETURN):
+            await self._transfers.hear(news, house=name)
         else:
             await self._receipts.hear(house, news)
 

@@ -128,13 +128,7 @@ class Transfers:
             with trio.move_on_after(profile.total_s):
                 await waiter.told.wait()
             if not waiter.told.is_set():
-                await self.hear(
-                    News(
-                        uetr=sent.uetr,
-                        original_message_id=sent.message_id,
-                        event=Event.EXPIRED,
-                    )
-                )
+                await self._happen(sent, Event.EXPIRED)
             return waiter.is_paid
         finally:
             del self._waiters[created.uetr]
@@ -158,14 +152,23 @@ class Transfers:
                 log.error("transfers_postponed", reason=str(error))
             await trio.sleep(TICK_S)
 
-    async def knows(self, news: News) -> bool:
-        """Whether a clearing house speaks of a transfer of ours."""
-        return await self._find(news) is not None
+    async def find(self, news: News, *, house: str) -> Transfer | None:
+        """Give the transfer that a clearing house speaks of, if we sent it over it."""
+        store = self._services.store
+        if news.uetr:
+            found = await store.find_transfer(news.uetr)
+            return found if found is not None and found.endpoint == house else None
+        named = (
+            each
+            for each in await store.open_transfers()
+            if (each.endpoint, each.message_id) == (house, news.original_message_id)
+        )
+        return next(named, None)
 
-    async def hear(self, news: News) -> None:
-        """Apply what is heard of a transfer; a lost race is run again."""
+    async def hear(self, news: News, *, house: str) -> None:
+        """Apply what a house says of a transfer; a lost race is run again."""
         for _ in range(ATTEMPTS_MAX):
-            transfer = await self._find(news)
+            transfer = await self.find(news, house=house)
             if transfer is None:
                 log.warning("news_of_unknown_transfer", uetr=news.uetr)
                 return
@@ -195,14 +198,17 @@ class Transfers:
                 await self._except(transfer, f"{news.event} is not booked: {refusal}")
             return
 
-    async def _find(self, news: News) -> Transfer | None:
-        if news.uetr:
-            return await self._services.store.find_transfer(news.uetr)
-        waiting = await self._services.store.open_transfers()
-        named = (
-            each for each in waiting if each.message_id == news.original_message_id
+    async def _happen(
+        self, transfer: Transfer, event: Event, *, reason: str = ""
+    ) -> None:
+        """Apply what nobody says, but we see."""
+        news = News(
+            uetr=transfer.uetr,
+            original_message_id=transfer.message_id,
+            event=event,
+            reason=reason,
         )
-        return next(named, None)
+        await self.hear(news, house=transfer.endpoint)
 
     async def _apply(
         self,
@@ -308,13 +314,7 @@ class Transfers:
         profile = self._profile(transfer)
         if transfer.state in {TransferState.CREATED, TransferState.SENT}:
             if self._has_lost_its_owner(transfer, profile):
-                await self.hear(
-                    News(
-                        uetr=transfer.uetr,
-                        original_message_id=transfer.message_id,
-                        event=Event.EXPIRED,
-                    )
-                )
+                await self._happen(transfer, Event.EXPIRED)
         elif transfer.state in FOLLOWED and is_over(
             transfer.next_at,
             now=self._services.clock.now().timestamp(),
@@ -371,14 +371,7 @@ class Transfers:
         try:
             await house.send(document)
         except LinkDown as error:
-            await self.hear(
-                News(
-                    uetr=transfer.uetr,
-                    original_message_id=transfer.message_id,
-                    event=Event.NOT_WRITTEN,
-                    reason=str(error),
-                )
-            )
+            await self._happen(transfer, Event.NOT_WRITTEN, reason=str(error))
 
     def _create(
         self, transaction_id: str, order: Order, house: str, expires_at: float
