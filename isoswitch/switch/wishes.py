@@ -70,6 +70,8 @@ SWEEP_S = 1.0
 # A server that asks waits so long; what is decided later comes as a callback.
 ANSWER_S = 4.0
 LISTENER, DIALECT, REQUEST_MTI = "portal", "iso87-ascii", "0200"
+# How often a race against the decision is run.
+CANCEL_ATTEMPTS = 5
 UNDECIDED = (WishState.PENDING, WishState.CANCELLING)
 
 log = structlog.get_logger()
@@ -210,15 +212,34 @@ class Wishes:
     async def cancel(
         self, paid: StoredWish, *, claim: StoredAnswer | None = None
     ) -> Telling | Refused:
-        """Undo a payment, decided or not; one that was given back in part stays."""
-        services = self._current()
-        row = await services.store.find_transaction(paid.id)
-        hold = await services.store.find_hold(paid.id)
-        if paid.state not in UNDECIDED and (row is None or not stands(row)):
-            return NOT_CANCELLABLE
-        if hold is not None and (hold.returned_minor or hold.returning_minor):
-            return NOT_CANCELLABLE
-        return await self._begin(paid, partial(self._cancel, paid, claim), "cancel/")
+        """Undo a payment, decided or not; one that was given back in part stays.
+
+        Raises
+        ------
+        StoreUnavailable
+            It is not to be undone, as far as is known.
+        """
+        store = self._current().store
+        for _ in range(CANCEL_ATTEMPTS):
+            row = await store.find_transaction(paid.id)
+            hold = await store.find_hold(paid.id)
+            if paid.state not in UNDECIDED and (row is None or not stands(row)):
+                return NOT_CANCELLABLE
+            if hold is not None and (hold.returned_minor or hold.returning_minor):
+                return NOT_CANCELLABLE
+            cancelling = replace(paid, state=WishState.CANCELLING)
+            rows = (RowMove(expect=paid, row=cancelling), *claimed(claim, paid.id))
+            try:
+                await store.commit(UnitOfWork(records=(), rows=rows))
+            except OwnershipLost:
+                # It was decided in that moment, and may have to be undone as that.
+                found = await store.find_row(StoredWish, paid.id)
+                assert found is not None, "wishes are never deleted"
+                paid = found
+                continue
+            undo = partial(self._undo, cancelling)
+            return await self._begin(cancelling, undo, "cancel/")
+        return UNAVAILABLE
 
     async def find(self, wish_id: str, *, merchant_id: str) -> Telling | None:
         """Find how a wish of a merchant stands."""
@@ -280,12 +301,6 @@ class Wishes:
         await self._current().store.commit(UnitOfWork(records=(), rows=rows))
         await self._send(txn, numbers)
         await self._end(wish.id)
-
-    async def _cancel(self, paid: StoredWish, claim: StoredAnswer | None) -> None:
-        cancelling = replace(paid, state=WishState.CANCELLING)
-        rows = (RowMove(expect=paid, row=cancelling), *claimed(claim, paid.id))
-        await self._current().store.commit(UnitOfWork(records=(), rows=rows))
-        await self._undo(cancelling)
 
     async def _undo(self, wish: StoredWish) -> None:
         """Reverse a payment, as a terminal does; stays to be done without an answer."""
@@ -371,7 +386,8 @@ class Wishes:
         store = self._current().store
         if not self._may_be_open and not store.is_shared:
             return
-        self._may_be_open = False
+        # What is under way is kept in a moment, maybe, and may not come to its end.
+        self._may_be_open = bool(self._running)
         for wish in await store.find_rows(StoredWish, state=WishState.CANCELLING):
             self._may_be_open = True
             key = f"cancel/{wish.id}"

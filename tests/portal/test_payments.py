@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -22,6 +23,7 @@ from isoswitch.simulators.leaks import find_clear
 from isoswitch.simulators.rules import Fault, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import MERCHANT, SHOPPER, WALLET, World
+from isoswitch.store.port import TransactionState
 from isoswitch.store.rows import Callback, StoredWish, WishState, row_values
 from isoswitch.switch.settings import SwitchSettings, server_terminal
 from tests.portal.signers import SERVER
@@ -178,6 +180,24 @@ async def test_a_payment_that_succeeded_is_cancelled_once(api: Api) -> None:
     assert taken(api) == 0
 
 
+@pytest.mark.parametrize("after_ms", [0, 4, 5, 6, 7, 8, 12])
+async def test_a_cancel_in_the_moment_of_the_decision_is_not_lost(
+    nursery: trio.Nursery, after_ms: int
+) -> None:
+    world = World(change=with_server, with_wallet=True, store_delay_s=lambda: 0.005)
+    await nursery.start(world.run)
+    await trio.sleep(1)
+    async with api_of(world) as api:
+        payment = await paid(api, world.wallet.show_code(SHOPPER, confirms=True))
+        world.wallet.confirm()
+        row = partial(world.disk.transactions.__getitem__, payment["id"])
+        while row().state is not TransactionState.CLOSED:
+            await trio.sleep(0.0005)
+        await trio.sleep(after_ms / 1000)
+        assert (await cancel(api, payment)).json()["state"] == "cancelled"
+        assert (events(api)[-1], taken(api)) == ("payment.cancelled", 0)
+
+
 async def test_what_failed_is_not_cancelled(api: Api) -> None:
     code = api.world.wallet.show_code(SHOPPER)
     await paid(api, code)
@@ -330,6 +350,32 @@ async def test_a_live_node_is_not_disturbed_by_another(nursery: trio.Nursery) ->
         await trio.sleep(3)
         assert (await find(one, "payments", payment))["state"] == "succeeded"
         assert events(one) == ["payment.succeeded"]
+
+
+async def test_a_disk_that_is_slow_and_then_full_loses_no_result(
+    nursery: trio.Nursery,
+) -> None:
+    delays = {True: 1.5, False: 0.005}
+    world = World(
+        change=with_server,
+        with_wallet=True,
+        store_delay_s=lambda: delays[1.0 < trio.current_time() - began_at < 2.0],
+    )
+    began_at = trio.current_time()
+    await nursery.start(world.run)
+    await trio.sleep(1.1)
+    assert world.store is not None
+    async with api_of(world) as api, trio.open_nursery() as shoppers:
+        # The sweep looks before the wish is kept, and the store fails when it ends.
+        shoppers.start_soon(scan, api, world.wallet.show_code(SHOPPER))
+        transactions = world.disk.transactions
+        while not [row for row in transactions.values() if row.outcome]:
+            await trio.sleep(0.001)
+        world.store.is_full = True
+        await trio.sleep(0.02)
+        world.store.is_full = False
+        await trio.sleep(10)
+        assert (events(api), taken(api)) == (["payment.succeeded"], 1250)
 
 
 async def test_a_cancellation_outlives_the_switch(api: Api) -> None:
