@@ -14,6 +14,9 @@ import pytest
 from isoswitch.commands.database import LocalServer, NoDatabase, find_programs
 from isoswitch.store.place import DatabaseUrl
 
+# No commit is answered before a standby has it.
+STANDBY_DEMANDED = "synchronous_standby_names = '*'\n"
+
 _numbers = itertools.count(1)
 
 
@@ -60,9 +63,14 @@ def start_standby(primary: LocalServer, folder: Path) -> LocalServer:
     primary.run("pg_basebackup", *copy, "-d", primary.url("postgres"))
     standby.configure("")
     standby.start()
-    primary.configure("synchronous_standby_names = '*'\n")
-    primary.run("pg_ctl", "-D", primary.data, "reload")
+    reconfigure(primary, STANDBY_DEMANDED)
     return standby
+
+
+def reconfigure(server: LocalServer, settings: str) -> None:
+    """Let a running server take other settings, which it does soon."""
+    server.configure(settings)
+    server.run("pg_ctl", "-D", server.data, "reload")
 
 
 def promote(standby: LocalServer) -> None:

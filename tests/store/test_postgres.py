@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,15 +28,40 @@ from isoswitch.store.port import (
 from isoswitch.store.postgres.connection import connect
 from isoswitch.store.postgres.store import open_postgres_store
 from isoswitch.store.reader import open_reader
-from tests.postgres import new_database, running_server, temporary_folder
+from tests.postgres import (
+    STANDBY_DEMANDED,
+    new_database,
+    reconfigure,
+    running_server,
+    temporary_folder,
+)
 from tests.store.cutting import CuttingProxy, Fault
 from tests.store.units import AT, closing, opening, record, timing_out, transaction
+
+HUNG = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
 @pytest.fixture
 def url(postgres: LocalServer) -> DatabaseUrl:
     """Make an empty database."""
     return new_database(postgres)
+
+
+@pytest.fixture(scope="module")
+def lone() -> Iterator[LocalServer]:
+    """Run a server that tests may restart, and whose standby is never there."""
+    with temporary_folder() as folder, running_server(folder / "server") as server:
+        yield server
+
+
+@contextmanager
+def standby_demanded(server: LocalServer) -> Iterator[None]:
+    """Let no commit end in the block; it never lasts longer than the test."""
+    reconfigure(server, STANDBY_DEMANDED)
+    try:
+        yield
+    finally:
+        reconfigure(server, "")
 
 
 @contextmanager
@@ -199,6 +224,67 @@ async def test_a_server_that_goes_away_refuses_at_once_and_comes_back() -> None:
         assert inspect_store(url).is_sound
 
 
+def _killed(server: LocalServer) -> None:
+    server.stop("immediate")
+    server.start()
+
+
+def _restarted(server: LocalServer) -> None:
+    server.stop("fast")
+    server.start()
+
+
+def _canceled(server: LocalServer) -> None:
+    _ask(server, f"SELECT pg_cancel_backend(pid) {HUNG}")
+
+
+@pytest.mark.parametrize("end_wait", [_killed, _restarted, _canceled])
+async def test_a_commit_is_told_when_a_standby_has_it_whatever_ends_the_wait(
+    lone: LocalServer, end_wait: Callable[[LocalServer], None]
+) -> None:
+    told: list[Committed] = []
+    over = trio.Event()
+
+    async def commit(store: Store) -> None:
+        while not over.is_set():
+            told.append(await store.commit(opening(str(len(told)))))
+
+    async with (
+        open_postgres_store(new_database(lone)) as store,
+        trio.open_nursery() as nursery,
+    ):
+        with standby_demanded(lone):
+            nursery.start_soon(commit, store)
+            (hung,) = await _hung(lone)
+            told_before = len(told)
+            over.set()
+            end_wait(lone)
+            await _hung(lone, before=hung)
+            assert len(told) == told_before
+    assert len(told) == told_before + 1
+
+
+async def test_after_a_restart_nothing_is_read_that_no_standby_has(
+    lone: LocalServer,
+) -> None:
+    url = new_database(lone)
+    found: list[str] = []
+
+    async def find(store: Store) -> None:
+        with suppress(StoreUnavailable):
+            await store.find_transaction("1")
+        found.append((await store.open_transactions())[0].id)
+
+    async with open_postgres_store(url) as store, trio.open_nursery() as nursery:
+        await store.commit(opening("1"))
+        with standby_demanded(lone):
+            _restarted(lone)
+            nursery.start_soon(find, store)
+            await _hung(lone)
+            assert found == []
+    assert found == ["1"]
+
+
 async def test_a_value_that_postgresql_does_not_take_refuses_its_unit_alone(
     url: DatabaseUrl,
 ) -> None:
@@ -274,6 +360,18 @@ def test_an_address_does_not_print_its_password(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable) as refused, open_reader(url):
         pass
     assert "hushhush" not in f"{refused.value} {url} {url!r}"
+
+
+async def _hung(server: LocalServer, *, before: str = "") -> list[str]:
+    """Wait until another commit waits for a standby than before; give its process."""
+    with trio.fail_after(10):
+        while (found := _ask(server, f"SELECT pid {HUNG}")) in ([], [before]):
+            await trio.sleep(0.05)
+    return found
+
+
+def _ask(server: LocalServer, sql: str) -> list[str]:
+    return server.run("psql", "-tAc", sql, server.url("postgres")).split()
 
 
 async def _open(url: DatabaseUrl) -> None:

@@ -7,7 +7,7 @@ understand; only their placeholders differ.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -36,8 +36,14 @@ _DEFAULTS: dict[str, str | int] = {
     "application_name": "isoswitch",
 }
 
+Database = psycopg.Connection[tuple[Any, ...]]
 
-def connect(url: DatabaseUrl) -> psycopg.Connection[tuple[Any, ...]]:
+# A commit that writes next to nothing waits for the standby too, and so for all that
+# came before. One that writes nothing does not wait.
+SETTLE = b"SELECT pg_logical_emit_message(true, 'isoswitch', '')"
+
+
+def connect(url: DatabaseUrl) -> Database:
     """Connect in autocommit mode: transactions are begun and ended by name.
 
     Raises
@@ -60,12 +66,36 @@ def connect(url: DatabaseUrl) -> psycopg.Connection[tuple[Any, ...]]:
     return connection
 
 
+def connect_settled(url: DatabaseUrl) -> Database:
+    """Connect to a server once its standby has all that it shows.
+
+    After a restart a server shows what it wrote, and not only what a standby had.
+
+    Raises
+    ------
+    StoreUnavailable
+        As in `connect`, or the server goes away while it waits for the standby.
+    """
+    connection = connect(url)
+    try:
+        connection.execute(b"SET synchronous_commit = on")
+        connection.execute(SETTLE)
+    except psycopg.Error as exc:
+        connection.close()
+        msg = f"{url} cannot be asked: {reason_of(exc)}"
+        raise StoreUnavailable(msg) from None
+    return connection
+
+
 class PostgresConnection:
     """A reading connection for `StoreReader`, made anew when it was lost."""
 
-    def __init__(self, url: DatabaseUrl) -> None:
+    def __init__(
+        self, url: DatabaseUrl, *, connect: Callable[[DatabaseUrl], Database] = connect
+    ) -> None:
         self._url = url
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = connect(url)
+        self._connect = connect
+        self._connection = connect(url)
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> Answers:
         """Run a statement with a value for every question mark.
@@ -75,8 +105,8 @@ class PostgresConnection:
         StoreUnavailable
             The database cannot be asked.
         """
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self._url)
+        if self._connection.closed:
+            self._connection = self._connect(self._url)
         plain = [_plain(each) for each in values]
         try:
             cursor = self._connection.execute(translated(sql), plain)
@@ -87,8 +117,7 @@ class PostgresConnection:
 
     def close(self) -> None:
         """Let the connection go."""
-        if self._connection is not None:
-            self._connection.close()
+        self._connection.close()
 
 
 class Answers:

@@ -15,7 +15,7 @@ from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.store.grouped import GroupCommitStore, exit_process
 from isoswitch.store.inspection import verify_tail
 from isoswitch.store.place import DatabaseUrl
-from isoswitch.store.postgres.connection import PostgresConnection
+from isoswitch.store.postgres.connection import PostgresConnection, connect_settled
 from isoswitch.store.postgres.schema import migrate
 from isoswitch.store.postgres.writer import PostgresWriter
 from isoswitch.store.reader import StoreReader
@@ -41,7 +41,7 @@ async def open_postgres_store(
         Nobody answers, or what is there cannot be used or promises too little.
     """
     migrate(url)
-    with closing(PostgresConnection(url)) as reading:
+    with closing(PostgresConnection(url, connect=connect_settled)) as reading:
         verify_tail(StoreReader(reading))
         store = GroupCommitStore(
             lambda deliver, fatal: PostgresWriter(url, deliver=deliver, on_fatal=fatal),

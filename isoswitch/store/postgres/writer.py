@@ -13,7 +13,8 @@ What can go wrong has four outcomes. A unit is refused by the rules: its waiter 
 why. PostgreSQL does not take a value: the batch is halved until the unit stands alone.
 The server is gone: everybody hears `StoreUnavailable` until it is back. It goes while
 it commits: then nobody knows, so nobody is told anything before the writer, again under
-the lock, has read from the server which batch it was last given.
+the lock, has read from the server which batch it was last given, and a commit of its
+own after it has waited for the standby, where one is demanded.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ from isoswitch.journal.chain import GENESIS, chain_hash
 from isoswitch.store.batching import BatchWriter, Waiter
 from isoswitch.store.place import DatabaseUrl
 from isoswitch.store.port import Committed
-from isoswitch.store.postgres.connection import Answers, connect, reason_of, translated
+from isoswitch.store.postgres.connection import (
+    SETTLE,
+    Answers,
+    Database,
+    connect,
+    reason_of,
+    translated,
+)
 from isoswitch.store.postgres.page import (
     Page,
     Question,
@@ -74,8 +82,6 @@ _MARK = b"""
 # PostgreSQL does not take one of the values, or JSON does not.
 _UNTAKEN = (psycopg.DataError, psycopg.IntegrityError, TypeError)
 
-Database = psycopg.Connection[tuple[Any, ...]]
-
 
 class PostgresWriter(BatchWriter):
     """Commits batches over a connection of its own, made anew when it was lost."""
@@ -92,6 +98,7 @@ class PostgresWriter(BatchWriter):
         self._id = f"{SystemRandom().getrandbits(128):032x}"
         self._batch = 0
         self._is_committing = False
+        self._warning = ""
         self._closing = threading.Event()
         self._connection: Database = self._connect()
 
@@ -106,6 +113,7 @@ class PostgresWriter(BatchWriter):
             self._refuse_waiting()
             try:
                 self._replace_connection(self._connect())
+                self.away = ""
             except StoreUnavailable as exc:
                 self.away = str(exc)
 
@@ -160,6 +168,7 @@ class PostgresWriter(BatchWriter):
                 self._is_committing = True
                 statements += end
             self._run_all(statements)
+        self._verify_no_warning()
 
     def _read(
         self, waiters: Sequence[Waiter], before: tuple[Statement, ...]
@@ -211,7 +220,8 @@ class PostgresWriter(BatchWriter):
     def _find_out(self, reason: str) -> bool:
         """Ask, until somebody answers, whether the last batch was committed.
 
-        The lock makes sure that nobody still works on it.
+        The lock makes sure that nobody still works on it. That a standby has it, where
+        one must, the end of this transaction makes sure, as it writes.
         """
         self.away = reason
         while True:
@@ -223,12 +233,15 @@ class PostgresWriter(BatchWriter):
                     found = self._connection.execute(
                         b"SELECT batch FROM writers WHERE id = %s", [self._id]
                     ).fetchone()
+                    self._connection.execute(SETTLE)
+                self._verify_no_warning()
             except (psycopg.Error, StoreUnavailable) as exc:
                 self.away = f"the store cannot commit: {reason_of(exc)}"
                 if self._closing.wait(RETRY_S):
                     # Nobody will answer anything; the next start reads what is there.
                     return False
                 continue
+            self.away = ""
             return found is not None and found[0] == self._batch
 
     def _refuse_waiting(self) -> None:
@@ -259,10 +272,23 @@ class PostgresWriter(BatchWriter):
 
     def _replace_connection(self, connection: Database) -> None:
         self._connection.close()
-        self._connection, self.away = connection, ""
+        self._connection, self._warning = connection, ""
+
+    def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self._warning = diagnostic.message_primary or "a warning"
+
+    def _verify_no_warning(self) -> None:
+        """Take no commit for durable that somebody has kept from waiting.
+
+        A canceled one ends well, with a warning that perhaps no standby has it.
+        """
+        if self._warning:
+            raise StoreUnavailable(self._warning)
 
     def _connect(self) -> Database:
         connection = connect(self._url)
+        connection.add_notice_handler(self._note)
         try:
             connection.execute(_SETTINGS, prepare=False)
             row = connection.execute(b"SHOW fsync").fetchone()
