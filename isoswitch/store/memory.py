@@ -97,6 +97,7 @@ class MemoryStore:
         self._applied: list[Callable[[UnitOfWork, Committed], None]] = []
         self._refusal = ""
         self.is_full = False
+        self.is_unreadable = False
         self.is_sync_failing = False
         self.commit_times = CommitTimes()
 
@@ -157,12 +158,12 @@ class MemoryStore:
 
     async def find_transaction(self, transaction_id: str) -> StoredTransaction | None:
         """Find a transaction by id."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return self._disk.transactions.get(transaction_id)
 
     async def find_by_dedup_key(self, dedup_key: str) -> StoredTransaction | None:
         """Find the transaction that holds a dedup key."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         holder = self._disk.by_dedup_key.get(dedup_key)
         return None if holder is None else self._disk.transactions[holder]
 
@@ -170,7 +171,7 @@ class MemoryStore:
         self, terminal_id: str, stan: str
     ) -> Sequence[StoredTransaction]:
         """Give the transactions of a terminal with this STAN, newest first."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return [
             transaction
             for transaction in reversed(self._disk.transactions.values())
@@ -179,7 +180,7 @@ class MemoryStore:
 
     async def find_by_rrn(self, rrn: str) -> Sequence[StoredTransaction]:
         """Give the transactions with this RRN, newest first."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return [
             transaction
             for transaction in reversed(self._disk.transactions.values())
@@ -188,12 +189,12 @@ class MemoryStore:
 
     async def find_hold(self, hold_id: str) -> Hold | None:
         """Find a hold."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return self._disk.holds.get(hold_id)
 
     async def expired_holds(self, now: str) -> Sequence[Hold]:
         """Give the open holds whose time was over at a UTC instant."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         expired = [
             hold
             for hold in self._disk.holds.values()
@@ -203,7 +204,7 @@ class MemoryStore:
 
     async def entries(self, business_date: str) -> Sequence[Entry]:
         """Give the ledger's entries of a business day in the order of their ids."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         entries = [
             entry
             for entry in self._disk.ledger.values()
@@ -213,7 +214,7 @@ class MemoryStore:
 
     async def days(self) -> Sequence[BusinessDay]:
         """Give the business days, oldest first."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return sorted(self._disk.days.values(), key=lambda day: day.date)
 
     async def day_totals(self, business_date: str) -> Sequence[TotalsLine]:
@@ -224,7 +225,7 @@ class MemoryStore:
         self, pan_hash: str, limit: int
     ) -> Sequence[StoredTransaction]:
         """Give an account's last transactions with a known holder, newest first."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         found = (
             row
             for row in reversed(self._disk.transactions.values())
@@ -234,14 +235,14 @@ class MemoryStore:
 
     async def find_batch(self, terminal_id: str) -> int:
         """Give the number of a terminal's open batch."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return self._disk.batches.get(terminal_id, 1)
 
     async def batch_transactions(
         self, terminal_id: str, number: int
     ) -> Sequence[StoredTransaction]:
         """Give the transactions of a terminal's batch in their order."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return [
             row
             for row in self._disk.transactions.values()
@@ -259,13 +260,20 @@ class MemoryStore:
         self, business_date: str = ""
     ) -> Sequence[Reconciliation]:
         """Give those of a day, or all that are owed."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return [
             each
             for _, each in sorted(self._disk.reconciliations.items())
             if each.business_date == business_date
             or (not business_date and each.verdict is Verdict.OWED)
         ]
+
+    async def _look(self) -> None:
+        """Take as long as a look at the disk does."""
+        await trio.lowlevel.checkpoint()
+        if self.is_unreadable:
+            msg = "the store cannot be read"
+            raise StoreUnavailable(msg)
 
     def _totals(self, entries: Iterable[Entry]) -> list[TotalsLine]:
         rows = self._disk.transactions
@@ -286,29 +294,29 @@ class MemoryStore:
 
     async def exposures(self) -> Sequence[Exposure]:
         """Give what was approved in place of endpoints that they do not know yet."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return gather_exposures(self._disk.untold())
 
     async def find_transfer(self, uetr: str) -> Transfer | None:
         """Find a transfer by its unique end-to-end reference."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         found = (each for each in self._disk.transfers.values() if each.uetr == uetr)
         return next(found, None)
 
     async def find_transfer_of(self, transaction_id: str) -> Transfer | None:
         """Find the transfer that a transaction caused."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return self._disk.transfers.get(transaction_id)
 
     async def find_row(self, kind: type[R], row_id: str) -> R | None:
         """Find a row by its id."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         found = self._disk.rows.get((kind, row_id))
         return found if isinstance(found, kind) else None
 
     async def find_rows(self, kind: type[R], *, state: str) -> Sequence[R]:
         """Give the rows of a kind that are in a state, by id."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         found = [
             row
             for row in self._disk.by_kind[kind].values()
@@ -318,18 +326,18 @@ class MemoryStore:
 
     async def open_transfers(self) -> Sequence[Transfer]:
         """Give the transfers of which something is still expected, oldest first."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         waiting = [each for each in self._disk.transfers.values() if not each.is_final]
         return sorted(waiting, key=lambda each: each.created_at)
 
     async def open_transactions(self) -> Sequence[StoredTransaction]:
         """Give every transaction that is not closed, oldest first."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return list(self._disk.unclosed.values())
 
     async def pending_saf(self) -> Sequence[SafEntry]:
         """Give every pending store-and-forward entry in order."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return [
             entry
             for entry in self._disk.saf.values()
@@ -338,12 +346,12 @@ class MemoryStore:
 
     async def find_saf(self, entry_id: int) -> SafEntry | None:
         """Find a store-and-forward entry, whatever its state."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return self._disk.saf.get(entry_id)
 
     async def leases(self) -> Sequence[Lease]:
         """Give every lease that somebody holds, by name."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         return [self._disk.leases[name] for name in sorted(self._disk.leases)]
 
     async def records(
@@ -354,7 +362,7 @@ class MemoryStore:
         limit: int = 1000,
     ) -> Sequence[ChainedRecord]:
         """Give journal records in order, of one transaction or of all."""
-        await trio.lowlevel.checkpoint()
+        await self._look()
         links: Iterable[Link] = islice(self._disk.links, after_seq, None)
         if transaction_id is not None:
             places = self._disk.places.get(transaction_id, ())

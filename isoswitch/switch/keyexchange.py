@@ -171,9 +171,7 @@ class KeyExchange:
         """Change keys when it is time, and take those that come, until cancelled."""
         async with trio.open_nursery() as nursery:
             for lane in self._lanes.values():
-                await _resume(services, lane)
-                nursery.start_soon(self._keep, services, lane)
-                nursery.start_soon(_take_all, services, lane)
+                nursery.start_soon(self._serve, services, lane)
 
     async def order(
         self, services: Services, endpoint: str, *, operator: str
@@ -192,6 +190,14 @@ class KeyExchange:
         body = {"order": "exchange keys", "endpoint": endpoint, "operator": operator}
         await services.recorder.note(RecordKind.OPERATOR, "", body)
         return await self._exchange(services, lane, f"operator {operator}")
+
+    async def _serve(self, services: Services, lane: _Lane) -> None:
+        # A store that can be read again tells nobody.
+        while not await _resume(services, lane):  # noqa: ASYNC110
+            await trio.sleep(TICK_S)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep, services, lane)
+            nursery.start_soon(_take_all, services, lane)
 
     async def _keep(self, services: Services, lane: _Lane) -> None:
         while True:
@@ -403,10 +409,18 @@ async def _settle(services: Services, lane: _Lane) -> None:
         lane.agreed.pop(name, None)
 
 
-async def _resume(services: Services, lane: _Lane) -> None:
-    """Go on where an earlier run stopped."""
-    for purpose, name in lane.names.items():
-        story = await read_story(services.store, name)
+async def _resume(services: Services, lane: _Lane) -> bool:
+    """Go on where an earlier run stopped; False when the store cannot tell where."""
+    try:
+        stories = {
+            purpose: await read_story(services.store, name)
+            for purpose, name in lane.names.items()
+        }
+    except StoreUnavailable as error:
+        services.health.notice("key_change_postponed", error, cause=lane.cause)
+        return False
+    for purpose, story in stories.items():
+        name = lane.names[purpose]
         if story.event in AGREED:
             lane.agreed[name] = story.version
         elif story.event is KeyEvent.OFFERED:
@@ -416,6 +430,7 @@ async def _resume(services: Services, lane: _Lane) -> None:
             lane.changed_at = min(
                 lane.changed_at, trio.current_time() - age.total_seconds()
             )
+    return True
 
 
 def _digest(message: Message) -> bytes:

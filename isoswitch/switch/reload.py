@@ -137,8 +137,12 @@ class Reloader:
         try:
             parts = make_parts(switch, after)
             early = [link for link in parts.fresh_links if not self._must_wait(link)]
-            await self._start_early(parts, early)
-            await self._note(after, changes, operator)
+            try:
+                await self._start_early(parts, early)
+                await self._note(after, changes, operator)
+            except BaseException:
+                await self._undo(parts)
+                raise
         except (OSError, ExceptionGroup) as error:
             msg = f"a part cannot be started, so nothing was changed: {error}"
             raise ConfigError(msg) from error
@@ -180,26 +184,22 @@ class Reloader:
         return is_exclusive and settings.name in self._switch.links
 
     async def _start_early(self, parts: Parts, early: list[Link]) -> None:
-        """Take new ports and start new links; what fails undoes all of it."""
+        """Take new ports and start new links."""
         switch = self._switch
         taken = {_address(each) for each in switch.listeners.values()}
-        opened: list[Listener] = []
-        started: list[Link] = []
-        try:
-            for listener in parts.fresh_listeners:
-                if switch.listens and _address(listener) not in taken:
-                    listener.open()
-                    opened.append(listener)
-            for link in early:
-                await switch.start_link(link)
-                started.append(link)
-        except BaseException:
-            for listener in opened:
-                listener.close_door()
-            for link in started:
-                await switch.stop(link)
-            raise
+        for listener in parts.fresh_listeners:
+            if switch.listens and _address(listener) not in taken:
+                listener.open()
+        for link in early:
+            await switch.start_link(link)
         await wait_attempted(early)
+
+    async def _undo(self, parts: Parts) -> None:
+        """End what was started of parts that are not to be."""
+        for listener in parts.fresh_listeners:
+            listener.close_door()
+        for link in parts.fresh_links:
+            await self._switch.stop(link)
 
     async def _note(
         self, after: Configuration, changes: list[str], operator: str

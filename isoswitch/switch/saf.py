@@ -265,18 +265,21 @@ class Saf:
         async with trio.open_nursery() as nursery:
             for lane in self._lanes.values():
                 nursery.start_soon(self._drain, lane)
-            if self._services.store.is_shared:
-                nursery.start_soon(self._follow_store)
+            nursery.start_soon(self._read_store)
 
-    async def _follow_store(self) -> None:
-        """Take on what any node commits."""
-        while True:
-            with trio.move_on_after(POLL_S):
-                await self._committed.park()
+    async def _read_store(self) -> None:
+        """Take on what is owed already, and from a shared store what any node commits.
+
+        Raises nothing: what is owed can wait until the store can be read.
+        """
+        lanes = self._lanes.values()
+        while self._services.store.is_shared or not all(x.is_taken for x in lanes):
             try:
                 await self.take_over()
             except StoreUnavailable as error:
                 log.error("saf_not_followed", reason=str(error))
+            with trio.move_on_after(POLL_S):
+                await self._committed.park()
 
     def _tell_unknown(self, entry: SafEntry) -> None:
         # It stays pending in the store until the endpoint is configured again.

@@ -234,8 +234,9 @@ class Switch:
         await self._nursery.start(running.run, run)
 
     async def stop(self, part: Link | Listener) -> None:
-        """End a part at once, and wait until it has."""
-        await self._running.pop(part).stop()
+        """End a part at once, if it was started, and wait until it has ended."""
+        if part in self._running:
+            await self._running.pop(part).stop()
 
     async def change_shift(
         self,
@@ -269,7 +270,6 @@ class Switch:
         self.saf = Saf(services)
         self.keys = KeyExchange(links, random=self._random)
         await self._working.stop()
-        await self.saf.take_over()
         await self._start_work()
         return before
 

@@ -22,9 +22,11 @@ from isoswitch.simulators.rules import Fixed, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import SHOPPER, WALLET, World, bin_rows
 from isoswitch.switch.differences import Configuration
+from isoswitch.switch.keyjournal import KeyEvent, read_story
 from isoswitch.switch.reload import Reloader
 from isoswitch.switch.server import Switch
 from isoswitch.switch.settings import SwitchSettings, TlsFiles
+from tests.system.test_key_exchange import with_key_exchange
 
 NORTH_CARD = get_card("visa-ok")
 
@@ -182,13 +184,38 @@ async def test_a_file_that_does_not_hold_changes_nothing(desk: Desk) -> None:
 
 
 async def test_without_the_store_nothing_changes(desk: Desk) -> None:
+    def change(settings: SwitchSettings) -> SwitchSettings:
+        fewer = without("terminals", "TERM0002")(settings)
+        return with_endpoint("north", request_timeout_s=4.0)(fewer)
+
     assert desk.world.store is not None
     desk.world.store.is_full = True
     with pytest.raises(StoreUnavailable):
-        await desk.change(without("terminals", "TERM0002"))
+        await desk.change(change)
     desk.world.store.is_full = False
     await trio.sleep(2)
     assert await desk.pay("TERM0002") is BeliefState.APPROVED
+    assert len(desk.world.issuers["north"].wires) == 1
+
+
+async def test_what_cannot_be_read_during_a_reload_is_read_when_it_can(
+    nursery: trio.Nursery,
+) -> None:
+    world = World(change=with_key_exchange(age_s=600))
+    await nursery.start(world.run)
+    desk = Desk(world)
+    nursery.start_soon(desk.reloader.run)
+    assert world.store is not None
+    assert await desk.pay("TERM0001", "mc-silent") is BeliefState.DECLINED
+    world.store.is_unreadable = True
+    await desk.change(lambda settings: replace(settings, transaction_timeout_s=9.0))
+    await trio.sleep(3)
+    world.store.is_unreadable = False
+    await trio.sleep(700)
+    assert await world.store.pending_saf() == []
+    assert (await read_story(world.store, "north/zak")).event is KeyEvent.ACTIVATED
+    verdict = await settle(world)
+    assert verdict.is_settled, verdict.describe()
 
 
 async def test_a_part_that_cannot_start_leaves_everything_as_it_was(desk: Desk) -> None:

@@ -624,17 +624,18 @@ def call_back_for_every_look(patch: pytest.MonkeyPatch) -> None:
 
 def forget_what_is_owed_at_a_reload(patch: pytest.MonkeyPatch) -> None:
     """Store and forward begins empty under other settings."""
-    change, take_over = server.Switch.change_shift, saf.Saf.take_over
 
-    async def nothing(_: Any) -> None:
-        return None
+    class Forgetful(saf.Saf):
+        async def take_over(self) -> None:
+            for lane in self._lanes.values():
+                lane.is_taken = True
+
+    change = server.Switch.change_shift
 
     async def forgetful(*parts: Any, **named: Any) -> Any:
-        patch.setattr(saf.Saf, "take_over", nothing)
-        try:
+        with patch.context() as during:
+            during.setattr(server, "Saf", Forgetful)
             return await change(*parts, **named)
-        finally:
-            patch.setattr(saf.Saf, "take_over", take_over)
 
     patch.setattr(server.Switch, "change_shift", forgetful)
 
