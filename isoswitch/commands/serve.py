@@ -7,11 +7,10 @@ from pathlib import Path
 
 import trio
 
-from isoswitch.commands.console import Failure
 from isoswitch.commands.crypto import open_crypto
 from isoswitch.commands.processes import check_ports_free
 from isoswitch.commands.running import run_trio
-from isoswitch.commands.workers import run_workers
+from isoswitch.commands.workers import check_shared, run_workers
 from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.config.portal import portal_settings
 from isoswitch.config.running import configuration_of, load_configuration
@@ -23,7 +22,6 @@ from isoswitch.config.workers import (
 )
 from isoswitch.portal.settings import PortalSettings
 from isoswitch.store.opening import open_store
-from isoswitch.store.place import DatabaseUrl
 from isoswitch.switch.control import control_path
 from isoswitch.switch.process import Beside, run_switch
 from isoswitch.switch.server import Switch
@@ -53,11 +51,8 @@ def serve(
     loaded = load_network(config)
     if not worker:
         check_ports_free(loaded, issuers=False)
-    if (workers > 1 or worker) and not isinstance(loaded.store, DatabaseUrl):
-        raise Failure(
-            "several workers need a store that they can share, and SQLite serves one",
-            fix='set [store] url = "postgresql://...", or ISOSWITCH_STORE_URL',
-        )
+    if workers > 1 or worker:
+        check_shared(loaded)
     if workers > 1:
         configuration_of(loaded)
         run_trio(partial(run_workers, loaded, workers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -64,7 +65,7 @@ async def test_workers_are_restarted_reloaded_and_killed_under_load(
         os.kill(parent, signal.SIGHUP)
         await reloaded(drill)
         before = await boots(drill)
-        os.kill(worker_pid(parent), signal.SIGKILL)
+        os.kill(pids(parent)[1], signal.SIGKILL)
         await changed(drill, before, count=1)
         for number in WORKERS:
             await drill.wait_ready(number)
@@ -81,6 +82,48 @@ async def test_workers_are_restarted_reloaded_and_killed_under_load(
     assert drill.accusations == []
     assert drill.contradictions() == []
     assert inspect_store(url).is_sound
+
+
+async def test_a_rolling_restart_goes_no_further_than_a_worker_that_works(
+    tmp_path: Path, postgres: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STORE_URL, new_database(postgres).reveal())
+    (tmp_path / "var").mkdir()
+    left = tmp_path / "var" / "isoswitch.7.control"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(left))
+    async with drilled(tmp_path, parts=two_workers, customers_count=0) as drill:
+        parent, path = drill.processes.pid_of("switch"), drill.loaded.path
+        for number in WORKERS:
+            await drill.wait_ready(number)
+        assert not left.exists()
+        before = await boots(drill)
+        text = path.read_text(encoding="utf-8")
+        path.write_text(f"{text}\n[nonsense]\n", encoding="utf-8")
+        os.kill(parent, signal.SIGUSR1)
+        await told(drill, "no worker is restarted: ")
+        assert await boots(drill) == before
+        path.write_text(text, encoding="utf-8")
+        await drill.processes.stop("hsmd")
+        os.kill(parent, signal.SIGUSR1)
+        await told(drill, "the rolling restart ends here")
+        assert await boots(drill) == before[1:]
+        await drill.processes.start("hsmd")
+        await changed(drill, before, count=1)
+        await stops_at_once(drill, parent)
+
+
+async def stops_at_once(drill: Drill, parent: int) -> None:
+    """Have the parent restart a worker that hangs; a stop reaches the other one."""
+    hanging = pids(parent)[1]
+    os.kill(hanging, signal.SIGSTOP)
+    os.kill(parent, signal.SIGUSR1)
+    await told(drill, "worker 1 finishes what it has in flight", times=2)
+    os.kill(parent, signal.SIGTERM)
+    with trio.fail_after(PATIENCE_S):
+        while 2 in pids(parent):
+            await trio.sleep(LOOK_S)
+    os.kill(hanging, signal.SIGCONT)
 
 
 def test_workers_without_a_store_to_share_are_refused(tmp_path: Path) -> None:
@@ -127,10 +170,19 @@ async def changed(drill: Drill, before: list[int], *, count: int) -> None:
             await trio.sleep(LOOK_S)
 
 
-def worker_pid(parent: int) -> int:
-    """Give the process id of the first worker."""
-    children = Path(f"/proc/{parent}/task/{parent}/children")
-    return int(children.read_text(encoding="utf-8").split()[0])
+async def told(drill: Drill, words: str, *, times: int = 1) -> None:
+    """Wait until the parent has said so, and so often."""
+    said = drill.loaded.file(Path("var/switch.out"))
+    with trio.fail_after(PATIENCE_S):
+        while said.read_text(encoding="utf-8").count(words) < times:
+            await trio.sleep(LOOK_S)
+
+
+def pids(parent: int) -> dict[int, int]:
+    """Give the process ids of the workers by their number."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
+    return {int(command.split("\0")[-2]): pid for pid, command in commands.items()}
 
 
 async def statuses(drill: Drill) -> list[Status]:
