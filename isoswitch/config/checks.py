@@ -76,6 +76,13 @@ def _wallets_make_a_table(network: Network) -> Iterator[Problem]:
     for digits, route in network.wallets.items():
         at = ("wallets", digits)
         yield from _known(route.primary, network.endpoints, "endpoint", at, "primary")
+        endpoint = network.endpoints.get(route.primary)
+        if endpoint is not None and endpoint.stand_in is not None:
+            yield Problem(
+                location=("endpoints", route.primary, "stand_in"),
+                what="nobody stands in for codes: only the wallet knows whose they are",
+                fix="name the profile in the BIN rows of its cards, if it has any",
+            )
     try:
         code_rows(network)
     except ValueError as fault:

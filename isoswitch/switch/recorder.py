@@ -298,6 +298,7 @@ class Recorder:
             unit,
             records=(self._opened(job), *unit.records),
             opens=(replace(row, endpoint=endpoint, sealed=advice.sealed),),
+            rows=rows + spending(job),
             ledger=self._place(job, endpoint) + unit.ledger,
         )
         await self._enter(job, unit)

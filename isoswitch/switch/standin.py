@@ -37,6 +37,8 @@ log = structlog.get_logger()
 FORBIDDEN: tuple[tuple[Callable[[StandInSettings, Transaction], bool], str], ...] = (
     (lambda profile, txn: txn.kind not in profile.kinds, "not for this kind"),
     (lambda profile, txn: txn.amount is None, "not without an amount"),
+    # Whose a wallet's code is, and whether it is one, only the wallet knows.
+    (lambda profile, txn: txn.pan is None, "not without a card"),
     (
         lambda profile, txn: txn.pin_block is not None and not profile.with_pin,
         "not with a PIN that nobody can verify",
@@ -98,7 +100,7 @@ async def stand_in(
             job, advice, outcome, route=route, after=after, rows=proof.rows
         )
     except OwnershipLost:
-        # Another request with the same cryptogram was first?
+        # Another request with the same cryptogram, or code, was first?
         proof = await prove(services, job, profile)
         if isinstance(proof, Outcome):
             return proof

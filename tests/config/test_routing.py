@@ -293,6 +293,13 @@ def test_a_stand_in_profile_is_bounded(
     assert said in str(caught.value)
 
 
+def test_nobody_stands_in_for_a_wallet(tmp_path: Path) -> None:
+    named = '[endpoints.wallet]\nstand_in = "small"\n'
+    whole = PACKAGED.replace("[endpoints.wallet]\n", named)
+    with pytest.raises(ConfigProblems, match="only the wallet knows"):
+        load(whole + STAND_IN, tmp_path)
+
+
 def test_a_bin_file_may_name_a_profile_that_is_there(tmp_path: Path) -> None:
     bins = "bin,primary,stand_in\n400001,north,small\n"
     table = load_routing(load(PACKAGED + STAND_IN + WITH_FILE, tmp_path, bins))

@@ -22,6 +22,7 @@ from isoswitch.simulators.rules import Fault, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.token_service import CODES, TAPS, TokenService
 from isoswitch.simulators.world import SHOPPER, WALLET, World
+from tests.system.test_standin import PROFILE, standing_in
 
 Run = Callable[[World], Awaitable[None]]
 CONFIRM_S, TERMINAL_S = 15.0, 20.0
@@ -379,3 +380,32 @@ async def test_a_code_with_a_made_up_cryptogram_is_refused(
     belief = await scan(world, forged.show_code(Random(1)))
     assert code(belief) is ResponseCode.SECURITY_VIOLATION
     assert tokens.counts["wrong cryptogram"] == 1
+
+
+async def test_nobody_stands_in_for_a_wallet(run: Run) -> None:
+    """Only the wallet knows whose a code is, and whether it is one."""
+    world = World(with_wallet=True, change=standing_in(PROFILE))
+    await run(world)
+    world.cut_link(WALLET)
+    await trio.sleep(1)
+    belief = await scan(world, world.wallet.show_code(SHOPPER))
+    assert code(belief) is ResponseCode.ISSUER_UNAVAILABLE
+    assert RecordKind.STOOD_IN not in kinds(world)
+    world.heal_link(WALLET)
+
+
+async def test_a_code_of_a_card_that_was_stood_in_for_is_spent(run: Run) -> None:
+    world = World(with_wallet=True, change=standing_in(PROFILE))
+    await run(world)
+    tokens = TokenService(MASTER, random=world.random)
+    world.issuers["north"].tokens = tokens
+    phone = tokens.enroll(get_card("visa-ok"), PROFILES["apple-pay-like"], domain=CODES)
+    world.cut_link("north")
+    world.cut_link("south")
+    await trio.sleep(1)
+    shown = phone.show_code(Random(1))
+    said = [code(await scan(world, shown)) for _ in "ab"]
+    assert said == [ResponseCode.APPROVED, ResponseCode.DUPLICATE_TRANSACTION]
+    assert kinds(world).count(RecordKind.STOOD_IN) == 1
+    world.heal_link("north")
+    world.heal_link("south")
