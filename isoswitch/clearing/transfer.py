@@ -129,6 +129,11 @@ CHANGES: Mapping[tuple[TransferState, Event], Change] = {
         _S.RETURN_DUE,
         (_F.CAPTURE_FOR_RECALL, _F.TELL_FAILED, _F.ASK_STATUS),
     ),
+    # It overtook the word that it was settled, which may be lost.
+    (_S.SENT, _E.RETURNED): (
+        _S.RETURNED,
+        (_F.CAPTURE_FOR_RECALL, _F.GIVE_BACK, _F.TELL_FAILED),
+    ),
     (_S.SENT, _E.EXPIRED): (_S.IN_DOUBT, (_F.TELL_FAILED, _F.ASK_STATUS)),
     (_S.HELD, _E.PROGRESS): (_S.HELD, ()),
     (_S.HELD, _E.HELD): (_S.HELD, ()),

@@ -130,6 +130,12 @@ def tell(*events: Event) -> tuple[Transfer, list[Effect]]:
             id="a settlement after rejection is an alarm",
         ),
         pytest.param(
+            "sending returned settled expired",
+            TransferState.RETURNED,
+            "capture_for_recall give_back tell_failed",
+            id="returned before anybody said that it was settled",
+        ),
+        pytest.param(
             "sending settled settled expired",
             TransferState.SETTLED,
             "capture tell_paid",

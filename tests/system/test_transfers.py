@@ -553,3 +553,25 @@ async def test_a_house_is_not_believed_about_what_was_sent_over_another(
         assert (await find(world)).state is TransferState.SENT
     assert (await find(world)).state is TransferState.SETTLED
     assert await ledger(world) == PAID
+
+
+async def test_a_return_that_overtakes_the_lost_answer_ends_the_payment(
+    world: World,
+) -> None:
+    react(world, fault=Fault.SILENCE)
+    told: list[bool] = []
+
+    async def payer() -> None:
+        told.append(await pay(world))
+
+    async with trio.open_nursery() as payers:
+        payers.start_soon(payer)
+        await trio.sleep(3)
+        house = house_of(world)
+        (payment,) = house.payments.values()
+        house.send_nowait(house._give_back(payment, "AC04"))
+        await trio.sleep(1)
+        assert told == [False]
+    transfer = await find(world)
+    assert (transfer.state, transfer.reason) == (TransferState.RETURNED, "AC04")
+    assert await ledger(world) == {}
