@@ -17,7 +17,11 @@ from pathlib import Path
 
 import apsw
 
-from isoswitch.codecs.canonical.errors import IsoswitchError
+from isoswitch.codecs.canonical.errors import (
+    IsoswitchError,
+    NoStore,
+    StoreUnavailable,
+)
 from isoswitch.commands.console import FAILED, OK, Failure, print_json, stdout
 from isoswitch.commands.processes import check_ports_free
 from isoswitch.config.load import LoadedNetwork, load_network
@@ -125,16 +129,20 @@ def _sqlite(loaded: LoadedNetwork) -> Finding:
 
 
 def _store(loaded: LoadedNetwork) -> Finding:
-    path = loaded.file(loaded.network.store.path)
-    if not path.exists():
-        return Finding(ok=True, text=f"no store {path} yet; the switch makes it")
-    verdict = inspect_store(path)
+    place = loaded.store
+    try:
+        verdict = inspect_store(place)
+    except NoStore:
+        return Finding(ok=True, text=f"no store {place} yet; the switch makes it")
+    except StoreUnavailable as fault:
+        fix = "see that [store] names the right one, and that its server runs"
+        return Finding(ok=False, text=str(fault), fix=fix)
     if verdict.is_sound:
         count = verdict.chain.last_seq
-        return Finding(ok=True, text=f"{path}: {count} records, all sound")
+        return Finding(ok=True, text=f"{place}: {count} records, all sound")
     return Finding(
         ok=False,
-        text=f"{path} is not what was written to it",
+        text=f"{place} is not what was written to it",
         fix="isoswitch verify journal tells more; restore the store from its backup",
     )
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.store.grouped import GroupCommitStore
-from isoswitch.store.place import DatabaseUrl, Place
+from isoswitch.store.place import DatabaseUrl, Place, needing_extra
 from isoswitch.store.sqlite import open_sqlite_store
 
 
@@ -24,11 +23,7 @@ async def open_store(place: Place) -> AsyncIterator[GroupCommitStore]:
         async with open_sqlite_store(place) as store:
             yield store
         return
-    try:
-        # An extra, which a switch of one process does without.
+    with needing_extra(place):
         from isoswitch.store.postgres.store import open_postgres_store  # noqa: PLC0415
-    except ModuleNotFoundError as exc:
-        msg = f"{place} needs {exc.name}: pip install 'isoswitch[postgres]'"
-        raise StoreUnavailable(msg) from None
     async with open_postgres_store(place) as store:
         yield store

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from isoswitch.codecs.canonical.errors import StoreUnavailable
 
 SCHEMES = ("postgresql", "postgres")
 # A password with such a character as it is would end in the middle of itself, and
@@ -57,3 +61,19 @@ class DatabaseUrl:
 
 
 Place = Path | DatabaseUrl
+
+
+@contextmanager
+def needing_extra(url: DatabaseUrl) -> Iterator[None]:
+    """Say what a database needs that a switch of one process does without.
+
+    Raises
+    ------
+    StoreUnavailable
+        What the block imports is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        msg = f"{url} needs {exc.name}: pip install 'isoswitch[postgres]'"
+        raise StoreUnavailable(msg) from None

@@ -22,7 +22,7 @@ from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import Hold
 from isoswitch.store.days import BusinessDay
-from isoswitch.store.place import DatabaseUrl, Place
+from isoswitch.store.place import DatabaseUrl, Place, needing_extra
 from isoswitch.store.port import (
     Lease,
     Reconciliation,
@@ -546,9 +546,8 @@ def open_reader(place: Place) -> Iterator[StoreReader]:
 def open_connection(place: Place) -> Iterator[Connection]:
     """Open a store for questions in SQL; raises as `open_reader` does."""
     if isinstance(place, DatabaseUrl):
-        # An extra, which a switch of one process does without.
-        from isoswitch.store.postgres.reading import open_postgres  # noqa: PLC0415
-
+        with needing_extra(place):
+            from isoswitch.store.postgres.reading import open_postgres  # noqa: PLC0415
         with open_postgres(place) as answering:
             yield answering
         return
