@@ -103,8 +103,12 @@ class BusinessDays:
         """Take the open date from the store, which another node moved on."""
         self.date = max(self.date, date)
 
-    async def cut(self, *, reason: str, to: str = "") -> str:
+    async def cut(
+        self, *, reason: str, to: str = "", records: tuple[Record, ...] = ()
+    ) -> str:
         """End the open day now and give the date of the next one.
+
+        ``records`` become durable with it.
 
         Raises
         ------
@@ -114,7 +118,13 @@ class BusinessDays:
             Nothing was cut.
         """
         following = to or next_date(self.date)
-        await self._move(DayState.CUT, self.date, reason=reason, following=following)
+        await self._move(
+            DayState.CUT,
+            self.date,
+            reason=reason,
+            following=following,
+            records=records,
+        )
         return following
 
     async def run(self) -> None:
@@ -178,6 +188,7 @@ class BusinessDays:
         following: str = "",
         totals: Sequence[TotalsLine] = (),
         owed: tuple[Reconciliation, ...] = (),
+        records: tuple[Record, ...] = (),
     ) -> None:
         at = iso_time(self._clock.now())
         body = {"date": date, "state": to, "reason": reason}
@@ -191,7 +202,7 @@ class BusinessDays:
         )
         move = DayMove(date=date, to=to, at=at, next_date=following)
         await self._store.commit(
-            UnitOfWork(records=(record,), day=move, reconciliations=owed)
+            UnitOfWork(records=(record, *records), day=move, reconciliations=owed)
         )
         log.info("business_day", **body)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any
@@ -21,9 +21,11 @@ from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import World
 from isoswitch.switch.health import Part
+from isoswitch.switch.settings import SwitchSettings
 
 CARD = get_card("visa-ok")
 TOLD = ("condition_began", "condition_over")
+Change = Callable[[SwitchSettings], SwitchSettings]
 HOUR = timedelta(hours=1)
 
 
@@ -35,10 +37,10 @@ def told_events(logs: Sequence[Mapping[str, Any]]) -> Counter[str]:
 class MovedWorld(World):
     """A network whose wall clock can be moved, and whose crypto service can go."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, change: Change = lambda settings: settings) -> None:
         self.moved = timedelta(0)
         self.failing_calls: float = 0
-        super().__init__(wrap_hsm=self._wrap)
+        super().__init__(wrap_hsm=self._wrap, change=change)
 
     def now(self) -> datetime:
         """Give the time as the moved clock shows it."""

@@ -29,12 +29,15 @@ from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import World, bin_rows
 from isoswitch.switch import linkorders, numbers
 from isoswitch.switch.connection import Connection
+from isoswitch.switch.linkjournal import REPEATED_FOR
 from isoswitch.switch.linkorders import LinkOrder
 from isoswitch.switch.links import Link
 from isoswitch.switch.linkstate import LinkState
 from isoswitch.switch.mux import Mux
 from isoswitch.switch.settings import Role, SignOn, SwitchSettings
 from isoswitch.switch.upkeep import Upkeep
+from tests.system.test_business_day import days_of
+from tests.system.test_conditions import MovedWorld
 from tests.system.test_failures import world_kinds
 
 DIALECT = get_dialect("iso87-ascii")
@@ -650,14 +653,68 @@ async def test_the_cutover_of_the_partner_that_decides_ends_our_day(
     nursery: trio.Nursery,
 ) -> None:
     async with audited(nursery, cuts_day=True) as world:
-        assert world.switch is not None
-        assert world.switch.services is not None
         issuer = world.issuers["north"]
         fields = write_cutover_date(DIALECT, date(2026, 6, 2))
         for _ in range(2):
             code = await issuer.ask(Kind.CUTOVER, fields=fields)
             assert code is ResponseCode.APPROVED
-        assert world.switch.services.days.date == "2026-06-02"
+        assert days_of(world).date == "2026-06-02"
+
+
+async def test_a_cutover_without_a_date_that_is_said_again_counts_once(
+    nursery: trio.Nursery,
+) -> None:
+    async with audited(nursery, cuts_day=True, connections=2) as world:
+        issuer, store = world.issuers["north"], world.store
+        assert store is not None
+        store.is_full = True
+        assert await issuer.ask(Kind.CUTOVER) is None
+        store.is_full = False
+        assert await issuer.ask(Kind.CUTOVER) is ResponseCode.APPROVED
+        issuer.wires.reverse()
+        assert await issuer.ask(Kind.CUTOVER) is ResponseCode.APPROVED
+        world.crash_switch()
+        await world.start_switch()
+        await trio.sleep(5)
+        complete = {70: "202"}
+        for fields in ({}, complete):
+            code = await issuer.ask(Kind.CUTOVER, fields=fields)
+            assert code is ResponseCode.APPROVED
+        assert days_of(world).date == "2026-06-02"
+
+
+async def test_the_next_cutover_without_a_date_counts_again(
+    nursery: trio.Nursery,
+) -> None:
+    world = MovedWorld(change=north_with(cuts_day=True))
+    await nursery.start(world.run)
+    assert world.switch is not None
+    for opened in ("2026-06-02", "2026-06-03"):
+        code = await world.issuers["north"].ask(Kind.CUTOVER)
+        assert code is ResponseCode.APPROVED
+        assert days_of(world).date == opened
+        world.moved += REPEATED_FOR
+        world.switch.health.confirm_clock()
+
+
+@pytest.mark.parametrize(
+    ("day", "code", "opened"),
+    [
+        (date(2026, 6, 11), ResponseCode.APPROVED, "2026-06-11"),
+        (date(2026, 6, 12), ResponseCode.RECONCILIATION_ERROR, "2026-06-01"),
+        (date(2026, 11, 30), ResponseCode.RECONCILIATION_ERROR, "2026-06-01"),
+    ],
+    ids=["after holidays", "too far", "another month"],
+)
+async def test_a_cutover_to_a_day_far_ahead_is_declined_and_told(
+    nursery: trio.Nursery, day: date, code: ResponseCode, opened: str
+) -> None:
+    async with audited(nursery, cuts_day=True) as world:
+        fields = write_cutover_date(DIALECT, day)
+        assert await world.issuers["north"].ask(Kind.CUTOVER, fields=fields) is code
+        assert days_of(world).date == opened
+        told = await world_kinds(world, RecordKind.EXCEPTION)
+        assert told == (code is not ResponseCode.APPROVED)
 
 
 async def test_our_cutover_reaches_the_partner(world: World) -> None:
