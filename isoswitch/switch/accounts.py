@@ -24,6 +24,7 @@ from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.ledger.entries import Entry
 from isoswitch.ledger.holds import (
+    AmountExceeded,
     Capture,
     Change,
     Hold,
@@ -119,7 +120,13 @@ def redirect_hold(job: Job, *, endpoint: str, instead: str) -> tuple[Change, ...
 
 
 def settle_hold(job: Job, outcome: Outcome) -> tuple[Change, ...]:
-    """Do what an approval does to the ledger; give free what was held for a decline."""
+    """Do what an approval does to the ledger; give free what was held for a decline.
+
+    Raises
+    ------
+    AmountExceeded
+        It is in another currency than what is held.
+    """
     asked = job.txn.amount
     if asked is None:
         return ()
@@ -127,6 +134,9 @@ def settle_hold(job: Job, outcome: Outcome) -> tuple[Change, ...]:
         return (Release(id=job.id),) if job.txn.kind in SIDES else ()
     approved_minor = outcome.amount.minor if outcome.amount else asked.minor
     if job.acted is not None and job.txn.kind in _ON_APPROVAL:
+        if asked.currency != job.acted.hold.currency:
+            msg = f"hold {job.acted.hold.id} is in another currency"
+            raise AmountExceeded(msg)
         return _ON_APPROVAL[job.txn.kind](job, job.acted, approved_minor)
     if job.txn.kind not in SIDES:
         return ()

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
+from isoswitch.codecs.canonical.money import Money
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.holds import Hold, HoldState
 from isoswitch.simulators.beliefs import Belief, BeliefState
@@ -219,6 +220,32 @@ async def test_a_completion_of_nothing_is_declined_and_told_to_the_operator(
         assert belief.outcome.code is ResponseCode.ORIGINAL_NOT_FOUND
     assert await world_kinds(world, RecordKind.EXCEPTION) == 1
     assert not world.issuers["north"].bookings.entries
+
+
+@pytest.mark.parametrize(
+    ("kind", "function"),
+    [
+        (Kind.INCREMENTAL, Function.REQUEST),
+        (Kind.COMPLETION, Function.REQUEST),
+        (Kind.COMPLETION, Function.ADVICE),
+    ],
+)
+async def test_what_follows_in_another_currency_is_declined(
+    world: World, kind: Kind, function: Function
+) -> None:
+    """What is told of has happened: somebody must look at it."""
+    belief = await preauthorise(world)
+    terminal = world.terminals["TERM0001"]
+    request = terminal.build(
+        kind, get_card("visa-ok"), 7_000, original=belief, function=function
+    )
+    yen = replace(request.transaction, amount=Money(7_000, "392"))
+    followed = await terminal.tell(terminal.build_from(yen))
+    assert followed.outcome is not None
+    assert followed.outcome.code is ResponseCode.INVALID_AMOUNT
+    assert (await hold_of(world, belief)).remaining_minor == HELD
+    exceptions = await world_kinds(world, RecordKind.EXCEPTION)
+    assert exceptions == (function is Function.ADVICE)
 
 
 async def test_what_the_issuer_completed_in_silence_is_reversed(world: World) -> None:

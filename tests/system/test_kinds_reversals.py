@@ -121,6 +121,28 @@ async def test_a_partly_reversed_purchase_is_refunded_up_to_what_stands(
     assert (await terminal.refund(belief, 6_000)).state is BeliefState.APPROVED
 
 
+async def test_what_is_to_stand_in_another_currency_is_left_to_the_operator(
+    world: World,
+) -> None:
+    belief = await bought(world, "visa-ok")
+    terminal = world.terminals["TERM0001"]
+    reversal = terminal.build_reversal(
+        terminal.requests[belief.stan], remaining_minor=6_000
+    ).transaction
+    assert reversal.amount is not None
+    assert reversal.remaining is not None
+    yen = replace(
+        reversal,
+        amount=replace(reversal.amount, currency="392"),
+        remaining=replace(reversal.remaining, currency="392"),
+    )
+    answer = await terminal.exchange(terminal.build_from(yen))
+    assert answer is not None
+    assert answer.outcome.is_approved
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 1
+    assert issuer_side(world, belief) == (HELD, 0)
+
+
 async def test_a_partial_reversal_waits_for_its_running_original(world: World) -> None:
     slow = Rule(name="slow", then=Reaction(delay=Fixed(delay_s=2.0)))
     world.issuers["north"].set_rules([slow])

@@ -53,6 +53,10 @@ AMBIGUOUS = Outcome(
 VOID_STANDS = Outcome(
     code=ResponseCode.APPROVED, reason="a void is not undone; see the exceptions"
 )
+OTHER_MONEY = Outcome(
+    code=ResponseCode.APPROVED,
+    reason="what is to stand is in another currency; see the exceptions",
+)
 UNDOES_NO_REVERSAL = "a reversal is not undone; see the exceptions"
 NO_ORIGINAL_DATA = Outcome.declined(
     ResponseCode.FORMAT_ERROR, "the reversal does not name its original"
@@ -162,13 +166,16 @@ async def _undo(services: Services, job: Job, original_id: str) -> Outcome:
         return await recorder.refuse(job, NOTHING_TO_UNDO)
     if original.kind == Kind.VOID:
         return await recorder.leave_to_operator(job, VOID_STANDS, (original.id,))
+    remaining = job.txn.remaining
+    if remaining is not None and remaining.currency != original.currency:
+        return await recorder.leave_to_operator(job, OTHER_MONEY, (original.id,))
     hold = await services.store.find_hold(hold_id(original))
     undoing = undo(
         original,
         hold,
         by=job.id,
         business_date=job.business_date,
-        leave_minor=job.txn.remaining.minor if job.txn.remaining else 0,
+        leave_minor=remaining.minor if remaining else 0,
     )
     if undoing.after_minor >= undoing.before_minor:
         return await recorder.refuse(job, NOTHING_TO_UNDO)
