@@ -8,8 +8,9 @@ and replayed by hand. How bytes reach a merchant is not known here: ``Deliver`` 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -26,7 +27,11 @@ TICK_S = 1.0
 FIRST_PAUSE_S = 2.0
 PAUSE_MAX_S = 3600.0
 GIVEN_UP_AFTER_S = 24 * 3600.0
-AT_ONCE_MAX = 16
+# Calls at once, in all and to one merchant, who may let each wait to its deadline.
+AT_ONCE_MAX = 128
+AT_ONCE_FOR_ONE = 8
+# What of a merchant's is taken in hand: those calls, and who waits for them.
+IN_HAND_MAX = 256
 FORGET_S = 10.0
 
 # Sends one callback; gives "" when the merchant took it, else why not.
@@ -85,24 +90,36 @@ async def call_back_forever(
 ) -> None:
     """Send what is owed, when it is due, until cancelled.
 
-    ``may_send`` tells whether it is this node that does so.
+    No merchant waits for the server of another. ``may_send`` tells whether it is this
+    node that sends.
     """
+    lines: dict[str, _Line] = defaultdict(_Line)
     limit = trio.CapacityLimiter(AT_ONCE_MAX)
-    while True:
-        try:
+
+    async def send(callback: Callback, line: _Line) -> None:
+        async with line.limit, limit:
+            reason = await deliver(callback)
+        await _keep(store, callback, reason, now=clock.now().timestamp())
+        line.in_hand.remove(callback.id)
+
+    async with trio.open_nursery() as nursery:
+        while True:
+            # What is heard while the store is read may be read as not heard yet.
+            held = {each for line in lines.values() for each in line.in_hand}
             now = clock.now().timestamp()
             owed: Sequence[Callback] = ()
-            if may_send():
-                owed = await store.find_rows(Callback, state=CallbackState.PENDING)
-            async with trio.open_nursery() as nursery:
-                for callback in owed:
-                    if callback.next_at <= now:
-                        nursery.start_soon(
-                            _send, store, clock, deliver, callback, limit
-                        )
-        except StoreUnavailable as error:
-            log.error("callbacks_postponed", reason=str(error))
-        await trio.sleep(TICK_S)
+            try:
+                if may_send():
+                    owed = await store.find_rows(Callback, state=CallbackState.PENDING)
+            except StoreUnavailable as error:
+                log.error("callbacks_postponed", reason=str(error))
+            for callback in owed:
+                line = lines[callback.merchant_id]
+                is_due = callback.next_at <= now and callback.id not in held
+                if is_due and len(line.in_hand) < IN_HAND_MAX:
+                    line.in_hand.add(callback.id)
+                    nursery.start_soon(send, callback, line)
+            await trio.sleep(TICK_S)
 
 
 async def forget_forever(store: Store, clock: Clock, *, kept_s: float) -> None:
@@ -157,16 +174,18 @@ async def replay_callback(
     return after
 
 
-async def _send(
-    store: Store,
-    clock: Clock,
-    deliver: Deliver,
-    callback: Callback,
-    limit: trio.CapacityLimiter,
-) -> None:
-    async with limit:
-        reason = await deliver(callback)
-    now = clock.now().timestamp()
+@dataclass(slots=True, eq=False)
+class _Line:
+    """The callbacks to one merchant that are being sent, or are next."""
+
+    in_hand: set[str] = field(default_factory=set)
+    limit: trio.CapacityLimiter = field(
+        default_factory=lambda: trio.CapacityLimiter(AT_ONCE_FOR_ONE)
+    )
+
+
+async def _keep(store: Store, callback: Callback, reason: str, *, now: float) -> None:
+    """Keep what came of sending a callback; ``reason`` is why it was not heard."""
     attempts = callback.attempts + 1
     next_at = now + pause_s(attempts)
     state = CallbackState.PENDING

@@ -16,6 +16,7 @@ from isoswitch.store.memory import open_memory_store
 from isoswitch.store.port import UnitOfWork
 from isoswitch.store.rows import Callback, CallbackState, RowMove
 from isoswitch.switch.callbacks import (
+    AT_ONCE_FOR_ONE,
     GIVEN_UP_AFTER_S,
     call_back_forever,
     forget_forever,
@@ -84,6 +85,57 @@ async def test_pauses_grow_to_an_hour_and_end_after_a_day(
     assert max(pauses) == pytest.approx(3600, abs=1.1)
     assert times[-1] == pytest.approx(GIVEN_UP_AFTER_S, abs=3601)
     assert (end.state, end.reason) == (CallbackState.GIVEN_UP, "HTTP 503")
+
+
+async def test_a_server_that_hangs_delays_no_other_merchant(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clock, under_way, most = TrioClock(), 0, 0
+    heard: list[float] = []
+
+    async def deliver(callback: Callback) -> str:
+        nonlocal under_way, most
+        if callback.id == OWED.id:
+            heard.append(trio.current_time() - clock.began_at)
+            return "away"
+        under_way += 1
+        most = max(under_way, most)
+        await trio.sleep(10)
+        under_way -= 1
+        return "no answer"
+
+    hanging = [replace(OWED, id=f"1-{n}", merchant_id="M2") for n in range(2, 500)]
+    moves = tuple(RowMove(expect=None, row=row) for row in (*hanging, OWED))
+    async with open_memory_store(MemoryDisk()) as store, trio.open_nursery() as nursery:
+        await store.commit(UnitOfWork(records=(), rows=moves))
+        nursery.start_soon(call_back_forever, store, clock, deliver)
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    assert heard == pytest.approx([0.0, 2.0, 6.0, 14.0], abs=1.1)
+    assert most == AT_ONCE_FOR_ONE
+
+
+async def test_a_callback_that_hangs_delays_no_other_of_its_merchant(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clock = TrioClock()
+    heard: list[float] = []
+
+    async def deliver(callback: Callback) -> str:
+        if callback.id != OWED.id:
+            await trio.sleep_forever()
+        heard.append(trio.current_time() - clock.began_at)
+        return "" if len(heard) == 3 else "away"
+
+    moves = tuple(
+        RowMove(expect=None, row=row) for row in (OWED, replace(OWED, id="1-2"))
+    )
+    async with open_memory_store(MemoryDisk()) as store, trio.open_nursery() as nursery:
+        await store.commit(UnitOfWork(records=(), rows=moves))
+        nursery.start_soon(call_back_forever, store, clock, deliver)
+        await trio.sleep(100)
+        nursery.cancel_scope.cancel()
+    assert heard == pytest.approx([0.0, 2.0, 6.0], abs=1.1)
 
 
 async def test_what_has_ended_is_forgotten_in_time(
