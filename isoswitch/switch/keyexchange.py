@@ -51,7 +51,6 @@ from isoswitch.hsm.port import ActivateKey, DropKey, ImportKey, OfferKey, Workin
 from isoswitch.journal.records import RecordKind
 from isoswitch.switch.incoming import NetworkRequest
 from isoswitch.switch.keyjournal import AGREED, KeyEvent, note_key, read_story
-from isoswitch.switch.leases import drain_lease
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import Random
 from isoswitch.switch.services import Services
@@ -203,7 +202,7 @@ class KeyExchange:
         while True:
             try:
                 await _settle(services, lane)
-                watches_age = services.leases.holds(drain_lease(lane.link.settings))
+                watches_age = services.leases.drains(lane.link.settings)
                 reason = lane.find_reason(watches_age=watches_age)
                 if reason:
                     await self._exchange(services, lane, reason)

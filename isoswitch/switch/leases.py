@@ -14,12 +14,14 @@ sure of it. The holder gives up earlier, counting from before it asked for a ren
     holder    renewal asked |---- FENCE_AFTER_S ----| sends nothing to issuers
     others        beat seen    |------- DEAD_AFTER_S -------| reverse what it left open
 
+What a reload makes a node want no more it gives up when the links before have ended.
 A store that is not shared has one node, which may do everything and writes no leases.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import structlog
 import trio
@@ -70,10 +72,10 @@ class Leases:
         self._name = f"{NODE}{node}"
         self._node = node
         self._own: Lease | None = None
-        # One change of the own lease at a time: each expects the one before.
+        # One change of what is held at a time: each expects the one before.
         self._changing = trio.Lock()
         self._renewed_at = -math.inf
-        self._wanted: list[str] = []
+        self._wanted: frozenset[str] = frozenset()
         self._held: dict[str, Lease] = {}
         self._seen: dict[str, tuple[Lease, float]] = {}
         self.boot = 0
@@ -88,6 +90,18 @@ class Leases:
     def holds(self, name: str) -> bool:
         """Whether this node, and no other, may do now what a lease stands for."""
         return self.is_alive and (not self._store.is_shared or name in self._held)
+
+    def may_own(self, endpoint: EndpointSettings) -> bool:
+        """Whether this node is one of those that may connect to an endpoint."""
+        return endpoint.owner in {"", self._node}
+
+    def drains(self, endpoint: EndpointSettings) -> bool:
+        """Whether this node, and no other, sends now what is owed to an endpoint.
+
+        Who may connect to it no more has its lease for a while, and sends nothing.
+        """
+        is_ours = not self._store.is_shared or self.may_own(endpoint)
+        return is_ours and self.holds(drain_lease(endpoint))
 
     async def begin(self, clock: Clock) -> None:
         """Write down that a node starts, under the next boot number of the store.
@@ -130,9 +144,9 @@ class Leases:
         leases = await self._store.leases()
         return frozenset(each.holder for each in leases if each.name.startswith(NODE))
 
-    def want(self, name: str) -> None:
-        """Take a lease as soon as nobody alive holds it."""
-        self._wanted.append(name)
+    def want(self, names: Iterable[str]) -> None:
+        """Take these leases as soon as nobody alive holds them; give up all others."""
+        self._wanted = frozenset(names)
 
     async def run(self) -> None:
         """Stay alive and take what is wanted, until cancelled.
@@ -153,7 +167,7 @@ class Leases:
         await trio.sleep_forever()
 
     async def look(self) -> None:
-        """Declare dead who is, and take what is wanted and free."""
+        """Declare dead who is, take what is wanted and free, give up what is not."""
         leases = await self._store.leases()
         live = {
             lease.holder
@@ -161,10 +175,13 @@ class Leases:
             if lease.name.startswith(NODE) and not await self._declare_dead(lease)
         }
         found = {lease.name: lease for lease in leases}
-        for name in self._wanted:
+        # In an order that every run of a simulation repeats.
+        for name in sorted(self._wanted):
             lease = found.get(name)
             if name not in self._held and (lease is None or lease.holder not in live):
                 await self._take(name, lease)
+        for name in sorted(self._held.keys() - self._wanted):
+            await self._give_up(name)
 
     async def release(self) -> None:
         """Give up everything in one step, so that others need not wait."""
@@ -174,7 +191,7 @@ class Leases:
             held = (*self._held.values(), self._own)
             self._renewed_at = -math.inf
             self._held.clear()
-            self._wanted.clear()
+            self._wanted = frozenset()
             self._own = None
             changes = tuple(
                 LeaseChange(name=lease.name, expect=lease, holder="") for lease in held
@@ -213,6 +230,14 @@ class Leases:
         if await self._change(name, before, holder):
             self._held[name] = _next(name, before, holder)
             log.info("lease_taken", lease=name, boot=self.boot)
+
+    async def _give_up(self, name: str) -> None:
+        async with self._changing:
+            # Unless all has been released meanwhile.
+            if name in self._held:
+                await self._change(name, self._held[name], "")
+                del self._held[name]
+                log.info("lease_given_up", lease=name, boot=self.boot)
 
     async def _change(self, name: str, expect: Lease | None, holder: str) -> bool:
         """Compare and set; False when somebody else was faster."""

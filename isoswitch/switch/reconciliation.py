@@ -36,7 +36,6 @@ from isoswitch.codecs.dialects.settlement import (
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.port import Reconciliation, UnitOfWork, Verdict
-from isoswitch.switch.leases import drain_lease
 from isoswitch.switch.legs import authenticate, verify_answer
 from isoswitch.switch.links import Link
 from isoswitch.switch.ports import iso_time
@@ -81,7 +80,7 @@ async def _is_due(services: Services, owed: Reconciliation, waited_s: float) -> 
     link = services.links.get(owed.endpoint)
     if link is None or not link.is_up:
         return False
-    if not services.leases.holds(drain_lease(link.settings)):
+    if not services.leases.drains(link.settings):
         return False
     return waited_s > PATIENCE_S or not any(
         entry.endpoint == owed.endpoint and entry.business_date <= owed.business_date

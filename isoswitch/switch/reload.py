@@ -232,6 +232,7 @@ class Reloader:
             if link.settings.name not in leftovers.replaced:
                 await link.sign_off()
             await switch.stop(link)
+        switch.want_leases()
         for link in leftovers.late_links:
             await switch.start_link(link)
 

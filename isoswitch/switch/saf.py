@@ -50,7 +50,7 @@ from isoswitch.store.port import (
     SafUpdate,
     UnitOfWork,
 )
-from isoswitch.switch.leases import NODE, drain_lease
+from isoswitch.switch.leases import NODE
 from isoswitch.switch.legs import (
     SealLost,
     authenticate,
@@ -192,7 +192,7 @@ class Saf:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._lanes = {
-            name: Lane(link, partial(services.leases.holds, drain_lease(link.settings)))
+            name: Lane(link, partial(services.leases.drains, link.settings))
             for name, link in services.links.items()
         }
         self._committed = trio.lowlevel.ParkingLot()

@@ -238,6 +238,13 @@ class Switch:
         if part in self._running:
             await self._running.pop(part).stop()
 
+    def want_leases(self, *ending: Link) -> None:
+        """Want the leases that the links need, and those that are ending, alone."""
+        endpoints = [link.settings for link in (*self.links.values(), *ending)]
+        # Who may never connect could only keep what is owed from going out.
+        mine = filter(self._leases.may_own, endpoints)
+        self._leases.want([ONCE, *map(drain_lease, mine)])
+
     async def change_shift(
         self,
         settings: SwitchSettings,
@@ -256,8 +263,8 @@ class Switch:
         self.health.retune(clock_jump_s=settings.clock_jump_s)
         breakers = Breakers(links, settings.endpoint_health)
         breakers.adopt(before.services.breakers)
-        for link in links.values():
-            self._want_lease(link)
+        # Those of the links before are given up when these have ended.
+        self.want_leases(*before.services.links.values())
         services = replace(
             before.services,
             settings=settings,
@@ -326,9 +333,7 @@ class Switch:
         self._store.on_commit(days.follow)
         self._store.on_commit(watch.follow)
         await self._leases.begin(self._clock)
-        self._leases.want(ONCE)
-        for link in self.links.values():
-            self._want_lease(link)
+        self.want_leases()
         if self._store.is_shared:
             await self._leases.look()
         return Services(
@@ -354,11 +359,6 @@ class Switch:
             leases=self._leases,
             code_watch=watch,
         )
-
-    def _want_lease(self, link: Link) -> None:
-        # Who may never connect could only keep what is owed from going out.
-        if link.settings.owner in {"", self.settings.node}:
-            self._leases.want(drain_lease(link.settings))
 
     async def _run_link(
         self, link: Link, *, task_status: trio.TaskStatus[None]
@@ -412,7 +412,7 @@ class Switch:
     def _may_connect(self, endpoint: EndpointSettings) -> bool:
         if endpoint.leased:
             return self._leases.holds(drain_lease(endpoint))
-        return endpoint.owner in {"", self.settings.node}
+        return self._leases.may_own(endpoint)
 
     def does_once(self) -> bool:
         """Whether it is this node that does what one node does for all."""

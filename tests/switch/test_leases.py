@@ -25,7 +25,7 @@ def open_store(disk: MemoryDisk, *, is_shared: bool = True) -> MemoryStore:
 async def begin(disk: MemoryDisk, node: str) -> Leases:
     """Start a node that wants to drain what is owed to one endpoint."""
     leases = Leases(open_store(disk), node=node)
-    leases.want("saf/north")
+    leases.want(["saf/north"])
     await leases.begin(CLOCK)
     return leases
 
@@ -129,6 +129,21 @@ async def test_what_is_released_is_free_at_once() -> None:
 
 
 @virtual
+async def test_what_is_wanted_no_more_is_given_up() -> None:
+    disk = MemoryDisk()
+    first, second = await begin(disk, "a"), await begin(disk, "b")
+    await first.look()
+    async with running(first), running(second):
+        await trio.sleep(10)
+        assert first.holds("saf/north")
+        first.want(["saf/south"])
+        await trio.sleep(2)
+        assert not first.holds("saf/north")
+        assert first.holds("saf/south")
+        assert second.holds("saf/north")
+
+
+@virtual
 async def test_a_store_that_refuses_fences_its_node_until_it_recovers() -> None:
     disk = MemoryDisk()
     store = open_store(disk)
@@ -148,7 +163,7 @@ async def test_a_node_alone_may_do_everything_and_writes_no_leases() -> None:
     disk = MemoryDisk()
     store = open_store(disk, is_shared=False)
     leases = Leases(store, node="a")
-    leases.want("saf/north")
+    leases.want(["saf/north"])
     await leases.begin(CLOCK)
     async with running(leases):
         await trio.sleep(60)

@@ -18,7 +18,7 @@ from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.consistency import check_journal
-from isoswitch.simulators.rules import Fixed, Reaction, Rule
+from isoswitch.simulators.rules import Fault, Fixed, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import SHOPPER, WALLET, World, bin_rows
 from isoswitch.switch.differences import Configuration
@@ -429,3 +429,32 @@ async def test_what_is_owed_keeps_its_order(nursery: trio.Nursery) -> None:
     verdict = await settle(world)
     assert verdict.is_settled, verdict.describe()
     assert list(check_journal(world.disk)) == []
+
+
+@pytest.mark.parametrize("owner", ["", "sw1"])
+async def test_what_is_owed_goes_out_from_the_node_that_connects_now(
+    nursery: trio.Nursery, owner: str
+) -> None:
+    world = World(change=with_endpoint("north", owner=owner), nodes=2)
+    await nursery.start(world.run)
+    await trio.sleep(10)
+    assert world.disk.leases["saf/north"].holder == "1"
+    for node in world.nodes:
+        settings = with_endpoint("north", owner="sw2")(node.configuration.settings)
+        node.configuration = replace(node.configuration, settings=settings)
+        await node.have(read_files)
+    await trio.sleep(20)
+    assert world.disk.leases["saf/north"].holder == "2"
+    _, after = world.nodes
+    assert after.switch is not None
+    silence = Rule(name="silent", then=Reaction(fault=Fault.SILENCE), times_max=1)
+    world.issuers["north"].set_rules([silence])
+    while not await after.switch.store.pending_saf():
+        await world.terminals["TERM0001"].purchase(NORTH_CARD, 1250)
+    verdict = await settle(world)
+    assert verdict.is_settled, verdict.describe()
+
+
+async def read_files(_: Switch, reloader: Reloader) -> None:
+    """Have a node read its files again."""
+    await reloader.reload(operator="ann")
