@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
 
+from isoswitch.clearing.receipt import Receipt, ReceiptState
+from isoswitch.clearing.transfer import TransferState
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.sealing import load_outcome
+from isoswitch.codecs.iso20022.messages import build_message
 from isoswitch.codecs.qr.mpm import MpmCode, build_mpm, decode_mpm, item
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.entries import balances
 from isoswitch.simulators.auditor import audit, view_store
+from isoswitch.simulators.house_documents import payment_of
 from isoswitch.simulators.rules import Fault, Fixed, Reaction, Rule
 from isoswitch.simulators.world import (
     HOUSE,
@@ -24,6 +29,7 @@ from isoswitch.simulators.world import (
     MERCHANT_BANK,
     PAYER_ACCOUNT,
     PAYER_BANK,
+    SHOP_ACCOUNT,
     World,
     house_settings,
 )
@@ -494,3 +500,103 @@ async def test_an_operator_has_a_callback_sent_again(
     assert [callback.attempts for _, callback in shop.heard] == [0, 1]
     with pytest.raises(ConfigError, match="no callback"):
         await replay_callback(services, "nothing", operator="ann")
+
+
+def with_own_payee(settings: SwitchSettings) -> SwitchSettings:
+    """Give the settings of a switch whose merchant has its account at our bank."""
+    payee = replace(PAYEE, account=SHOP_ACCOUNT, bank=PAYER_BANK)
+    merchant = replace(MERCHANT, payee=payee)
+    return replace(with_codes(settings), merchants={MERCHANT.id: merchant})
+
+
+async def forward(world: World, **changed: Any) -> Receipt:
+    """Let the house hand the last transfer to the payee's bank, which is ours."""
+    house = world.houses[HOUSE]
+    sent = replace(list(house.payments.values())[-1].transfer, **changed)
+    forwarded = payment_of(sent, message_id="FORWARD1", at=world.now())
+    house.send_nowait(build_message(forwarded, None))
+    await trio.sleep(0.5)
+    assert world.store is not None
+    receipt = await world.store.find_row(Receipt, f"{HOUSE}/{sent.uetr}")
+    assert receipt is not None
+    return receipt
+
+
+async def pay_own(world: World) -> None:
+    """Pay a merchant at our bank from an account at another."""
+    bank = world.houses[HOUSE].members[PAYER_BANK]
+    bank.accounts = frozenset({*bank.accounts, SHOP_ACCOUNT})
+    wish = pay_wish((await create(world)).text)
+    await codes_of(world).pay(replace(wish, debtor_agent=MERCHANT_BANK))
+
+
+@pytest.fixture
+async def own(nursery: trio.Nursery) -> World:
+    """A network with a merchant whose account is at our bank."""
+    network = World(change=with_own_payee)
+    await nursery.start(network.run)
+    await trio.sleep(1)
+    return network
+
+
+SETTLEMENT = ("settlement/house", "978")
+
+
+async def test_a_merchant_at_our_bank_is_credited_once(own: World) -> None:
+    await pay_own(own)
+    assert (await forward(own)).state is ReceiptState.CREDITED
+    assert await ledger(own) == {SETTLEMENT: 1250, OWED: -1250}
+    own.houses[HOUSE].close_window()
+    await trio.sleep(1)
+    assert await breaks(own) == []
+
+
+async def breaks(world: World) -> list[str]:
+    assert world.store is not None
+    records = [each.record for each in await world.store.records()]
+    return [
+        str(each.body["reason"])
+        for each in records
+        if each.kind is RecordKind.EXCEPTION
+    ]
+
+
+@pytest.mark.parametrize("first", ["sender", "receiver"])
+async def test_what_is_not_settled_with_ourselves_is_told_to_both_our_sides(
+    own: World, nursery: trio.Nursery, first: str
+) -> None:
+    house = own.houses[HOUSE]
+    react(own, fault=Fault.SILENCE)
+    nursery.start_soon(pay_own, own)
+    await trio.sleep(1)
+    await forward(own)
+    (payment,) = house.payments.values()
+    answers = [
+        house._report(replace(payment, status="RJCT", reason="AB05", message_id=name))
+        for name in (payment.message_id, "FORWARD1")
+    ]
+    for answer in answers if first == "sender" else answers[::-1]:
+        house.send_nowait(answer)
+        await trio.sleep(0.5)
+    (transfer,) = own.disk.transfers.values()
+    assert transfer.state is TransferState.REJECTED
+    assert (await forward(own)).state is ReceiptState.CANCELLED
+    assert await ledger(own) == {}
+    assert await breaks(own) == []
+
+
+async def test_something_else_under_the_name_of_our_transfer_is_refused(
+    own: World,
+) -> None:
+    await pay_own(own)
+    receipt = await forward(own, amount=Money(1, "978"))
+    assert (receipt.state, receipt.reason) == (ReceiptState.REFUSED, "DU03")
+    assert await ledger(own) == {CLEARING: 1250, OWED: -1250}
+
+
+async def test_a_refund_to_a_customer_of_ours_is_credited(world: World) -> None:
+    payment = await paid(world, (await create(world)).text)
+    await refund(world, payment)
+    await forward(world)
+    customer = (f"customer/{PAYER_ACCOUNT}", "978")
+    assert await ledger(world) == {SETTLEMENT: 1250, customer: -1250}

@@ -27,7 +27,7 @@ from isoswitch.codecs.iso20022.transfers import (
 from isoswitch.journal.records import RecordKind
 from isoswitch.switch.interbank.documents import News, read_news
 from isoswitch.switch.interbank.house import House
-from isoswitch.switch.interbank.receipts import RETURN, Receipts
+from isoswitch.switch.interbank.receipts import Receipts
 from isoswitch.switch.interbank.reports import Reports
 from isoswitch.switch.interbank.transfers import Transfers
 from isoswitch.switch.services import Services
@@ -98,13 +98,17 @@ class Inbox:
     async def _hear(self, house: House, news: News) -> None:
         """Hand news to who knows the transfer: we sent it, or somebody sent it to us.
 
-        Where both are true we are the sender first: the house names our own message.
+        Where both are true the house names the message that we sent, or that we got.
         """
         name = house.settings.name
+        is_received = await self._receipts.is_named(house, news)
         sent = await self._transfers.find(news, house=name)
-        if sent is not None and not news.about.startswith(RETURN):
+        is_sent = sent is not None and (
+            not is_received or sent.message_id == news.original_message_id
+        )
+        if is_sent:
             await self._transfers.hear(news, house=name)
-        else:
+        if is_received or not is_sent:
             await self._receipts.hear(house, news)
 
     async def _refuse(

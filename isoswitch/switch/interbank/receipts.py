@@ -28,6 +28,7 @@ from isoswitch.clearing.receipt import (
 )
 from isoswitch.clearing.reports import bookings_of_receipt
 from isoswitch.clearing.transfer import Event, EventRefused
+from isoswitch.clearing.transfer import Transfer as SentTransfer
 from isoswitch.codecs.canonical.errors import LinkDown, StoreUnavailable
 from isoswitch.codecs.iso20022.exceptions import CancellationRequest, Recall
 from isoswitch.codecs.iso20022.rules import find_breaches
@@ -55,6 +56,7 @@ from isoswitch.switch.interbank.answers import (
 from isoswitch.switch.interbank.documents import News
 from isoswitch.switch.interbank.house import House
 from isoswitch.switch.interbank.reports import our_items
+from isoswitch.switch.interbank.transfers import clearing_account
 from isoswitch.switch.numbers import to_rrn
 from isoswitch.switch.ports import iso_time
 from isoswitch.switch.services import Services
@@ -112,7 +114,9 @@ class Receipts:
                 original, breaches, message_id=self._draw("A"), at=now, member=member
             )
         receipts = [
-            await self._book(self._decide(house, original, part, message.created_at))
+            await self._book(
+                await self._decide(house, original, part, message.created_at)
+            )
             for part in message.transfers
         ]
         first = receipts[0]
@@ -203,7 +207,18 @@ class Receipts:
         except (EventRefused, LedgerRefused) as refusal:
             await self._except(receipt, str(refusal))
 
-    def _decide(
+    async def is_named(self, house: House, news: News) -> bool:
+        """Whether a house speaks of a message that we got, or of a return of ours."""
+        if news.about.startswith(RETURN):
+            return True
+        if (False, news.event) not in _EVENTS:
+            # Only who has sent a transfer hears this of it.
+            return False
+        key = _key(house, news.uetr, news.transaction_id)
+        receipt = await self._services.store.find_row(Receipt, key)
+        return receipt is not None and receipt.message_id == news.original_message_id
+
+    async def _decide(
         self,
         house: House,
         original: OriginalMessage,
@@ -229,6 +244,10 @@ class Receipts:
             currency=services.settings.default_currency,
             now=now.timestamp(),
         )
+        credited = "" if reason else settings.accounts[number]
+        sent = await self._find_sent(settings.name, part.uetr)
+        if sent is not None and not reason:
+            reason, credited = await self._take_back(sent, part, credited)
         return Receipt(
             id=_key(house, part.uetr, part.transaction_id),
             transaction_id=numbers.transaction_id,
@@ -242,12 +261,32 @@ class Receipts:
             currency=part.amount.currency,
             debtor_agent=part.debtor_agent.bic,
             creditor_agent=part.creditor_agent.bic,
-            account="" if reason else settings.accounts[number],
+            account=credited,
             digest=_digest(part, number),
             received_at=iso_time(now),
             state=ReceiptState.REFUSED if reason else ReceiptState.CREDITED,
             reason=reason,
         )
+
+    async def _find_sent(self, endpoint: str, uetr: str) -> SentTransfer | None:
+        """Find the transfer of ours that a house hands to us, the payee's bank."""
+        sent = await self._services.store.find_transfer(uetr) if uetr else None
+        return sent if sent is not None and sent.endpoint == endpoint else None
+
+    async def _take_back(
+        self, sent: SentTransfer, part: Transfer, account: str
+    ) -> tuple[str, str]:
+        """Give why a transfer of ours is refused, and else who is credited by it.
+
+        A merchant who is paid by it is credited when we hear as its sender that it is
+        settled. What arrives is then what the house owed us for that.
+        """
+        if (part.amount, part.creditor_agent.bic) != (sent.amount, sent.creditor_agent):
+            return NAME_TAKEN, ""
+        hold = await self._services.store.find_hold(sent.id)
+        owed = clearing_account(sent.endpoint)
+        is_refund = hold is not None and hold.credit == owed
+        return "", account if is_refund else owed
 
     async def _book(self, offered: Receipt) -> Receipt:
         """Store a receipt with its credit, or find the one that was stored before."""
@@ -373,12 +412,10 @@ class Receipts:
                     minor=after.amount_minor,
                 ),
             )
-        items = await our_items(
-            self._services,
-            after.endpoint,
-            bookings_of_receipt(before, after),
-            after.currency,
-        )
+        # What we sent ourselves is counted as that, once.
+        sent = await self._find_sent(after.endpoint, after.uetr)
+        booked = () if sent else bookings_of_receipt(before, after)
+        items = await our_items(self._services, after.endpoint, booked, after.currency)
         await self._services.store.commit(
             UnitOfWork(
                 records=(record,),
