@@ -261,6 +261,7 @@ class Switch:
         assert before is not None, "only a running switch changes"
         self.settings, self.links, self.listeners = settings, links, listeners
         self.health.retune(clock_jump_s=settings.clock_jump_s)
+        before.services.days.retune(reconciling=settings.reconciling)
         breakers = Breakers(links, settings.endpoint_health)
         breakers.adopt(before.services.breakers)
         # Those of the links before are given up when these have ended.
@@ -322,11 +323,7 @@ class Switch:
             self._clock,
             cutover_at=self.settings.cutover_at,
             zone=self.settings.cutover_zone,
-            reconciling={
-                name: self.settings.default_currency
-                for name, endpoint in self.settings.endpoints.items()
-                if endpoint.reconciles
-            },
+            reconciling=self.settings.reconciling,
             trusts_clock=self.health.trusts_clock,
         )
         watch = CodeWatch()

@@ -453,6 +453,15 @@ class SwitchSettings:
     cutover_zone: str = "UTC"
 
     @property
+    def reconciling(self) -> Mapping[str, str]:
+        """Who gets the totals of each day, and in what currency when nothing moved."""
+        return {
+            name: self.default_currency
+            for name, endpoint in self.endpoints.items()
+            if endpoint.reconciles
+        }
+
+    @property
     def transaction_s_max(self) -> float:
         """How long a transaction may last whose payer is asked to confirm it."""
         confirms = (each.confirm_s for each in self.endpoints.values())

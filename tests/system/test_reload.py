@@ -21,6 +21,7 @@ from isoswitch.simulators.consistency import check_journal
 from isoswitch.simulators.rules import Fault, Fixed, Reaction, Rule
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import SHOPPER, WALLET, World, bin_rows
+from isoswitch.store.port import Verdict
 from isoswitch.switch.differences import Configuration
 from isoswitch.switch.keyjournal import KeyEvent, read_story
 from isoswitch.switch.reload import Reloader
@@ -398,6 +399,20 @@ async def test_a_listener_that_goes_lets_its_terminals_finish(desk: Desk) -> Non
     assert state is BeliefState.APPROVED
     await trio.sleep(2)
     assert gone.connection_count == 0
+
+
+async def test_the_totals_of_a_day_go_to_those_that_reconcile_when_it_is_closed(
+    desk: Desk,
+) -> None:
+    await desk.change(with_endpoint("north", reconciles=True))
+    await desk.pay("TERM0001")
+    services = desk.switch.services
+    assert services is not None
+    date = services.days.date
+    await services.days.cut(reason="test")
+    await trio.sleep(120)
+    (told,) = await desk.switch.store.reconciliations(date)
+    assert (told.endpoint, told.verdict) == ("north", Verdict.AGREED)
 
 
 async def test_one_reload_drains_before_the_next(desk: Desk) -> None:
