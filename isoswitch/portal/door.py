@@ -1,8 +1,9 @@
 """The door of the API: lets in what is small enough, signed, fresh and not too often.
 
-Everything under ``/v1`` passes it before any of it is looked at. The order costs a
-stranger the least of us: size, form, signature, and only then what is remembered of a
-client, so that nobody uses up the nonces or the rate of another.
+Everything under ``/v1`` passes it before any of it is looked at. The order costs us the
+least: size, form and signature, so that a stranger is not remembered; then whether the
+request was made before, so that nobody uses up the rate of another by repeating it;
+then the rate, so that no more is remembered of a client than it may ask.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Door:
                 hsm=services.hsm,
             )
             assert client is not None, "an unknown client does not verify"
-            if not self._nonces.take(client.name, headers[NONCE], now=now):
+            if self._nonces.knows(client.name, headers[NONCE], now=now):
                 msg = f"{NONCE} was used before"
                 raise SignatureRefused(msg)
         except SignatureRefused as error:
@@ -120,6 +121,7 @@ class Door:
                 f"at most {client.per_minute} requests a minute",
                 headers={"Retry-After": str(math.ceil(60 / client.per_minute))},
             )
+        self._nonces.remember(client.name, headers[NONCE], now=now)
         return client
 
 

@@ -37,7 +37,6 @@ IDEMPOTENCY_KEY = "idempotency-key"
 SKEW_MAX_S = 300
 # A nonce is remembered for as long as its timestamp could be accepted.
 NONCE_S = 2 * SKEW_MAX_S
-NONCES_MAX = 100_000
 NONCE_PATTERN = r"^[A-Za-z0-9_-]{16,64}$"
 TIMESTAMP_PATTERN = r"^[0-9]{1,12}$"
 
@@ -76,32 +75,35 @@ class Signable:
 
 
 class Nonces:
-    """The nonces of the last minutes, by client; full of fresh ones it takes no more.
+    """The nonces of the last minutes, by client.
+
+    There are as many as the rates of the clients let in: one that was turned away is
+    not remembered.
 
     Examples
     --------
     >>> nonces = Nonces()
-    >>> [nonces.take("till", "a", now=at) for at in (0.0, 599.0, 601.0)]
-    [True, False, True]
+    >>> nonces.remember("till", "a", now=0.0)
+    >>> [nonces.knows("till", "a", now=at) for at in (599.0, 601.0)]
+    [True, False]
     """
 
-    def __init__(self, *, nonces_max: int = NONCES_MAX) -> None:
-        self._nonces_max = nonces_max
+    def __init__(self) -> None:
         # Insertion is in the order of time, so that the oldest stand first.
         self._seen_at: dict[tuple[str, str], float] = {}
 
-    def take(self, client: str, nonce: str, *, now: float) -> bool:
-        """Remember a nonce; False where it was taken already or none fits."""
+    def knows(self, client: str, nonce: str, *, now: float) -> bool:
+        """Whether a client has used a nonce."""
         while self._seen_at:
             oldest = next(iter(self._seen_at))
             if now - self._seen_at[oldest] <= NONCE_S:
                 break
             del self._seen_at[oldest]
-        key = client, nonce
-        if key in self._seen_at or len(self._seen_at) >= self._nonces_max:
-            return False
-        self._seen_at[key] = now
-        return True
+        return (client, nonce) in self._seen_at
+
+    def remember(self, client: str, nonce: str, *, now: float) -> None:
+        """Take a nonce, which is not known yet, as used."""
+        self._seen_at[client, nonce] = now
 
 
 def make_signature(secret: Secret[bytes], request: Signable) -> str:

@@ -287,6 +287,29 @@ async def test_who_asks_too_often_is_told_when_to_come_back(api: Api) -> None:
         assert later.status_code == 404
 
 
+async def test_what_comes_too_often_leaves_nothing_behind(api: Api) -> None:
+    """Else a client that is refused would fill the memory for all."""
+    nonce = "0123456789abcdef"
+    async with api_of(api.world, per_minute=3) as narrow:
+        for _ in range(3):
+            await narrow.ask("till", "GET", "/v1/codes/1-1")
+        answer = await narrow.ask("till", "GET", "/v1/codes/1-1", nonce=nonce)
+        assert answer.status_code == 429
+        await trio.sleep(20)
+        answer = await narrow.ask("till", "GET", "/v1/codes/1-1", nonce=nonce)
+        assert answer.status_code == 404
+
+
+async def test_who_replays_does_not_use_up_the_rate_of_a_client(api: Api) -> None:
+    nonce = "0123456789abcdef"
+    async with api_of(api.world, per_minute=2) as narrow:
+        asked = [
+            await narrow.ask("till", "GET", "/v1/codes/1-1", nonce=each)
+            for each in (nonce, nonce, nonce, "")
+        ]
+        assert [each.status_code for each in asked] == [404, 401, 401, 404]
+
+
 async def test_what_is_wrong_is_told_without_its_value(api: Api) -> None:
     payer = PAYER | {"account": "not-an-account"}
     wanted = {"code": "x", "payer": payer, "more": 1}
