@@ -136,6 +136,9 @@ def parse_source(path: Path, text: str) -> Source:
         broken = Source(path=path, lines=lines, values={}, places={("",): place})
         problem = Problem(location=("",), what=f"not TOML: {what or exc}")
         raise ConfigProblems(broken, [problem]) from None
+    except RecursionError:
+        msg = f"{path} nests its brackets too deeply to be read"
+        raise ConfigError(msg) from None
     return Source(path=path, lines=lines, values=values, places=_scan(lines))
 
 

@@ -108,3 +108,6 @@ async def _reload(reloader: Reloader) -> None:
         await reloader.reload(operator="SIGHUP")
     except IsoswitchError as error:
         log.error("reload_refused", reason=str(error))
+    except Exception:
+        # The edge of an order, as at the control socket: a fault of ours ends only it.
+        log.exception("reload_failed")

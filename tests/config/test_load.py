@@ -206,6 +206,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_network(tmp_path / "nowhere.toml")
 
 
+def test_a_file_of_brackets_in_brackets_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text("x = " + "[" * 5000 + "]" * 5000, encoding="utf-8")
+    with pytest.raises(ConfigError, match="too deeply"):
+        load_network(path)
+
+
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "network.toml"
     path.write_bytes(b"\xff\xfe\x00")
