@@ -154,7 +154,7 @@ def match_original(
         for row in rows
         if row.kind in kinds
         and _agrees(job, row)
-        and (not by_trace or _is_day(job, row))
+        and (not by_trace or is_day(job, row))
     ]
     if len(fitting) > 1:
         # What was refused at first came again.
@@ -184,7 +184,8 @@ def _agrees(job: Job, row: StoredTransaction) -> bool:
     )
 
 
-def _is_day(job: Job, row: StoredTransaction) -> bool:
+def is_day(job: Job, row: StoredTransaction) -> bool:
+    """Whether a row is of the time that the original data tell, if they tell one."""
     original = job.txn.original
     assert original is not None, "only what names a trace number comes here"
     if original.local_at is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from isoswitch.codecs.canonical.codes import (
     ResponseCode,
     ReversalReason,
 )
+from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.transaction import OriginalData
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.holds import HoldState
@@ -307,3 +309,47 @@ async def test_reversals_that_name_each_other_are_left_to_the_operator(
         assert answer.outcome.code is code
     assert await world_kinds(world, RecordKind.EXCEPTION) == 2
     assert issuer_side(world, belief) == (HELD, 0)
+
+
+async def test_the_reversal_of_a_lost_request_spares_what_had_its_number_before(
+    world: World,
+) -> None:
+    """A till that begins to count anew: terminal, trace number and amount (rule 9)."""
+    till, card = world.terminals["TERM0001"], get_card("visa-ok")
+    belief = await bought(world, "visa-ok")
+    await trio.sleep(3600)
+    lost = till.build(Kind.PURCHASE, card, 5_000, pin=card.pin)
+    again = till.build_from(replace(lost.transaction, stan=belief.stan))
+    answer = await till.exchange(till.build_reversal(again))
+    assert answer is not None
+    assert answer.outcome.is_approved
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 1
+    late = await till.exchange(again)
+    assert late is not None
+    assert not late.outcome.is_approved
+    assert issuer_side(world, belief) == (HELD, 0)
+
+
+@pytest.mark.parametrize("minor", [HELD, 6_000])
+async def test_a_reversal_with_a_time_of_its_own_finds_its_original(
+    world: World, minor: int
+) -> None:
+    """Over what was asked for, or what is left of it."""
+    till = world.terminals["TERM0001"]
+    belief = await bought(world, "visa-ok")
+    await till.reverse(belief, remaining_minor=6_000)
+    await trio.sleep(60)
+    reversal = till.build_reversal(till.requests[belief.stan]).transaction
+    assert reversal.local_at is not None
+    own = replace(
+        reversal,
+        local_at=reversal.local_at + timedelta(minutes=1),
+        amount=Money(minor, "978"),
+    )
+    answer = await till.exchange(till.build_from(own))
+    assert answer is not None
+    assert answer.outcome.is_approved
+    belief.state = BeliefState.REVERSED
+    await trio.sleep(10)
+    assert issuer_side(world, belief) == (0, 0)
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 0

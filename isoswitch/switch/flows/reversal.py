@@ -33,10 +33,10 @@ from isoswitch.store.port import (
     StoredTransaction,
     TransactionState,
 )
-from isoswitch.switch.accounts import hold_id, undo
+from isoswitch.switch.accounts import hold_id, standing_minor, undo
 from isoswitch.switch.job import Job
 from isoswitch.switch.keys import original_key
-from isoswitch.switch.originals import Ambiguous
+from isoswitch.switch.originals import Ambiguous, is_day
 from isoswitch.switch.services import Services
 
 ACKNOWLEDGED = Outcome(code=ResponseCode.APPROVED, reason="reversal accepted")
@@ -208,8 +208,9 @@ def find_original(
     """Find what a reversal means: by its exact key, by our RRN, by card and amount.
 
     ``rows`` have the trace number, ``named`` the RRN that the reversal gives. The same
-    trace number is legal again on another day, so the card must agree as well, and
-    when several still fit nobody guesses.
+    trace number is legal again on another day, and comes again when a terminal begins
+    to count anew: card, time and amount must agree as well, and when several still fit
+    nobody guesses.
     """
     candidates = [row for row in rows if row.kind != Kind.REVERSAL]
     for row in candidates:
@@ -221,11 +222,11 @@ def find_original(
     fitting = [
         row
         for row in candidates
-        if row.business_date == job.business_date and _has_card(job, row)
+        if row.business_date == job.business_date
+        and _has_card(job, row)
+        and is_day(job, row)
+        and _has_amount(job, row)
     ]
-    amount = job.txn.amount
-    if len(fitting) > 1 and amount is not None:
-        fitting = [each for each in fitting if each.amount_minor == amount.minor]
     if len(fitting) > 1:
         return Ambiguous(tuple(row.id for row in fitting))
     return fitting[0] if fitting else None
@@ -233,6 +234,15 @@ def find_original(
 
 def _has_card(job: Job, row: StoredTransaction) -> bool:
     return not job.pan_hash or row.pan_hash == job.pan_hash
+
+
+def _has_amount(job: Job, row: StoredTransaction) -> bool:
+    """Whether a row is over the amount that is reversed, at first or as it stands."""
+    amount = job.txn.amount
+    return amount is None or (
+        amount.minor in (row.amount_minor, standing_minor(row))
+        and row.currency in ("", amount.currency)
+    )
 
 
 def _is_named(job: Job, row: StoredTransaction) -> bool:
