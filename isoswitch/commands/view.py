@@ -34,8 +34,8 @@ from isoswitch.commands.transfer_views import received_json
 from isoswitch.journal.records import ChainedRecord, RecordKind
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.place import Place
-from isoswitch.store.port import StoredTransaction
-from isoswitch.store.reader import LIMIT_MAX, StoreReader, open_reader
+from isoswitch.store.port import LIMIT_MAX, StoredTransaction
+from isoswitch.store.reader import StoreReader, open_reader
 from isoswitch.switch.numbers import to_rrn
 
 POLL_S = 0.2

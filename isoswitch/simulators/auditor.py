@@ -39,13 +39,14 @@ from isoswitch.simulators.ledger_audit import (
     view_ledger,
 )
 from isoswitch.store.port import (
+    LIMIT_MAX,
     SafEntry,
     SafState,
     Store,
     StoredTransaction,
     TransactionState,
 )
-from isoswitch.store.reader import LIMIT_MAX, StoreReader
+from isoswitch.store.reader import StoreReader
 
 RECORDS_PER_READ = 1000
 _MONEY_KINDS = frozenset(kind.value for kind in DEBITS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Protocol, TypeVar
@@ -26,12 +26,12 @@ from isoswitch.ledger.holds import Hold
 from isoswitch.store.batching import BatchWriter, Waiter
 from isoswitch.store.days import BusinessDay
 from isoswitch.store.port import (
+    LIMIT_MAX,
     WAITING_MAX,
     Committed,
     Lease,
     Reconciliation,
     SafEntry,
-    SafState,
     StoredTransaction,
     UnitOfWork,
 )
@@ -223,9 +223,22 @@ class GroupCommitStore:
         """Give every transaction that is not closed, oldest first."""
         return await self._ask(self._reader.open_transactions)
 
-    async def pending_saf(self) -> Sequence[SafEntry]:
-        """Give every pending store-and-forward entry in order."""
-        return await self._ask(partial(self._reader.saf, SafState.PENDING))
+    async def pending_saf(
+        self,
+        *,
+        after_id: int = 0,
+        without: Collection[str] = (),
+        limit: int = LIMIT_MAX,
+    ) -> Sequence[SafEntry]:
+        """Give pending store-and-forward entries in order; see `Store.pending_saf`."""
+        return await self._ask(
+            partial(
+                self._reader.pending_saf,
+                after_id=after_id,
+                without=without,
+                limit=limit,
+            )
+        )
 
     async def find_saf(self, entry_id: int) -> SafEntry | None:
         """Find a store-and-forward entry, whatever its state."""

@@ -8,7 +8,7 @@ or keeps, as a kill does, what was written and not yet synced.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -29,6 +29,7 @@ from isoswitch.store.days import (
 )
 from isoswitch.store.disk import MemoryDisk, read_record
 from isoswitch.store.port import (
+    LIMIT_MAX,
     WAITING_MAX,
     Committed,
     Lease,
@@ -335,14 +336,23 @@ class MemoryStore:
         await self._look()
         return list(self._disk.unclosed.values())
 
-    async def pending_saf(self) -> Sequence[SafEntry]:
-        """Give every pending store-and-forward entry in order."""
+    async def pending_saf(
+        self,
+        *,
+        after_id: int = 0,
+        without: Collection[str] = (),
+        limit: int = LIMIT_MAX,
+    ) -> Sequence[SafEntry]:
+        """Give pending store-and-forward entries in order; see `Store.pending_saf`."""
         await self._look()
-        return [
+        found = (
             entry
             for entry in self._disk.saf.values()
             if entry.state is SafState.PENDING
-        ]
+            and entry.id > after_id
+            and entry.endpoint not in without
+        )
+        return list(islice(found, limit))
 
     async def find_saf(self, entry_id: int) -> SafEntry | None:
         """Find a store-and-forward entry, whatever its state."""

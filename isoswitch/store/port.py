@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -21,6 +21,8 @@ from isoswitch.store.times import CommitTimes
 
 # Units of work that may wait for a store; more are refused at once.
 WAITING_MAX = 10_000
+# All of them; SQLite and PostgreSQL have no word for it in common.
+LIMIT_MAX = 2**62
 
 
 class TransactionState(StrEnum):
@@ -369,8 +371,17 @@ class Store(Protocol):
         """Give every transaction that is not closed, oldest first."""
         ...
 
-    async def pending_saf(self) -> Sequence[SafEntry]:
-        """Give every pending store-and-forward entry in order."""
+    async def pending_saf(
+        self,
+        *,
+        after_id: int = 0,
+        without: Collection[str] = (),
+        limit: int = LIMIT_MAX,
+    ) -> Sequence[SafEntry]:
+        """Give pending store-and-forward entries in order.
+
+        Those after an id, but none for the endpoints ``without``.
+        """
         ...
 
     async def find_saf(self, entry_id: int) -> SafEntry | None:

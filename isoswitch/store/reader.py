@@ -6,7 +6,7 @@ asks through the same class from a thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from isoswitch.ledger.holds import Hold
 from isoswitch.store.days import BusinessDay
 from isoswitch.store.place import DatabaseUrl, Place, needing_extra
 from isoswitch.store.port import (
+    LIMIT_MAX,
     Lease,
     Reconciliation,
     SafEntry,
@@ -76,8 +77,6 @@ UNREVERSED = (
 )
 SELECT_JOURNAL = "SELECT seq, record, hash FROM journal"
 SELECT_HEAD = f"{SELECT_JOURNAL} ORDER BY seq DESC LIMIT 1"
-# All of them; SQLite and PostgreSQL have no word for it in common.
-LIMIT_MAX = 2**62
 LINKS_PER_PAGE = 10_000
 
 
@@ -412,6 +411,21 @@ class StoreReader:
             to_saf_entry(row)
             for row in self._connection.execute(
                 f"{SELECT_SAF} WHERE {where} ORDER BY id", values
+            )
+        ]
+
+    def pending_saf(
+        self, *, after_id: int, without: Collection[str], limit: int
+    ) -> list[SafEntry]:
+        """Give pending store-and-forward entries in order; see `Store.pending_saf`."""
+        # The state stands in the words: only so an index of what is pending serves.
+        others = " AND endpoint <> ?" * len(without)
+        return [
+            to_saf_entry(row)
+            for row in self._connection.execute(
+                f"{SELECT_SAF} WHERE state = 'pending' AND id > ?{others} "
+                "ORDER BY id LIMIT ?",
+                (after_id, *without, limit),
             )
         ]
 

@@ -358,6 +358,10 @@ MIGRATIONS: tuple[str, ...] = (
         state TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    DROP INDEX saf_pending;
+    CREATE INDEX saf_pending ON saf (id) WHERE state = 'pending';
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

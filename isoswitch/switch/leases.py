@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import structlog
 import trio
@@ -183,6 +184,24 @@ class Leases:
         for name in sorted(self._held.keys() - self._wanted):
             await self._give_up(name)
 
+    async def commit_as_holder(self, name: str, unit: UnitOfWork) -> None:
+        """Store a unit before another node can take a lease, or not at all.
+
+        Raises
+        ------
+        OwnershipLost
+            Others may have it already; or the unit is refused for what it is.
+        StoreUnavailable
+            Nothing was stored.
+        """
+        if not self._store.is_shared:
+            await self._store.commit(unit)
+            return
+        async with self._changing:
+            if self._own is None or name not in self._held:
+                raise OwnershipLost(f"{self._node} has given up {name}")
+            await self._renew_with(unit, self._own)
+
     async def release(self) -> None:
         """Give up everything in one step, so that others need not wait."""
         async with self._changing:
@@ -200,14 +219,18 @@ class Leases:
 
     async def _renew(self) -> None:
         async with self._changing:
-            if self._own is not None:
-                await self._renew_own(self._own)
+            if self._own is None:
+                return
+            try:
+                await self._renew_with(UnitOfWork(records=()), self._own)
+            except OwnershipLost:
+                msg = f"another node has taken over from {self._node}; start it again"
+                raise FencedOut(msg) from None
 
-    async def _renew_own(self, own: Lease) -> None:
+    async def _renew_with(self, unit: UnitOfWork, own: Lease) -> None:
         now = trio.current_time()
-        if not await self._change(self._name, own, own.holder):
-            msg = f"another node has taken over from {self._node}; start it again"
-            raise FencedOut(msg)
+        change = LeaseChange(name=self._name, expect=own, holder=own.holder)
+        await self._store.commit(replace(unit, leases=(change,)))
         self._own = _next(self._name, own, own.holder)
         self._renewed_at = now
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -80,6 +80,8 @@ RETRY_CODES = frozenset(
 TICK_S = 0.5
 # How often a shared store is asked what other nodes have committed.
 POLL_S = 1.0
+# How many entries are read at once; others want to read, too.
+PAGE = 1_000
 
 log = structlog.get_logger()
 
@@ -97,8 +99,8 @@ class Item:
 class Lane:
     """The entries for one endpoint: a queue for each card, and who is due when.
 
-    ``is_taken`` says that this node has read what was owed before; ``known`` are the
-    entries in the queues.
+    ``is_taken`` says that this node has read what was owed before, and has had the
+    lane since; ``known`` are the entries in the queues.
     """
 
     link: Link
@@ -196,6 +198,9 @@ class Saf:
             for name, link in services.links.items()
         }
         self._committed = trio.lowlevel.ParkingLot()
+        self._reading = trio.Lock()
+        # Every pending entry up to this one was taken on, for the lanes that are taken.
+        self._last_id = 0
         # What is put while the store still says what was owed before it.
         self._early: list[SafEntry] = []
         self._unknown: set[str] = set()
@@ -210,22 +215,50 @@ class Saf:
         )
 
     async def take_over(self) -> None:
-        """Take on what is owed to the endpoints that are this node's to serve."""
-        ours = {name: lane for name, lane in self._lanes.items() if lane.holds_lease()}
-        # What is delivered while the store answers is pending in its answer.
-        known = {each for lane in ours.values() for each in lane.known}
-        for entry in await self._services.store.pending_saf():
-            lane = ours.get(entry.endpoint)
-            if lane is not None and entry.id not in known:
-                # Whoever had the lane before may have written what lies in it.
-                lane.put(Item(entry, not lane.is_taken or entry.attempts > 0))
-            elif entry.endpoint not in self._lanes:
-                self._tell_unknown(entry)
-        for lane in ours.values():
-            lane.is_taken = True
+        """Take on what is owed to the endpoints that are this node's to serve.
+
+        That is what came since the last time, and all of it for endpoints that were
+        not this node's to serve until now.
+        """
+        async with self._reading:
+            ours = {each for each, lane in self._lanes.items() if lane.holds_lease()}
+            for lane in self._lanes.values():
+                lane.is_taken = lane.is_taken and lane.holds_lease()
+            if not ours:
+                return
+            if not all(self._lanes[each].is_taken for each in ours):
+                self._last_id = 0
+            await self._read(ours)
+            for each in ours:
+                self._lanes[each].is_taken = True
         early, self._early = self._early, []
         for entry in early:
             self._lanes[entry.endpoint].put(Item(entry, is_repeat=False))
+
+    async def _read(self, ours: set[str]) -> None:
+        """Take on, page by page, what came after the last entry that was read."""
+        # What is delivered while the store answers is pending in its answer.
+        known = {each for name in ours for each in self._lanes[name].known}
+        others = self._lanes.keys() - ours
+        page: Sequence[SafEntry] | None = None
+        while page is None or len(page) == PAGE:
+            page = await self._services.store.pending_saf(
+                after_id=self._last_id, without=others, limit=PAGE
+            )
+            for entry in page:
+                self._last_id = entry.id
+                lane = self._lanes.get(entry.endpoint)
+                if lane is None:
+                    self._tell_unknown(entry)
+                elif entry.id not in known:
+                    # Whoever had the lane before may have written what lies in it.
+                    lane.put(Item(entry, not lane.is_taken or entry.attempts > 0))
+
+    def take_back(self, entry: SafEntry) -> None:
+        """Take on an entry that was set aside, or was to be."""
+        lane = self._lanes.get(entry.endpoint)
+        if lane is not None and lane.holds_lease():
+            lane.put(Item(entry, is_repeat=entry.attempts > 0))
 
     def is_sent_elsewhere(self, entry: SafEntry) -> bool:
         """Whether another node sends what is owed to an entry's endpoint."""
@@ -248,7 +281,8 @@ class Saf:
         if self._services.store.is_shared:
             # Also the lanes that it has won; its own sign of life changes nothing.
             has_won = any(not each.name.startswith(NODE) for each in unit.leases)
-            if committed.saf_entries or has_won:
+            sends = any(not self.is_sent_elsewhere(e) for e in committed.saf_entries)
+            if sends or has_won:
                 self._committed.unpark_all()
             return
         for entry in committed.saf_entries:

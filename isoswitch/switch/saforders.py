@@ -8,9 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.codecs.canonical.errors import ConfigError, StoreUnavailable
 from isoswitch.journal.records import Record, RecordKind
-from isoswitch.store.port import SafEntry, SafState, SafUpdate, UnitOfWork
+from isoswitch.store.port import (
+    OwnershipLost,
+    SafEntry,
+    SafState,
+    SafUpdate,
+    UnitOfWork,
+)
+from isoswitch.switch.leases import drain_lease
 from isoswitch.switch.ports import iso_time
 from isoswitch.switch.saf import Saf
 from isoswitch.switch.services import Services
@@ -37,8 +44,15 @@ async def retry_entry(
     if entry.state is SafState.QUARANTINED:
         # Why it was set aside is in the journal, and no reason for the endpoint.
         updates = (SafUpdate(id=entry.id, attempts=entry.attempts, next_at=0.0),)
-    await _commit(services, entry, {RecordKind.OPERATOR: body}, updates)
+    unit = _unit(services, entry, {RecordKind.OPERATOR: body}, updates)
+    try:
+        await _commit_as_sender(services, entry, unit)
+    except OwnershipLost:
+        msg = f"entry {entry_id} is delivered by now, or another node's; order again"
+        raise ConfigError(msg) from None
+    # What came before it goes out before it.
     await saf.take_over()
+    saf.take_back(await _find(services, entry_id))
     saf.hurry(entry)
     return entry
 
@@ -80,10 +94,10 @@ async def park_entry(
         RecordKind.QUARANTINED: {"reason": said},
     }
     try:
-        await _commit(services, entry, bodies, (update,))
-    finally:
-        # It comes back unless the store says that it is set aside.
-        await saf.take_over()
+        await services.store.commit(_unit(services, entry, bodies, (update,)))
+    except StoreUnavailable:
+        saf.take_back(entry)
+        raise
     return entry
 
 
@@ -128,12 +142,26 @@ async def _find(services: Services, entry_id: int) -> SafEntry:
     return entry
 
 
-async def _commit(
+async def _commit_as_sender(
+    services: Services, entry: SafEntry, unit: UnitOfWork
+) -> None:
+    """Commit while this node still sends an entry; raises OwnershipLost.
+
+    Another node reads what is owed when it takes over, and would not see it later.
+    """
+    link = services.links.get(entry.endpoint)
+    if link is None:
+        await services.store.commit(unit)
+    else:
+        await services.leases.commit_as_holder(drain_lease(link.settings), unit)
+
+
+def _unit(
     services: Services,
     entry: SafEntry,
     bodies: Mapping[RecordKind, Mapping[str, Any]],
     updates: tuple[SafUpdate, ...],
-) -> None:
+) -> UnitOfWork:
     at = iso_time(services.clock.now())
     records = tuple(
         Record(
@@ -144,4 +172,4 @@ async def _commit(
         )
         for kind, body in bodies.items()
     )
-    await services.store.commit(UnitOfWork(records=records, saf_updates=updates))
+    return UnitOfWork(records=records, saf_updates=updates)

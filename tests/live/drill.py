@@ -30,7 +30,8 @@ from isoswitch.simulators.keyring import Keyring
 from isoswitch.simulators.shoppers import Shoppers
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.store.disk import MemoryDisk
-from isoswitch.store.reader import LIMIT_MAX, open_reader
+from isoswitch.store.port import LIMIT_MAX
+from isoswitch.store.reader import open_reader
 from tests.hsm.softhsm import require_softhsm
 from tests.live.live_network import Site
 from tests.live.network import write_network

@@ -21,10 +21,10 @@ from isoswitch.commands.database import LocalServer
 from isoswitch.journal.chain import Link
 from isoswitch.store.inspection import inspect_store
 from isoswitch.store.place import DatabaseUrl
-from isoswitch.store.port import StoredTransaction
+from isoswitch.store.port import LIMIT_MAX, StoredTransaction
 from isoswitch.store.postgres.connection import connect
 from isoswitch.store.postgres.store import open_postgres_store
-from isoswitch.store.reader import LIMIT_MAX, open_reader
+from isoswitch.store.reader import open_reader
 from tests.postgres import new_database, running_server, temporary_folder
 from tests.store.units import closing, opening
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
@@ -409,6 +410,22 @@ async def test_saf_entries_get_ids_in_journal_order(store: Store) -> None:
         (2, "2"),
     ]
     assert (pending[0].sealed, pending[0].next_at) == (b"reversal", 1.5)
+
+
+async def test_of_what_is_pending_a_part_may_be_asked_for(store: Store) -> None:
+    names = ("alpha", "alpha", "beta", "alpha", "alpha")
+    entries = tuple(replace(saf_entry("1"), endpoint=name) for name in names)
+    await store.commit(UnitOfWork(records=(), saf_puts=entries))
+    await store.commit(saf_update(4, state=SafState.DELIVERED))
+    asked: list[dict[str, Any]] = [
+        {"after_id": 1},
+        {"after_id": 1, "limit": 2},
+        {"without": ["beta"]},
+        {"after_id": 1, "without": ["alpha", "gamma"]},
+        {"after_id": 5},
+    ]
+    given = [[each.id for each in await store.pending_saf(**part)] for part in asked]
+    assert given == [[2, 3, 5], [2, 3], [1, 2, 5], [3], []]
 
 
 async def test_a_saf_entry_is_retried_then_delivered_for_good(store: Store) -> None:

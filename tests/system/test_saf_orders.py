@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.codecs.canonical.errors import ConfigError, StoreUnavailable
 from isoswitch.commands.story import ending
 from isoswitch.hsm.keychange import KeyStore
 from isoswitch.hsm.settings import Environment
@@ -13,8 +17,10 @@ from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.world import World
-from isoswitch.store.port import SafState
-from isoswitch.switch.saf import Saf
+from isoswitch.store.disk import MemoryDisk
+from isoswitch.store.memory import MemoryStore
+from isoswitch.store.port import SafEntry, SafState, UnitOfWork
+from isoswitch.switch.saf import POLL_S, Saf
 from isoswitch.switch.saforders import (
     RESOLVE,
     park_entry,
@@ -38,6 +44,8 @@ async def be_silent(world: World) -> None:
 async def owe(world: World) -> tuple[Services, Saf]:
     """Make the switch owe a reversal that cannot be delivered."""
     await be_silent(world)
+    # Another node may have taken the sale.
+    await trio.sleep(2 * POLL_S)
     assert world.switch is not None
     assert world.switch.services is not None
     assert world.switch.saf is not None
@@ -158,6 +166,87 @@ async def test_another_node_is_not_ordered_to_send(nursery: trio.Nursery) -> Non
     (told_why,) = refusals
     assert "order it there" in told_why
     assert len(await told(world, RecordKind.OPERATOR)) == 1
+
+
+async def test_a_retry_that_comes_too_late_leaves_the_entry_to_the_operator(
+    nursery: trio.Nursery,
+) -> None:
+    """Whoever took over meanwhile read what was owed before, and reads it once."""
+    world = World(nodes=2)
+    await nursery.start(world.run)
+    await trio.sleep(10)
+    services, saf = await owe(world)
+    (entry_id,) = world.disk.saf
+    await park_entry(services, saf, entry_id, reason="ask south", operator="ann")
+    world.nodes[0].stalled_until = trio.current_time() + 10
+    with pytest.raises((ConfigError, StoreUnavailable)):
+        await retry_entry(services, saf, entry_id, operator="bob")
+    assert world.disk.saf[entry_id].state is SafState.QUARANTINED
+    other = world.nodes[1].switch
+    assert other is not None
+    assert other.services is not None
+    assert other.saf is not None
+    world.heal_link("south")
+    await retry_entry(other.services, other.saf, entry_id, operator="bob")
+    await trio.sleep(60)
+    assert world.disk.saf[entry_id].state is SafState.DELIVERED
+
+
+async def test_what_cannot_be_parked_goes_out(quick: World) -> None:
+    services, saf = await owe(quick)
+    (entry_id,) = quick.disk.saf
+    assert quick.store is not None
+    quick.store.is_full = True
+    with pytest.raises(StoreUnavailable):
+        await park_entry(services, saf, entry_id, reason="ask south", operator="ann")
+    quick.store.is_full = False
+    quick.heal_link("south")
+    await trio.sleep(60)
+    assert quick.disk.saf[entry_id].state is SafState.DELIVERED
+
+
+class Watched(MemoryStore):
+    """A store that knows which entries it was asked for."""
+
+    def __init__(self, disk: MemoryDisk) -> None:
+        super().__init__(disk, is_shared=True)
+        self.given: list[int] = []
+        self.questions = 0
+
+    async def pending_saf(self, **part: Any) -> Sequence[SafEntry]:
+        """Give what is pending, and remember it."""
+        self.questions += 1
+        given = await super().pending_saf(**part)
+        self.given += [entry.id for entry in given]
+        return given
+
+
+def watch(world: World, node: int) -> tuple[Saf, Watched]:
+    """Give store and forward of a node with a store that is watched."""
+    switch = world.nodes[node].switch
+    assert switch is not None
+    assert switch.services is not None
+    store = Watched(world.disk)
+    return Saf(replace(switch.services, store=store)), store
+
+
+async def test_what_is_owed_is_read_once_and_by_whoever_sends_it(
+    nursery: trio.Nursery,
+) -> None:
+    world = World(nodes=2)
+    await nursery.start(world.run)
+    await owe(world)
+    (sends, asked), (idle, unasked) = watch(world, 0), watch(world, 1)
+    for _ in range(2):
+        await sends.take_over()
+        await idle.take_over()
+    assert asked.given == [1]
+    (entry,) = world.disk.saf.values()
+    await asked.commit(UnitOfWork(records=(), saf_puts=(entry, entry)))
+    await sends.take_over()
+    assert asked.given == [1, 2, 3]
+    assert sends.waiting_count == 3
+    assert (unasked.questions, idle.waiting_count) == (0, 0)
 
 
 async def test_what_waits_for_its_pause_is_sent_now(quick: World) -> None:
