@@ -12,6 +12,7 @@ from isoswitch.codecs.canonical.transaction import OriginalData
 from isoswitch.journal.records import RecordKind
 from isoswitch.simulators.beliefs import Belief, BeliefState
 from isoswitch.simulators.cards import get_card
+from isoswitch.simulators.rules import Equals, Fixed, Reaction, Rule
 from isoswitch.simulators.world import MERCHANT, World
 from isoswitch.switch.settings import SwitchSettings
 from tests.system.conftest import Run
@@ -190,3 +191,31 @@ async def test_a_refund_of_what_opens_no_more_is_declined_and_told(
     assert await world_kinds(world, RecordKind.EXCEPTION) == 1
     since = await bought(world)
     assert (await terminal.refund(since, 4_000)).state is BeliefState.APPROVED
+
+
+async def node_of(world: World, terminal: str) -> str:
+    """Give the node that a terminal is connected to."""
+    await world.terminals[terminal].balance(get_card("visa-ok"))
+    return list(world.disk.transactions.values())[-1].node
+
+
+async def test_a_reversal_waits_for_a_refund_that_runs_on_another_node(
+    run: Run,
+) -> None:
+    """What may still be given back is not acknowledged as undone, nor forgotten."""
+    world = World(nodes=2)
+    await run(world)
+    first = await node_of(world, "TERM0001")
+    while await node_of(world, "TERM0002") == first:
+        world.terminals["TERM0002"].hang_up()
+        await trio.sleep(5)
+    belief = await bought(world)
+    slow = Reaction(code=ResponseCode.DO_NOT_HONOUR, delay=Fixed(delay_s=3.0))
+    is_refund = {"kind": Equals(value="refund")}
+    world.issuers["north"].set_rules([Rule(name="slow", then=slow, when=is_refund)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.terminals["TERM0002"].refund, belief, 6_000)
+        await trio.sleep(1)
+        await world.terminals["TERM0001"].reverse(belief)
+    await trio.sleep(10)
+    assert balance(world, "visa-ok") == 0

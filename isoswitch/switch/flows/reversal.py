@@ -7,6 +7,7 @@ acknowledgement repeats for ever. What it does depends on how the original stand
     approved       a reversal advice to the issuer is owed
     declined       nothing to undo
     reversed       nothing more to undo
+    in refund      by another node: not answered, the terminal asks again
     unknown        its key is taken, so that it is refused should it still arrive
     a reversal     an exception for the operator; what stands under its key goes on
     ambiguous      an exception for the operator; nothing is guessed
@@ -108,7 +109,7 @@ def _may_wish(job: Job, running: Job) -> bool:
 
 
 class ReversalUndecided(IsoswitchError):
-    """The original never stood still; nothing was answered, the terminal repeats."""
+    """The original does not stand still; nothing was answered, the terminal repeats."""
 
 
 class _OriginalRuns(IsoswitchError):
@@ -170,6 +171,9 @@ async def _undo(services: Services, job: Job, original_id: str) -> Outcome:
     if remaining is not None and remaining.currency != original.currency:
         return await recorder.leave_to_operator(job, OTHER_MONEY, (original.id,))
     hold = await services.store.find_hold(hold_id(original))
+    if hold is not None and hold.returning_minor:
+        msg = "another node gives money of it back, and does not know yet how much"
+        raise ReversalUndecided(msg)
     undoing = undo(
         original,
         hold,
