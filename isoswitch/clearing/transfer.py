@@ -197,6 +197,9 @@ CHANGES: Mapping[tuple[TransferState, Event], Change] = {
     (_S.RETURNED, _E.PROGRESS): (_S.RETURNED, ()),
 }
 
+UNDECIDED = frozenset({_S.CREATED, _S.SENT})
+# Whom it is for has, or will have, the money.
+PAID_STATES = frozenset({_S.SETTLED, _S.HELD})
 FINAL_STATES = frozenset({_S.SETTLED, _S.REJECTED, _S.RETURNED, _S.RECALL_REFUSED})
 
 

@@ -21,7 +21,12 @@ from decimal import Decimal
 import structlog
 import trio
 
-from isoswitch.clearing.transfer import Transfer, TransferState
+from isoswitch.clearing.transfer import (
+    PAID_STATES,
+    UNDECIDED,
+    Transfer,
+    TransferState,
+)
 from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import DecodeError, StoreUnavailable
 from isoswitch.codecs.canonical.money import CURRENCIES, Money
@@ -86,11 +91,8 @@ SCHEME = QrScheme(
     fields={"01": "merchant"},
     required=("01",),
 )
-# The merchant has, or will have, the money.
-PAID_STATES = frozenset({TransferState.SETTLED, TransferState.HELD})
 # How often a race against news of the transfer is run.
 SETTLE_ATTEMPTS = 5
-UNDECIDED = frozenset({TransferState.CREATED, TransferState.SENT})
 
 log = structlog.get_logger()
 

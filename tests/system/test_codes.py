@@ -600,3 +600,27 @@ async def test_a_refund_to_a_customer_of_ours_is_credited(world: World) -> None:
     await forward(world)
     customer = (f"customer/{PAYER_ACCOUNT}", "978")
     assert await ledger(world) == {SETTLEMENT: 1250, customer: -1250}
+
+
+async def test_a_payer_hears_soon_what_another_node_has_fetched(
+    nursery: trio.Nursery,
+) -> None:
+    def over_https(settings: SwitchSettings) -> SwitchSettings:
+        house = replace(house_settings(), transport="https")
+        return replace(with_codes(settings), houses={HOUSE: house})
+
+    # Both nodes ask for what lies in the one mailbox.
+    world = World(change=over_https, nodes=2, store_delay_s=lambda: 0.005)
+    await nursery.start(world.run)
+    await trio.sleep(1)
+    for number in range(10):
+        switch = world.nodes[number % 2].switch
+        assert switch is not None
+        assert switch.codes is not None
+        code = await switch.codes.create(WISH)
+        assert isinstance(code, PaymentCode)
+        began_at = trio.current_time()
+        row = await switch.codes.pay(pay_wish(code.text))
+        assert isinstance(row, StoredTransaction)
+        assert load_outcome(row.outcome).is_approved
+        assert trio.current_time() - began_at < 1

@@ -9,7 +9,7 @@ whoever reads the store goes on with it, so that a restart changes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ from isoswitch.clearing.profiles import (
 )
 from isoswitch.clearing.reports import bookings_of_transfer
 from isoswitch.clearing.transfer import (
+    PAID_STATES,
+    UNDECIDED,
     Effect,
     Event,
     EventRefused,
@@ -76,6 +78,12 @@ class _Waiter:
 
     told: trio.Event
     is_paid: bool = False
+
+    def tell(self, *, is_paid: bool) -> None:
+        """Let it go on; what is said first stands."""
+        if not self.told.is_set():
+            self.is_paid = is_paid
+            self.told.set()
 
 
 class Transfers:
@@ -141,6 +149,7 @@ class Transfers:
                 if not waiting and not self._houses:
                     # Without a house no transfer begins.
                     return
+                await self._look(waiting)
                 for transfer in waiting:
                     await self._follow(transfer)
                 self._seen_at = {
@@ -151,6 +160,17 @@ class Transfers:
             except StoreUnavailable as error:
                 log.error("transfers_postponed", reason=str(error))
             await trio.sleep(TICK_S)
+
+    async def _look(self, waiting: Iterable[Transfer]) -> None:
+        """Tell who waits here what another node has heard of a transfer."""
+        store = self._services.store
+        if not store.is_shared:
+            return
+        still_open = {each.uetr: each for each in waiting}
+        for uetr, waiter in list(self._waiters.items()):
+            found = still_open.get(uetr) or await store.find_transfer(uetr)
+            if found is not None and found.state not in UNDECIDED:
+                waiter.tell(is_paid=found.state in PAID_STATES)
 
     async def find(self, news: News, *, house: str) -> Transfer | None:
         """Give the transfer that a clearing house speaks of, if we sent it over it."""
@@ -312,7 +332,7 @@ class Transfers:
     async def _follow(self, transfer: Transfer) -> None:
         """Do what time asks for: expire what lost its owner, ask, recall."""
         profile = self._profile(transfer)
-        if transfer.state in {TransferState.CREATED, TransferState.SENT}:
+        if transfer.state in UNDECIDED:
             if self._has_lost_its_owner(transfer, profile):
                 await self._happen(transfer, Event.EXPIRED)
         elif transfer.state in FOLLOWED and is_over(
@@ -400,8 +420,7 @@ class Transfers:
     def _tell(self, uetr: str, effects: tuple[Effect, ...]) -> None:
         waiter = self._waiters.get(uetr)
         if waiter is not None and TOLD.intersection(effects):
-            waiter.is_paid = Effect.TELL_PAID in effects
-            waiter.told.set()
+            waiter.tell(is_paid=Effect.TELL_PAID in effects)
 
     async def _commit(
         self,
