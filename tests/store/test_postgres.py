@@ -31,8 +31,10 @@ from isoswitch.store.reader import open_reader
 from tests.postgres import (
     STANDBY_DEMANDED,
     new_database,
+    promote,
     reconfigure,
     running_server,
+    start_standby,
     temporary_folder,
 )
 from tests.store.cutting import CuttingProxy, Fault
@@ -244,17 +246,12 @@ async def test_a_commit_is_told_when_a_standby_has_it_whatever_ends_the_wait(
 ) -> None:
     told: list[Committed] = []
     over = trio.Event()
-
-    async def commit(store: Store) -> None:
-        while not over.is_set():
-            told.append(await store.commit(opening(str(len(told)))))
-
     async with (
         open_postgres_store(new_database(lone)) as store,
         trio.open_nursery() as nursery,
     ):
         with standby_demanded(lone):
-            nursery.start_soon(commit, store)
+            nursery.start_soon(_commit_until, over, store, told)
             (hung,) = await _hung(lone)
             told_before = len(told)
             over.set()
@@ -262,6 +259,50 @@ async def test_a_commit_is_told_when_a_standby_has_it_whatever_ends_the_wait(
             await _hung(lone, before=hung)
             assert len(told) == told_before
     assert len(told) == told_before + 1
+
+
+async def test_a_commit_that_waits_for_long_is_told_when_the_standby_is_back(
+    lone: LocalServer,
+) -> None:
+    told: list[Committed] = []
+    over = trio.Event()
+    async with (
+        open_postgres_store(new_database(lone)) as store,
+        trio.open_nursery() as nursery,
+    ):
+        with standby_demanded(lone):
+            nursery.start_soon(_commit_until, over, store, told)
+            await _hung(lone)
+            told_before = len(told)
+            over.set()
+            with trio.fail_after(60), pytest.raises(StoreUnavailable):
+                await store.commit(closing("0"))
+            assert len(told) == told_before
+    assert len(told) == told_before + 1
+
+
+async def test_a_promoted_standby_is_found_while_the_old_primary_lives_on() -> None:
+    with temporary_folder() as folder, running_server(folder / "a") as primary:
+        url = new_database(primary).reveal()
+        standby = start_standby(primary, folder / "b")
+        both = f"host={primary.folder},{standby.folder}"
+        there = DatabaseUrl(url.replace(f"host={primary.folder}", both))
+        try:
+            async with open_postgres_store(there) as store:
+                await store.commit(opening("1"))
+                promote(standby)
+                with trio.fail_after(60), pytest.raises(StoreUnavailable):
+                    await store.commit(opening("2"))
+                await store.commit(opening("3"))
+                found = [each.id for each in await store.open_transactions()]
+            assert found == ["1", "3"]
+            async with open_postgres_store(there) as store:
+                await store.commit(closing("3"))
+            new = DatabaseUrl(url.replace(str(primary.folder), str(standby.folder)))
+            with open_reader(new) as reader:
+                assert [each.id for each in reader.open_transactions()] == ["1"]
+        finally:
+            standby.stop("immediate")
 
 
 async def test_after_a_restart_nothing_is_read_that_no_standby_has(
@@ -362,9 +403,15 @@ def test_an_address_does_not_print_its_password(tmp_path: Path) -> None:
     assert "hushhush" not in f"{refused.value} {url} {url!r}"
 
 
+async def _commit_until(over: trio.Event, store: Store, told: list[Committed]) -> None:
+    """Commit one unit after the other."""
+    while not over.is_set():
+        told.append(await store.commit(opening(str(len(told)))))
+
+
 async def _hung(server: LocalServer, *, before: str = "") -> list[str]:
     """Wait until another commit waits for a standby than before; give its process."""
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while (found := _ask(server, f"SELECT pid {HUNG}")) in ([], [before]):
             await trio.sleep(0.05)
     return found

@@ -77,6 +77,8 @@ def migrate(url: DatabaseUrl) -> None:
         The schema is newer than this program, or cannot be changed.
     """
     with connect(url) as connection:
+        if _version(connection) == len(MIGRATIONS):
+            return
         try:
             with connection.transaction():
                 connection.execute(LOCK)

@@ -44,7 +44,9 @@ async def open_postgres_store(
     with closing(PostgresConnection(url, connect=connect_settled)) as reading:
         verify_tail(StoreReader(reading))
         store = GroupCommitStore(
-            lambda deliver, fatal: PostgresWriter(url, deliver=deliver, on_fatal=fatal),
+            lambda deliver, fatal: PostgresWriter(
+                url, deliver=deliver, on_fatal=fatal, on_move=reading.leave
+            ),
             reading=reading,
             errors=StoreUnavailable,
             is_shared=True,

@@ -12,8 +12,9 @@ ends a transaction that idles for ``IDLE_MAX_S``.
 What can go wrong has four outcomes. A unit is refused by the rules: its waiter hears
 why. PostgreSQL does not take a value: the batch is halved until the unit stands alone.
 The server is gone: everybody hears `StoreUnavailable` until it is back. It goes while
-it commits: then nobody knows, so nobody is told anything before the writer, again under
-the lock, has read from the server which batch it was last given, and a commit of its
+it commits, or is silent for ``PATIENCE_S``, as one that has lost its standby: then
+nobody knows, so nobody is told anything before the writer, again under the lock, has
+read from whoever is the primary then which batch it was last given, and a commit of its
 own after it has waited for the standby, where one is demanded.
 """
 
@@ -34,6 +35,7 @@ from isoswitch.store.batching import BatchWriter, Waiter
 from isoswitch.store.place import DatabaseUrl
 from isoswitch.store.port import Committed
 from isoswitch.store.postgres.connection import (
+    PATIENCE_S,
     SETTLE,
     Answers,
     Database,
@@ -58,6 +60,8 @@ RETRY_S = 0.25
 
 _SETTINGS = f"""
     SET synchronous_commit = on;
+    -- Who commits before us may wait for a standby that does not come back.
+    SET lock_timeout = '{PATIENCE_S}s';
     SET idle_in_transaction_session_timeout = '{IDLE_MAX_S}s';
     -- A plan made while the tables were small must not read them whole later.
     SET enable_seqscan = off;
@@ -84,7 +88,13 @@ _UNTAKEN = (psycopg.DataError, psycopg.IntegrityError, TypeError)
 
 
 class PostgresWriter(BatchWriter):
-    """Commits batches over a connection of its own, made anew when it was lost."""
+    """Commits batches over a connection of its own, made anew when it was lost.
+
+    Parameters
+    ----------
+    on_move
+        Called in the writer's thread when it is, perhaps to another server.
+    """
 
     def __init__(
         self,
@@ -92,9 +102,11 @@ class PostgresWriter(BatchWriter):
         *,
         deliver: Callable[[list[Waiter]], None],
         on_fatal: Callable[[BaseException], None],
+        on_move: Callable[[], None],
     ) -> None:
         super().__init__(deliver=deliver, on_fatal=on_fatal)
         self._url = url
+        self._on_move = on_move
         self._id = f"{SystemRandom().getrandbits(128):032x}"
         self._batch = 0
         self._is_committing = False
@@ -273,6 +285,7 @@ class PostgresWriter(BatchWriter):
     def _replace_connection(self, connection: Database) -> None:
         self._connection.close()
         self._connection, self._warning = connection, ""
+        self._on_move()
 
     def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
@@ -288,6 +301,7 @@ class PostgresWriter(BatchWriter):
 
     def _connect(self) -> Database:
         connection = connect(self._url)
+        connection.silence_s_max = PATIENCE_S
         connection.add_notice_handler(self._note)
         try:
             connection.execute(_SETTINGS, prepare=False)
