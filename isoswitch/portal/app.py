@@ -17,7 +17,7 @@ from isoswitch.portal.metrics import families
 from isoswitch.portal.problems import tell_problems
 from isoswitch.portal.settings import ClientSettings
 from isoswitch.switch.server import Switch
-from isoswitch.switch.status import read_status
+from isoswitch.switch.status import Status, read_status
 
 
 def make_app(
@@ -26,8 +26,9 @@ def make_app(
     """Make the application that speaks for a switch.
 
     ``/health/live`` answers as long as the process does its work; ``/health/ready``
-    answers 503, and says why in words, while no money can be taken. With ``clients``
-    there is the API at ``/v1``, described at ``/openapi.json``.
+    says why in words while no money can be taken, with 404 when the switch finishes
+    what it has in flight, else with 503. With ``clients`` there is the API at ``/v1``,
+    described at ``/openapi.json``.
     """
     url = "/openapi.json" if clients else None
     app = FastAPI(title="isoswitch", docs_url=None, redoc_url=None, openapi_url=url)
@@ -56,11 +57,16 @@ def _add_health(app: FastAPI, switch: Switch) -> None:
                 "problems": status.problems,
                 "warnings": status.warnings,
             },
-            status_code=HTTPStatus.OK
-            if status.is_ready
-            else HTTPStatus.SERVICE_UNAVAILABLE,
+            status_code=_code_of(status, is_draining=switch.is_draining),
         )
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> PlainTextResponse:
         return PlainTextResponse(render(families(switch)), media_type=CONTENT_TYPE)
+
+
+def _code_of(status: Status, *, is_draining: bool) -> HTTPStatus:
+    if status.is_ready:
+        return HTTPStatus.OK
+    # Balancers give who says this nothing new, and leave alone who is connected.
+    return HTTPStatus.NOT_FOUND if is_draining else HTTPStatus.SERVICE_UNAVAILABLE

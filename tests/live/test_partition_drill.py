@@ -23,10 +23,10 @@ import trio
 from isoswitch.commands.processes import Part, own_command, parts_of
 from isoswitch.config.load import STORE_URL, LoadedNetwork, load_network
 from isoswitch.store.place import DatabaseUrl
+from tests.live.balancer import write_balancer
 from tests.live.conftest import Tell
 from tests.live.drill import Drill, PartsOf, drilled
 from tests.live.machines import Machines, machines
-from tests.live.network import ROOT
 from tests.live.takeovers import assert_agreed, boot_of, gives_up, taken_over
 from tests.postgres import new_database, running_server, temporary_folder
 
@@ -35,7 +35,6 @@ pytestmark = pytest.mark.live
 ROUNDS = int(os.environ.get("ISOSWITCH_ROUNDS", "1"))
 NODES = (1, 2, 3)
 WORK_S = 3.0
-BALANCER = ROOT / "deploy" / "haproxy.cfg"
 
 
 async def test_a_node_without_network_does_nothing_and_others_take_over(
@@ -125,22 +124,17 @@ def place(loaded: LoadedNetwork, network: Machines, number: int) -> Path:
 
 def balance(loaded: LoadedNetwork, network: Machines) -> Path:
     """Write the configuration of HAProxy that we ship, with the ports in use here."""
-    text = BALANCER.read_text(encoding="utf-8")
-    for name, listener in loaded.network.listeners.items():
-        (shipped,) = re.findall(
-            rf"^frontend {name}\n    bind :(\d+)$", text, re.MULTILINE
-        )
-        text = text.replace(f"bind :{shipped}\n", f"bind 127.0.0.1:{listener.port}\n")
-        text = text.replace(f":{shipped}\n", f":{listener.port}\n")
     portal = loaded.network.portal
     assert portal is not None, "the packaged network has one"
-    # The limit on open files of a test is not that of a service.
-    text = re.sub(r"maxconn \d+", "maxconn 1000", text)
-    text = re.sub(r"check port \d+ ", f"check port {portal.port} ", text)
-    for number in NODES:
-        text = text.replace(f"192.0.2.{10 + number}:", f"{network.address(number)}:")
     path = loaded.path.with_name("haproxy.cfg")
-    path.write_text(text, encoding="utf-8")
+    write_balancer(
+        path,
+        hosts={number: network.address(number) for number in NODES},
+        listeners={
+            name: listener.port for name, listener in loaded.network.listeners.items()
+        },
+        portal=portal.port,
+    )
     return path
 
 
