@@ -9,6 +9,7 @@ may go elsewhere; after the first byte only ``NoAnswer`` is left.
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
@@ -33,9 +34,10 @@ from isoswitch.switch.logs import LegLine, legs
 from isoswitch.switch.mux import Mux
 from isoswitch.switch.numbers import STAN_MAX
 from isoswitch.switch.oneshot import OneShot
-from isoswitch.switch.peers import is_allowed
+from isoswitch.switch.peers import accept_peers, is_allowed
 from isoswitch.switch.ports import Clock, Random, iso_time
 from isoswitch.switch.settings import EndpointSettings, SignOn
+from isoswitch.switch.sockets import SocketStream, listen_tcp
 from isoswitch.switch.upkeep import Connect, Upkeep, Wiring
 
 AMOUNT = 4
@@ -105,6 +107,7 @@ class Link:
         self.state = LinkState.DOWN
         self._since = clock.now()
         self._reason = "not started"
+        self._door: socket.socket | None = None
 
     @property
     def is_up(self) -> bool:
@@ -185,13 +188,39 @@ class Link:
         message = self._network_request(kind, extra)
         return await self._exchange(message, deadline, self._check_lease)
 
+    def open_door(self) -> None:
+        """Take the port that the endpoint connects to; raises OSError when it is taken.
+
+        A link that connects itself has none.
+        """
+        settings = self.settings
+        if settings.is_server and self._door is None:
+            self._door = listen_tcp(
+                settings.host, settings.port, shares_port=settings.shares_port
+            )
+
+    def close_door(self) -> None:
+        """Give the port back."""
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+
+    def postpone(self, reason: str) -> None:
+        """Say why it does not run yet."""
+        if reason != self._reason:
+            self._reason = reason
+            self._log.error("link_not_open", reason=reason)
+
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Keep the link up until cancelled."""
+        self._reason = "not connected yet"
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._mux.run)
+                if self._door is not None:
+                    nursery.start_soon(accept_peers, self._door, self._serve_peer)
                 if self._one_shot is not None:
                     self.attempted.set()
                     nursery.start_soon(self._one_shot.run)
@@ -202,6 +231,7 @@ class Link:
                         nursery.start_soon(self._upkeep.keep_connected)
                 task_status.started()
         finally:
+            self.close_door()
             self._mux.end("the link has ended")
 
     async def serve_stream(self, stream: trio.abc.Stream, *, host: str) -> None:
@@ -214,6 +244,9 @@ class Link:
             return
         reason = await self._upkeep.serve(stream)
         self._log.info("connection_ended", host=host, reason=reason)
+
+    async def _serve_peer(self, stream: SocketStream, host: str) -> None:
+        await self.serve_stream(stream, host=host)
 
     def suspend(self) -> None:
         """Send no more money until ``resume``; echoes go on."""

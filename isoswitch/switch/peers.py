@@ -1,4 +1,4 @@
-"""Endpoints that connect to us: who may, and the address where they do."""
+"""Endpoints that connect to us: who may, and what they connect to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 import trio
 
-from isoswitch.switch.sockets import SocketStream, accept_forever, listen_tcp
+from isoswitch.switch.sockets import SocketStream, accept_forever
 
 
 def is_allowed(peers: Iterable[str], host: str) -> bool:
@@ -30,27 +30,14 @@ def is_allowed(peers: Iterable[str], host: str) -> bool:
     return any(address in ip_network(peer) for peer in peers)
 
 
-async def listen_for_peers(
-    host: str,
-    port: int,
-    serve: Callable[[SocketStream, str], Awaitable[None]],
-    *,
-    shares_port: bool = False,
-    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+async def accept_peers(
+    listener: socket.socket, serve: Callable[[SocketStream, str], Awaitable[None]]
 ) -> None:
-    """Accept an endpoint's connections until cancelled; started with the port.
+    """Accept an endpoint's connections until cancelled, each with its address."""
+    async with trio.open_nursery() as nursery:
 
-    Raises
-    ------
-    OSError
-        The port is taken.
-    """
-    with listen_tcp(host, port, shares_port=shares_port) as listener:
-        async with trio.open_nursery() as nursery:
+        def accepted(sock: socket.socket) -> None:
+            stream = SocketStream(sock)
+            nursery.start_soon(serve, stream, stream.peer_host)
 
-            def accepted(sock: socket.socket) -> None:
-                stream = SocketStream(sock)
-                nursery.start_soon(serve, stream, stream.peer_host)
-
-            task_status.started(listener.getsockname()[1])
-            await accept_forever(listener, accepted)
+        await accept_forever(listener, accepted)

@@ -138,12 +138,13 @@ class Reloader:
             parts = make_parts(switch, after)
             early = [link for link in parts.fresh_links if not self._must_wait(link)]
             try:
-                await self._start_early(parts, early)
+                self._open_doors(parts)
+                await self._start_early(early)
                 await self._note(after, changes, operator)
             except BaseException:
                 await self._undo(parts)
                 raise
-        except (OSError, ExceptionGroup) as error:
+        except OSError as error:
             msg = f"a part cannot be started, so nothing was changed: {error}"
             raise ConfigError(msg) from error
         links, listeners = switch.links, switch.listeners
@@ -183,15 +184,23 @@ class Reloader:
         is_exclusive = settings.is_server or settings.leased or bool(settings.owner)
         return is_exclusive and settings.name in self._switch.links
 
-    async def _start_early(self, parts: Parts, early: list[Link]) -> None:
-        """Take new ports and start new links."""
+    def _open_doors(self, parts: Parts) -> None:
+        """Take the ports that are new; those of parts that go become free later."""
         switch = self._switch
-        taken = {_address(each) for each in switch.listeners.values()}
+        listeners, links = switch.listeners.values(), switch.links.values()
+        taken = {_address(each) for each in listeners}
         for listener in parts.fresh_listeners:
             if switch.listens and _address(listener) not in taken:
                 listener.open()
+        ports = {each.settings.port for each in links if each.settings.is_server}
+        for link in parts.fresh_links:
+            if link.settings.port not in ports:
+                switch.open_door(link)
+
+    async def _start_early(self, early: list[Link]) -> None:
+        """Start new links beside the old ones."""
         for link in early:
-            await switch.start_link(link)
+            await self._switch.start_link(link)
         await wait_attempted(early)
 
     async def _undo(self, parts: Parts) -> None:
@@ -200,6 +209,7 @@ class Reloader:
             listener.close_door()
         for link in parts.fresh_links:
             await self._switch.stop(link)
+            link.close_door()
 
     async def _note(
         self, after: Configuration, changes: list[str], operator: str
@@ -234,7 +244,7 @@ class Reloader:
             await switch.stop(link)
         switch.want_leases()
         for link in leftovers.late_links:
-            await switch.start_link(link)
+            switch.start_link_soon(link)
 
 
 def make_parts(switch: Switch, after: Configuration) -> Parts:

@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 import trio
 
+from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.hsm.port import Hsm
 from isoswitch.routing.table import RoutingTable
 from isoswitch.store.port import Committed, Store, UnitOfWork
@@ -40,7 +41,6 @@ from isoswitch.switch.linkorders import restore
 from isoswitch.switch.links import Link
 from isoswitch.switch.notices import Notices
 from isoswitch.switch.numbers import Numbers
-from isoswitch.switch.peers import listen_for_peers
 from isoswitch.switch.ports import Clock, Random
 from isoswitch.switch.reconciliation import reconcile_forever
 from isoswitch.switch.recorder import Recorder
@@ -54,7 +54,7 @@ from isoswitch.switch.settings import (
     SwitchSettings,
 )
 from isoswitch.switch.shifts import Running, Shift
-from isoswitch.switch.sockets import SocketStream, open_tcp
+from isoswitch.switch.sockets import open_tcp
 from isoswitch.switch.strays import Strays
 from isoswitch.switch.terminals import Listener
 from isoswitch.switch.upkeep import Connect
@@ -63,6 +63,8 @@ from isoswitch.switch.wishes import Wishes
 
 SIGN_ON_PATIENCE_S = 2.0
 LET_GO_TICK_S = 0.05
+# How often a link is tried to be opened that takes the place of another.
+REOPEN_S = 1.0
 
 log = structlog.get_logger()
 
@@ -220,11 +222,22 @@ class Switch:
         return Listener(settings, accept=self._accept, clock=self._clock)
 
     async def start_link(self, link: Link) -> None:
-        """Let a link connect, or be connected to."""
+        """Let a link connect, or be connected to; raises OSError for a taken port."""
         assert self._nursery is not None, "only a running switch has links"
-        await restore(self._store, link)
+        await self._prepare(link)
         running = self._running[link] = Running()
-        await self._nursery.start(running.run, partial(self._run_link, link))
+        await self._nursery.start(running.run, link.run)
+
+    def start_link_soon(self, link: Link) -> None:
+        """Let a link connect, or be connected to, once its port and the store allow."""
+        assert self._nursery is not None, "only a running switch has links"
+        running = self._running[link] = Running()
+        self._nursery.start_soon(running.run, partial(self._run_late, link))
+
+    def open_door(self, link: Link) -> None:
+        """Take a link's port, if it has one; raises OSError when it is taken."""
+        if self.listens:
+            link.open_door()
 
     async def start_listener(self, listener: Listener) -> None:
         """Let a listener take connections; raises OSError when its port is taken."""
@@ -357,14 +370,21 @@ class Switch:
             code_watch=watch,
         )
 
-    async def _run_link(
+    async def _run_late(
         self, link: Link, *, task_status: trio.TaskStatus[None]
     ) -> None:
-        async with trio.open_nursery() as nursery:
-            if self.listens and link.settings.is_server:
-                await nursery.start(_listen_for, link)
-            await nursery.start(link.run)
-            task_status.started()
+        while True:
+            try:
+                await self._prepare(link)
+                break
+            except (OSError, StoreUnavailable) as error:
+                link.postpone(f"cannot be opened: {error}")
+                await trio.sleep(REOPEN_S)
+        await link.run(task_status=task_status)
+
+    async def _prepare(self, link: Link) -> None:
+        await restore(self._store, link)
+        self.open_door(link)
 
     async def _resume(self, services: Services) -> None:
         saf = self.saf = Saf(services)
@@ -477,19 +497,3 @@ async def wait_attempted(links: Iterable[Link]) -> None:
     with trio.move_on_after(SIGN_ON_PATIENCE_S):
         for link in links:
             await link.attempted.wait()
-
-
-async def _listen_for(
-    link: Link, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
-) -> None:
-    async def serve(stream: SocketStream, host: str) -> None:
-        await link.serve_stream(stream, host=host)
-
-    settings = link.settings
-    await listen_for_peers(
-        settings.host,
-        settings.port,
-        serve,
-        shares_port=settings.shares_port,
-        task_status=task_status,
-    )

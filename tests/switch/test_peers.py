@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from isoswitch.switch.peers import is_allowed, listen_for_peers
-from isoswitch.switch.sockets import SocketStream
+from isoswitch.switch.peers import accept_peers, is_allowed
+from isoswitch.switch.sockets import SocketStream, listen_tcp, open_tcp
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,10 @@ async def test_who_connects_is_handed_over_with_its_address(
         await stream.aclose()
         assert stream.peer_host == ""
 
-    port: int = await nursery.start(listen_for_peers, "127.0.0.1", 0, serve)
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+    with listen_tcp("127.0.0.1", 0) as listener:
+        nursery.start_soon(accept_peers, listener, serve)
+        stream = await open_tcp(*listener.getsockname())
         assert await stream.receive_some() == b"hello"
+        await stream.aclose()
+        nursery.cancel_scope.cancel()
     assert hosts == ["127.0.0.1"]
