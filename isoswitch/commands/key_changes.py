@@ -18,7 +18,7 @@ import msgspec
 import trio
 import typer
 
-from isoswitch.codecs.canonical.errors import HsmUnavailable
+from isoswitch.codecs.canonical.errors import HsmUnavailable, NoStore
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.commands.console import (
     USAGE,
@@ -45,6 +45,8 @@ from isoswitch.hsm.port import ListKeys
 from isoswitch.hsm.settings import HsmdSettings
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.token import open_engine, open_vault
+from isoswitch.store.port import SafEntry, SafState, StoredTransaction
+from isoswitch.store.reader import open_reader
 from isoswitch.switch.control import ExchangeKeys
 from isoswitch.switch.keyexchange import CHANGED, Change
 
@@ -164,6 +166,22 @@ def changing(
     yield _store(settings, _open_engine(settings), names)
     if reload:
         reload_keys(settings)
+
+
+def verify_unneeded(
+    config: Path | None, store: KeyStore, name: str, version: int
+) -> None:
+    """Raise KeyRefused if a version of a key has sealed what is still owed."""
+    try:
+        with open_reader(load_network(config).store) as reader:
+            owed: list[SafEntry | StoredTransaction] = [
+                *reader.saf(SafState.PENDING),
+                *reader.saf(SafState.QUARANTINED),
+                *reader.open_transactions(),
+            ]
+    except NoStore:
+        return
+    store.verify_unneeded(name, version, (each.sealed for each in owed if each.sealed))
 
 
 def say(record: KeyRecord | UnitKey, *, became: str = "") -> None:

@@ -257,6 +257,7 @@ def remove(
     from isoswitch.commands import console, key_changes
 
     with key_changes.changing(config, operator) as store:
+        key_changes.verify_unneeded(config, store, name, version)
         console.confirm(f"remove key {name} version {version}", yes=yes)
         key_changes.say(store.remove(name, version), became="removed")
 

@@ -12,7 +12,7 @@ The crypto process keeps serving the keys it has loaded until it reads the file 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,9 +28,11 @@ from isoswitch.hsm.functions.ibm3624 import Ibm3624Rule
 from isoswitch.hsm.functions.key import DECRYPT, MAC, Key
 from isoswitch.hsm.functions.tr31 import Header, ProtectionKey
 from isoswitch.hsm.functions.zone_key import import_zone_key
+from isoswitch.hsm.handlers.data import decrypt_data
 from isoswitch.hsm.keyfile import KeyFile, locked, read_key_file, write_key_file
 from isoswitch.hsm.keys import KeyPlan, KeyRecord, Mode, Role, State, Usage
-from isoswitch.hsm.keytable import form_record, random_value
+from isoswitch.hsm.keytable import KeyTable, form_record, random_value
+from isoswitch.hsm.port import DecryptData
 from isoswitch.hsm.settings import Environment
 from isoswitch.hsm.testkeys import check_not_published
 from isoswitch.hsm.vault import Vault
@@ -229,6 +231,25 @@ class KeyStore:
             records = [each for each in self.list_keys() if each != removed]
             self._write(records, "remove", removed)
         return removed
+
+    def verify_unneeded(self, name: str, version: int, sealed: Iterable[bytes]) -> None:
+        """Raise if a version of a key has sealed something of this.
+
+        Raises
+        ------
+        KeyRefused
+            No such version, or without it some of this would not open any more.
+        """
+        record = self._get(name, version, set(State))
+        if record.plan.usage is not Usage.DATA:
+            return
+        table = KeyTable(self._vault, [record])
+        count = sum(_opens(table, name, each) for each in sealed)
+        if count:
+            raise KeyRefused(
+                f"key {name} version {version} has sealed what is still owed, {count} "
+                "in number, and nothing else opens it; see `isoswitch saf list`"
+            )
 
     def import_block(
         self,
@@ -461,6 +482,14 @@ def narrowed_mode(given: str, wanted: str) -> str:
 
 def _both_sides_of(mode: str) -> str | None:
     return _BOTH_SIDES.get(Mode(mode)) if mode in list(Mode) else None
+
+
+def _opens(table: KeyTable, name: str, sealed: bytes) -> bool:
+    try:
+        decrypt_data(table, DecryptData(key=name, data=sealed), b"")
+    except VerificationFailed:
+        return False
+    return True
 
 
 def _retired(record: KeyRecord, name: str, accepted_until: float) -> KeyRecord:

@@ -20,10 +20,12 @@ from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions import tr31
 from isoswitch.hsm.functions.mac import generate
 from isoswitch.hsm.functions.tr31 import decode_header
+from isoswitch.hsm.handlers.data import encrypt_data
 from isoswitch.hsm.keychange import KeyStore
 from isoswitch.hsm.keyfile import KeyFile, read_key_file, write_key_file
 from isoswitch.hsm.keys import KeyPlan, Mode, Purpose, State, Usage
 from isoswitch.hsm.keytable import KeyTable
+from isoswitch.hsm.port import EncryptData
 from isoswitch.hsm.settings import Environment
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
@@ -69,6 +71,22 @@ def test_a_key_lives_from_generation_to_removal(store: KeyStore) -> None:
     assert states(store, "link/zak") == [(2, "active")]
     store.retire("link/zak", 2)
     assert states(store, "link/zak") == [(2, "retired")]
+
+
+def test_a_version_is_needed_while_something_is_sealed_with_it(
+    store: KeyStore, vault: Vault
+) -> None:
+    store.generate(plan("store/seal", "D0", "B", "aes"))
+    sealing = EncryptData(key="store/seal", data=b"leg")
+    sealed = encrypt_data(KeyTable(vault, store.list_keys()), sealing, b"")
+    store.rotate("store/seal")
+    store.activate("store/seal", 2)
+    with pytest.raises(KeyRefused, match="version 1 has sealed what is still owed, 2"):
+        store.verify_unneeded("store/seal", 1, [sealed, sealed])
+    store.verify_unneeded("store/seal", 1, [])
+    store.verify_unneeded("store/seal", 2, [sealed])
+    store.generate(plan("link/zak", "M6", "C", "aes"))
+    store.verify_unneeded("link/zak", 1, [sealed])
 
 
 def test_a_key_without_an_active_version_does_not_leave(store: KeyStore) -> None:

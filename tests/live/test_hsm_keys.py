@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,21 @@ import isoswitch.config
 from isoswitch.codecs.canonical.errors import (
     HsmUnavailable,
     IsoswitchError,
+    KeyRefused,
     MacMismatch,
 )
 from isoswitch.commands.hsm import app as hsm_app
 from isoswitch.commands.key_changes import settings_of
 from isoswitch.commands.keys import app
+from isoswitch.config.load import load_network
 from isoswitch.hsm.client import open_hsm
-from isoswitch.hsm.port import GenerateMac, VerifyMac
+from isoswitch.hsm.port import EncryptData, GenerateMac, VerifyMac
 from isoswitch.hsm.provision import provision
+from isoswitch.store.port import UnitOfWork
+from isoswitch.store.sqlite import open_sqlite_store
 from tests.hsm.softhsm import PLANS, VALUES, require_softhsm
 from tests.live.test_hsm_processes import hsmd
+from tests.store.units import saf_entry
 
 pytestmark = pytest.mark.live
 
@@ -92,6 +98,28 @@ def test_a_key_is_generated_rotated_activated_and_removed(keys: Keys) -> None:
     assert actions == ["generate", "rotate", "activate", "remove", "retire"]
     assert changes[2]["operators"] == ["ann"]
     assert "activate" in keys("log").stdout
+
+
+def test_a_version_that_sealed_what_is_owed_is_not_removed(
+    keys: Keys, config: Path
+) -> None:
+    with hsmd(settings_of(config)):
+        trio.run(owe, config, "store/seal")
+    keys("rotate", "store/seal", "--yes")
+    keys("activate", "store/seal", "2", "--yes")
+    with pytest.raises(KeyRefused, match="sealed what is still owed, 1 in"):
+        keys("remove", "store/seal", "1", "--yes")
+    assert listed(keys)["store/seal"] == ["retired", "active"]
+
+
+async def owe(config: Path, key: str) -> None:
+    async with open_hsm(settings_of(config).socket, deadline_s=5) as hsm:
+        (sealed,) = await hsm.run(EncryptData(key=key, data=b"leg"))
+    place = load_network(config).store
+    assert isinstance(place, Path)
+    async with open_sqlite_store(place) as store:
+        entry = replace(saf_entry("1"), sealed=sealed)
+        await store.commit(UnitOfWork(records=(), saf_puts=(entry,)))
 
 
 def test_without_a_yes_nothing_changes(keys: Keys, config: Path) -> None:
