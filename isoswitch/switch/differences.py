@@ -13,7 +13,7 @@ from isoswitch.routing.table import RoutingTable
 from isoswitch.switch.settings import SwitchSettings
 
 NAMES_MAX = 20
-TABLES = ("listeners", "endpoints", "merchants", "terminals")
+TABLES = ("listeners", "endpoints", "houses", "merchants", "terminals")
 # What is set for the life of a process, apart from what its command line was told.
 LASTING = ("node", "pan_hash_key", "seal_key", "cutover_at", "cutover_zone")
 

@@ -194,7 +194,7 @@ class Switch:
         nursery.start_soon(transfers.run)
         if not self.houses:
             return
-        receipts = self.receipts = Receipts(services, self.houses)
+        receipts = self.receipts = Receipts(self._current, self.houses)
         reports = Reports(services, self.houses)
         inbox = Inbox(services, transfers=transfers, receipts=receipts, reports=reports)
         nursery.start_soon(receipts.run)

@@ -34,6 +34,7 @@ from isoswitch.simulators.world import (
     PAYER_BANK,
     SHOP_ACCOUNT,
     World,
+    house_settings,
 )
 from isoswitch.switch.control import (
     Desk,
@@ -44,11 +45,12 @@ from isoswitch.switch.control import (
 )
 from isoswitch.switch.interbank.documents import News
 from isoswitch.switch.interbank.house import House
+from isoswitch.switch.settings import SwitchSettings
 from tests.iso20022 import published_into
+from tests.system.test_reload import Desk as Reloading
 from tests.system.test_transfers import (
     house_of,
     ledger,
-    never_connect,
     pay,
     react,
     with_house,
@@ -379,13 +381,7 @@ async def offer(world: World, sent: Transfer, *, over: str = HOUSE) -> House:
     """Have the switch take a transfer that comes over a house, itself."""
     assert world.switch is not None
     assert world.switch.receipts is not None
-    ours = world.switch.houses[HOUSE]
-    house = House(
-        replace(ours.settings, name=over),
-        connect=never_connect,
-        random=world.random,
-        hsm=world.hsm,
-    )
+    house = world.switch.houses[over]
     message = payment_of(sent, message_id=f"M-{over}", at=world.now())
     await world.switch.receipts.take(house, message, "pacs.008.001.08")
     return house
@@ -414,7 +410,14 @@ async def test_a_transfer_without_a_uetr_is_undone_by_its_own_name(
     assert await ledger(world) == {}
 
 
-async def test_a_house_has_no_say_in_what_came_over_another(world: World) -> None:
+async def test_a_house_has_no_say_in_what_came_over_another(
+    nursery: trio.Nursery,
+) -> None:
+    one = house_settings()
+    houses = {HOUSE: one, "other": replace(one, name="other")}
+    world = World(change=lambda settings: replace(settings, houses=houses))
+    world.houses["other"] = world.houses[HOUSE]
+    await nursery.start(world.run)
     await offer(world, transfer())
     assert world.switch is not None
     assert world.switch.receipts is not None
@@ -426,3 +429,23 @@ async def test_a_house_has_no_say_in_what_came_over_another(world: World) -> Non
     await offer(world, transfer(1), over="other")
     after = await ledger(world)
     assert after["settlement/other", "978"] == 2500
+
+
+async def test_who_is_paid_at_our_bank_changes_with_the_configuration(
+    world: World, nursery: trio.Nursery
+) -> None:
+    desk = Reloading(world)
+    nursery.start_soon(desk.reloader.run)
+    account, owner = "DE02100100100006820101", f"merchant/{MERCHANT.id}"
+
+    def move_payee(settings: SwitchSettings) -> SwitchSettings:
+        house = settings.houses[HOUSE]
+        accounts = {**house.accounts, account: owner}
+        del accounts[SHOP_ACCOUNT]
+        return replace(settings, houses={HOUSE: replace(house, accounts=accounts)})
+
+    assert len(await desk.change(move_payee)) == 1
+    await send(world, transfer(1, account=account))
+    await send(world, transfer(2, account=SHOP_ACCOUNT))
+    assert (await find(world, 1)).account == owner
+    assert (await find(world, 2)).reason == "AC03"

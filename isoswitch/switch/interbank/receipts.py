@@ -9,7 +9,7 @@ finds the receipt and gets the same answer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -85,8 +85,10 @@ log = structlog.get_logger()
 class Receipts:
     """Takes transfers from some clearing houses, and gives back what has to be."""
 
-    def __init__(self, services: Services, houses: Mapping[str, House]) -> None:
-        self._services = services
+    def __init__(
+        self, current: Callable[[], Services], houses: Mapping[str, House]
+    ) -> None:
+        self._current = current
         self._houses = houses
 
     async def run(self) -> None:
@@ -106,7 +108,7 @@ class Receipts:
         StoreUnavailable
             Nothing is known to be booked and nothing may be answered.
         """
-        now, member = self._services.clock.now(), house.settings.member
+        now, member = self._current().clock.now(), house.settings.member
         original = OriginalMessage(message_id=message.message_id, message_name=name)
         breaches = find_breaches(message)
         if breaches:
@@ -132,7 +134,7 @@ class Receipts:
         statuses = []
         for each in request.questions:
             key = _key(house, each.uetr, each.transaction_id)
-            receipt = await self._services.store.find_row(Receipt, key)
+            receipt = await self._current().store.find_row(Receipt, key)
             if receipt is None:
                 statuses.append(unknown_status(each))
                 continue
@@ -143,17 +145,17 @@ class Receipts:
         return build_answer(
             statuses,
             message_id=self._draw("S"),
-            at=self._services.clock.now(),
+            at=self._current().clock.now(),
             member=house.settings.member,
         )
 
     async def recall(self, house: House, request: CancellationRequest) -> list[bytes]:
         """Answer a camt.056: agree, or say why not; ``run`` gives the money back."""
         told: list[bytes] = []
-        at, member = self._services.clock.now(), house.settings.member
+        at, member = self._current().clock.now(), house.settings.member
         for each in request.recalls:
             key = _key(house, each.uetr, each.transaction_id)
-            receipt = await self._services.store.find_row(Receipt, key)
+            receipt = await self._current().store.find_row(Receipt, key)
             refusal = _refuse_recall(house, each, receipt)
             if receipt is not None and not refusal:
                 try:
@@ -169,7 +171,7 @@ class Receipts:
                     "reason": f"asked for {reasons}, answered {refusal}",
                 }
                 name = receipt.transaction_id if receipt else ""
-                await self._services.recorder.note(RecordKind.RECEIVED, name, body)
+                await self._current().recorder.note(RecordKind.RECEIVED, name, body)
             answer_id = self._draw("C")
             told.append(
                 build_resolution(
@@ -193,7 +195,7 @@ class Receipts:
     async def hear(self, house: House, news: News) -> None:
         """Take what the house says of a transfer to us, or of one that we give back."""
         key = _key(house, news.uetr, news.transaction_id)
-        receipt = await self._services.store.find_row(Receipt, key)
+        receipt = await self._current().store.find_row(Receipt, key)
         if receipt is None:
             log.warning("news_of_unknown_transfer", uetr=news.uetr)
             return
@@ -215,7 +217,7 @@ class Receipts:
             # Only who has sent a transfer hears this of it.
             return False
         key = _key(house, news.uetr, news.transaction_id)
-        receipt = await self._services.store.find_row(Receipt, key)
+        receipt = await self._current().store.find_row(Receipt, key)
         return receipt is not None and receipt.message_id == news.original_message_id
 
     async def _decide(
@@ -226,7 +228,9 @@ class Receipts:
         created_at: datetime,
     ) -> Receipt:
         """Give the receipt that an offered transfer makes; nothing is booked yet."""
-        services, settings = self._services, house.settings
+        services = self._current()
+        # Another configuration may have other payees at our bank.
+        settings = services.settings.houses[house.settings.name]
         numbers, now = services.numbers.draw(), services.clock.now()
         began_at = part.accepted_at or created_at
         account = part.creditor_account
@@ -270,7 +274,7 @@ class Receipts:
 
     async def _find_sent(self, endpoint: str, uetr: str) -> SentTransfer | None:
         """Find the transfer of ours that a house hands to us, the payee's bank."""
-        sent = await self._services.store.find_transfer(uetr) if uetr else None
+        sent = await self._current().store.find_transfer(uetr) if uetr else None
         return sent if sent is not None and sent.endpoint == endpoint else None
 
     async def _take_back(
@@ -283,14 +287,14 @@ class Receipts:
         """
         if (part.amount, part.creditor_agent.bic) != (sent.amount, sent.creditor_agent):
             return NAME_TAKEN, ""
-        hold = await self._services.store.find_hold(sent.id)
+        hold = await self._current().store.find_hold(sent.id)
         owed = clearing_account(sent.endpoint)
         is_refund = hold is not None and hold.credit == owed
         return "", account if is_refund else owed
 
     async def _book(self, offered: Receipt) -> Receipt:
         """Store a receipt with its credit, or find the one that was stored before."""
-        store = self._services.store
+        store = self._current().store
         for _ in range(ATTEMPTS_MAX):
             known = await store.find_row(Receipt, offered.id)
             if known is not None and known.digest == offered.digest:
@@ -302,7 +306,7 @@ class Receipts:
             except OwnershipLost:
                 continue
             except DayClosed as closed:
-                self._services.days.learn(closed.open_date)
+                self._current().days.learn(closed.open_date)
                 continue
             return offered
         raise StoreUnavailable(f"receipt {offered.transaction_id} was not stored")
@@ -336,17 +340,17 @@ class Receipts:
                     debits = ReceiptEffect.DEBIT in effects
                     await self._commit(before, after, kind, event=event, debits=debits)
             except OwnershipLost:
-                before = await self._services.store.find_row(Receipt, receipt.id)
+                before = await self._current().store.find_row(Receipt, receipt.id)
                 continue
             except DayClosed as closed:
-                self._services.days.learn(closed.open_date)
+                self._current().days.learn(closed.open_date)
                 continue
             return after
         raise StoreUnavailable(f"receipt {receipt.transaction_id} was not changed")
 
     async def _tell_returns(self) -> None:
         """Tell again of every return that the house has not taken in time."""
-        services = self._services
+        services = self._current()
         now = services.clock.now().timestamp()
         rows = await services.store.find_rows(Receipt, state=ReceiptState.RETURNING)
         for receipt in rows:
@@ -375,7 +379,7 @@ class Receipts:
         return build_return(
             receipt,
             _profile(house),
-            at=self._services.clock.now(),
+            at=self._current().clock.now(),
             member=house.settings.member,
         )
 
@@ -396,7 +400,7 @@ class Receipts:
             "amount": str(after.amount),
             "reason": after.return_reason or after.reason,
         }
-        at = iso_time(self._services.clock.now())
+        at = iso_time(self._current().clock.now())
         record = Record(
             kind=kind, transaction_id=after.transaction_id, at=at, body=body
         )
@@ -408,15 +412,15 @@ class Receipts:
                 Return(
                     id=after.transaction_id,
                     by=f"{after.transaction_id}/back",
-                    business_date=self._services.days.date,
+                    business_date=self._current().days.date,
                     minor=after.amount_minor,
                 ),
             )
         # What we sent ourselves is counted as that, once.
         sent = await self._find_sent(after.endpoint, after.uetr)
         booked = () if sent else bookings_of_receipt(before, after)
-        items = await our_items(self._services, after.endpoint, booked, after.currency)
-        await self._services.store.commit(
+        items = await our_items(self._current(), after.endpoint, booked, after.currency)
+        await self._current().store.commit(
             UnitOfWork(
                 records=(record,),
                 rows=(RowMove(expect=before, row=after), *items),
@@ -438,14 +442,14 @@ class Receipts:
                 id=name,
                 by=name,
                 minor=receipt.amount_minor,
-                business_date=self._services.days.date,
+                business_date=self._current().days.date,
             ),
         )
 
     async def _except(self, receipt: Receipt, reason: str) -> None:
         """Write down what an operator must look at."""
         body = {"endpoint": receipt.endpoint, "uetr": receipt.uetr, "reason": reason}
-        await self._services.recorder.note(
+        await self._current().recorder.note(
             RecordKind.EXCEPTION, receipt.transaction_id, body
         )
         log.error(
@@ -453,7 +457,7 @@ class Receipts:
         )
 
     def _draw(self, letter: str) -> str:
-        return f"{self._services.numbers.draw().rrn}{letter}"
+        return f"{self._current().numbers.draw().rrn}{letter}"
 
 
 def settlement_account(house: str) -> str:
