@@ -171,11 +171,26 @@ class GroupCommitStore:
         """Give what a day's entries come to."""
         return await self._ask(partial(self._reader.day_totals, business_date))
 
-    async def recent_of_card(
-        self, pan_hash: str, limit: int
+    async def standing_of_card(
+        self,
+        pan_hash: str,
+        *,
+        kinds: Collection[str],
+        verifications: Collection[str],
+        limit: int,
     ) -> Sequence[StoredTransaction]:
-        """Give an account's last transactions with a known holder, newest first."""
-        return await self._ask(partial(self._reader.recent_of_card, pan_hash, limit))
+        """Give an account's last approvals that stand, newest first.
+
+        Of some kinds, and where the holder was verified in one of some ways.
+        """
+        question = partial(
+            self._reader.standing_of_card,
+            pan_hash,
+            kinds=kinds,
+            verifications=verifications,
+            limit=limit,
+        )
+        return await self._ask(question)
 
     async def find_batch(self, terminal_id: str) -> int:
         """Give the number of a terminal's open batch."""

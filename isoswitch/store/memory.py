@@ -19,6 +19,7 @@ import trio
 
 from isoswitch.clearing.transfer import Transfer
 from isoswitch.codecs.canonical.errors import IsoswitchError, StoreUnavailable
+from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.chain import Link, encode_record
 from isoswitch.journal.records import ChainedRecord
@@ -222,15 +223,28 @@ class MemoryStore:
         """Give what a day's entries come to."""
         return self._totals(await self.entries(business_date))
 
-    async def recent_of_card(
-        self, pan_hash: str, limit: int
+    async def standing_of_card(
+        self,
+        pan_hash: str,
+        *,
+        kinds: Collection[str],
+        verifications: Collection[str],
+        limit: int,
     ) -> Sequence[StoredTransaction]:
-        """Give an account's last transactions with a known holder, newest first."""
+        """Give an account's last approvals that stand, newest first.
+
+        Of some kinds, and where the holder was verified in one of some ways.
+        """
         await self._look()
         found = (
             row
             for row in reversed(self._disk.transactions.values())
-            if row.pan_hash == pan_hash and row.verification
+            if row.pan_hash == pan_hash
+            and row.kind in kinds
+            and row.verification in verifications
+            and not row.reversed
+            and row.outcome
+            and load_outcome(row.outcome).is_approved
         )
         return list(islice(found, limit))
 

@@ -318,10 +318,18 @@ class Store(Protocol):
         """Give what a day's entries come to, by endpoint, terminal and currency."""
         ...
 
-    async def recent_of_card(
-        self, pan_hash: str, limit: int
+    async def standing_of_card(
+        self,
+        pan_hash: str,
+        *,
+        kinds: Collection[str],
+        verifications: Collection[str],
+        limit: int,
     ) -> Sequence[StoredTransaction]:
-        """Give an account's last transactions with a known holder, newest first."""
+        """Give an account's last approvals that stand, newest first.
+
+        Of some kinds, and where the holder was verified in one of some ways.
+        """
         ...
 
     async def find_batch(self, terminal_id: str) -> int:

@@ -15,6 +15,7 @@ import apsw
 
 from isoswitch.clearing.receipt import Receipt
 from isoswitch.clearing.transfer import FINAL_STATES, Transfer
+from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import StoreUnavailable
 from isoswitch.codecs.canonical.totals import TotalsLine
 from isoswitch.journal.chain import GENESIS, Link, decode_record
@@ -56,6 +57,12 @@ from isoswitch.store.takings import ISSUER_ACCOUNTS, Taking, gather_totals
 SELECT_TRANSACTIONS = f"SELECT {', '.join(TRANSACTION_COLUMNS)} FROM transactions"  # noqa: S608 (names of our own columns)
 SELECT_SAF = f"SELECT {', '.join(SAF_COLUMNS)} FROM saf"  # noqa: S608 (names of our own columns)
 _FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL_STATES))
+# An outcome is kept as JSON that begins with its code.
+IS_APPROVED = " OR ".join(
+    f"""outcome LIKE '{{"code":"{code}"%'"""
+    for code in ResponseCode
+    if code.is_approval
+)
 SELECT_HOLDS = f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds"  # noqa: S608 (names of our own columns)
 SELECT_DAYS = f"SELECT {', '.join(DAY_COLUMNS)} FROM days ORDER BY date"  # noqa: S608 (names of our own columns)
 SELECT_TOTALS = """
@@ -217,14 +224,28 @@ class StoreReader:
         """Give what a day's entries come to."""
         return self._totals("p.business_date = ?", business_date)
 
-    def recent_of_card(self, pan_hash: str, limit: int) -> list[StoredTransaction]:
-        """Give an account's last transactions with a known holder, newest first."""
+    def standing_of_card(
+        self,
+        pan_hash: str,
+        *,
+        kinds: Collection[str],
+        verifications: Collection[str],
+        limit: int,
+    ) -> list[StoredTransaction]:
+        """Give an account's last approvals that stand, newest first.
+
+        Of some kinds, and where the holder was verified in one of some ways.
+        """
+        of_kind, verified = (
+            ", ".join("?" * len(each)) for each in (kinds, verifications)
+        )
         return [
             to_stored_transaction(row)
             for row in self._connection.execute(
                 f"{SELECT_TRANSACTIONS} WHERE pan_hash = ? AND verification <> '' "
-                "ORDER BY rowid DESC LIMIT ?",
-                (pan_hash, limit),
+                f"AND kind IN ({of_kind}) AND verification IN ({verified}) "
+                f"AND NOT reversed AND ({IS_APPROVED}) ORDER BY rowid DESC LIMIT ?",
+                (pan_hash, *kinds, *verifications, limit),
             )
         ]
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
-from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.codecs.canonical.secrets import Pan
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.codecs.emv.contactless import Tap, read_tap
@@ -45,6 +44,10 @@ class Verification(StrEnum):
     PIN = "pin"
     DEVICE = "device"
     NONE = "none"
+
+
+# A tap without a PIN counts, and a PIN begins anew.
+COUNTED = frozenset({Verification.PIN, Verification.NONE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +123,8 @@ def check_tap(
 ) -> Outcome | None:
     """Decline a tap of a holder whom nobody verified, when it goes too far.
 
-    ``earlier`` are the account's transactions, newest first.
+    ``earlier`` are the account's last approvals that stand and are COUNTED, newest
+    first: ``taps_max`` of them say enough.
     """
     if txn.kind not in TAKES_MONEY or txn.amount is None:
         return None
@@ -128,20 +132,13 @@ def check_tap(
         return _pin_wanted("more than a tap pays without a PIN")
     taps, sum_minor = 1, txn.amount.minor
     for row in earlier:
-        if row.verification == Verification.PIN and _is_approved(row):
+        if row.verification == Verification.PIN:
             break
-        if row.verification == Verification.NONE and _is_approved(row):
-            taps += 1
-            sum_minor += row.amount_minor
+        taps += 1
+        sum_minor += row.amount_minor
     if taps > limits.taps_max or sum_minor > limits.sum_max_minor:
         return _pin_wanted("too much without a PIN since the last one")
     return None
-
-
-def _is_approved(row: StoredTransaction) -> bool:
-    if row.kind not in TAKES_MONEY or row.reversed or not row.outcome:
-        return False
-    return load_outcome(row.outcome).is_approved
 
 
 def _pin_wanted(reason: str) -> Outcome:

@@ -238,6 +238,44 @@ async def test_transactions_are_found_by_their_reference_number(store: Store) ->
     assert await store.find_by_rrn("000000000002") == []
 
 
+async def test_of_a_card_what_was_approved_and_stands_is_found_newest_first(
+    store: Store,
+) -> None:
+    closed = TransactionState.CLOSED
+    approved, declined = '{"code":"approved"}', '{"code":"wrong_pin"}'
+    counted = {"pan_hash": "card", "verification": "none", "outcome": approved}
+    rows: list[dict[str, object]] = [
+        counted,
+        counted | {"outcome": '{"code":"partially_approved"}'},
+        counted | {"verification": "pin", "kind": "cash_withdrawal"},
+        counted | {"outcome": declined},
+        counted | {"outcome": ""},
+        counted | {"verification": "device"},
+        counted | {"kind": "balance_inquiry"},
+        counted | {"pan_hash": "other"},
+        counted,
+    ]
+    for number, row in enumerate(rows, start=1):
+        await store.commit(opening(str(number), state=closed, **row))
+    mark = Move(id="9", expect=closed, state=closed, mark_reversed=True)
+    await store.commit(
+        UnitOfWork(records=(record(RecordKind.OPERATOR, "9"),), moves=(mark,))
+    )
+
+    async def found(limit: int) -> list[str]:
+        rows = await store.standing_of_card(
+            "card",
+            kinds={"purchase", "cash_withdrawal"},
+            verifications={"none", "pin"},
+            limit=limit,
+        )
+        return [row.id for row in rows]
+
+    assert await found(9) == ["3", "2", "1"]
+    assert await found(2) == ["3", "2"]
+    assert await found(0) == []
+
+
 async def test_everything_durable_is_there_after_reopening(open_store: Open) -> None:
     async with open_store() as store:
         await store.commit(opening("1"))

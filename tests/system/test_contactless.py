@@ -118,6 +118,15 @@ async def test_after_so_many_taps_the_pin_is_wanted_and_starts_anew(
     assert code(await tap(plastic, 100)) is ResponseCode.APPROVED
 
 
+async def test_what_was_declined_meanwhile_does_not_make_the_limit_begin_anew(
+    plastic: Device, tap: Tap
+) -> None:
+    for _ in range(5):
+        assert code(await tap(plastic, 100)) is ResponseCode.APPROVED
+    for _ in range(60):
+        assert code(await tap(plastic, 100)) is TOO_MUCH
+
+
 async def test_after_such_a_sum_the_pin_is_wanted(plastic: Device, tap: Tap) -> None:
     for _ in range(3):
         assert code(await tap(plastic, 5000)) is ResponseCode.APPROVED

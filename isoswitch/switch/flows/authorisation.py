@@ -25,7 +25,13 @@ from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.routing.route import Route
 from isoswitch.store.port import OwnershipLost
 from isoswitch.switch.checks import MOVES_NO_MONEY, check_card_request, may_be_partial
-from isoswitch.switch.contactless import Verification, check_device, check_tap
+from isoswitch.switch.contactless import (
+    COUNTED,
+    TAKES_MONEY,
+    Verification,
+    check_device,
+    check_tap,
+)
 from isoswitch.switch.job import Job
 from isoswitch.switch.legs import prepare_leg
 from isoswitch.switch.routes import find_route
@@ -54,8 +60,6 @@ UNPREPARED: Mapping[type[IsoswitchError], Outcome] = {
     HsmError: NO_CRYPTO,
     EncodeError: CANNOT_CARRY,
 }
-# Of an account's transactions, so many are looked at for its last PIN.
-RECENT_MAX = 50
 WITHOUT_PIN = frozenset({Verification.NONE, Verification.DEVICE})
 PARTIAL = ResponseCode.PARTIALLY_APPROVED
 NO_PART = Outcome.declined(
@@ -92,7 +96,12 @@ async def _check_device(services: Services, job: Job) -> Outcome | None:
     limits = job.tap_limits or services.settings.contactless
     if job.verification == Verification.DEVICE:
         return check_device(job.txn, limits)
-    earlier = await services.store.recent_of_card(job.pan_hash, RECENT_MAX)
+    earlier = await services.store.standing_of_card(
+        job.pan_hash,
+        kinds=TAKES_MONEY,
+        verifications=COUNTED,
+        limit=limits.taps_max,
+    )
     return check_tap(job.txn, earlier, limits)
 
 
