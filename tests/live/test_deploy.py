@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -46,12 +46,14 @@ async def test_terminals_keep_a_node_that_drains_and_leave_one_that_hangs(
     workers = [Worker(), Worker()]
     # One that follows another, so that this is seen to hold for each listener.
     port = listeners["tls"]
-    async with trio.open_nursery() as nursery, haproxy(path) as said:
+    async with trio.open_nursery() as nursery:
         for number, worker in enumerate(workers):
             await nursery.start(worker.run, hosts[1], portal + number)
         await nursery.start(partial(trio.serve_tcp, echo, port, host=hosts[1]))
-        await heard(said, "tls_nodes/node-c is DOWN")
-        async with await trio.open_tcp_stream("127.0.0.1", port) as terminal:
+        async with haproxy(path) as said, AsyncExitStack() as stack:
+            await heard(said, "tls_nodes/node-b is DOWN", "tls_nodes/node-c is DOWN")
+            terminal = await trio.open_tcp_stream("127.0.0.1", port)
+            await stack.enter_async_context(terminal)
             assert await repeated(terminal)
             workers[0].scope.cancel()
             await heard(said, "Server node-a/1 is DOWN")
@@ -148,11 +150,11 @@ async def haproxy(path: Path) -> AsyncIterator[trio.abc.ReceiveStream]:
             await process.stdout.aclose()
 
 
-async def heard(said: trio.abc.ReceiveStream, words: str) -> None:
-    """Wait until HAProxy says so."""
+async def heard(said: trio.abc.ReceiveStream, *words: str) -> None:
+    """Wait until HAProxy says all of this."""
     text = ""
     with trio.fail_after(PATIENCE_S):
-        while words not in text:
+        while not all(each in text for each in words):
             text += (await said.receive_some()).decode()
 
 
