@@ -19,7 +19,6 @@ from isoswitch.codecs.canonical.errors import ConfigError, IsoswitchError
 from isoswitch.routing.table import RoutingTable
 from isoswitch.simulators.cards import NORTH, SOUTH
 from isoswitch.simulators.node import Node
-from isoswitch.simulators.world import ISSUERS
 from isoswitch.switch.differences import Configuration
 from isoswitch.switch.reload import Leftovers, Reloader
 from isoswitch.switch.server import Switch
@@ -33,7 +32,7 @@ Draft = Callable[[SwitchSettings, Random], SwitchSettings]
 
 def _timers(settings: SwitchSettings, random: Random) -> SwitchSettings:
     return replace(
-        _issuers(
+        _endpoints(
             settings,
             # Between those of issuers and of transactions.
             request_timeout_s=random.uniform(2.0, 8.0),
@@ -52,12 +51,12 @@ def _limits(settings: SwitchSettings, random: Random) -> SwitchSettings:
         in_flight_max=random.randint(4, 1000),
     )
     return replace(
-        _issuers(settings, in_flight_max=random.randint(2, 2000)), admission=admission
+        _endpoints(settings, in_flight_max=random.randint(2, 2000)), admission=admission
     )
 
 
 def _connections(settings: SwitchSettings, random: Random) -> SwitchSettings:
-    return _issuers(settings, connections=random.randint(1, 3))
+    return _endpoints(settings, connections=random.randint(1, 3))
 
 
 def _doors(settings: SwitchSettings, random: Random) -> SwitchSettings:
@@ -68,9 +67,11 @@ def _doors(settings: SwitchSettings, random: Random) -> SwitchSettings:
     return replace(settings, listeners=tuple(listeners))
 
 
-def _issuers(settings: SwitchSettings, **changes: Any) -> SwitchSettings:
-    issuers = {name: replace(settings.endpoints[name], **changes) for name in ISSUERS}
-    return replace(settings, endpoints={**settings.endpoints, **issuers})
+def _endpoints(settings: SwitchSettings, **changes: Any) -> SwitchSettings:
+    endpoints = {
+        name: replace(each, **changes) for name, each in settings.endpoints.items()
+    }
+    return replace(settings, endpoints=endpoints)
 
 
 GOOD: Mapping[str, Draft] = {
