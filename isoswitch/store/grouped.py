@@ -255,6 +255,10 @@ class GroupCommitStore:
             )
         )
 
+    async def is_owed(self, endpoint: str, *, until: str) -> bool:
+        """Whether something of a day or of one before is owed to an endpoint."""
+        return await self._ask(partial(self._reader.is_owed, endpoint, until=until))
+
     async def find_saf(self, entry_id: int) -> SafEntry | None:
         """Find a store-and-forward entry, whatever its state."""
         return await self._ask(partial(self._reader.find_saf, entry_id))

@@ -368,6 +368,16 @@ class MemoryStore:
         )
         return list(islice(found, limit))
 
+    async def is_owed(self, endpoint: str, *, until: str) -> bool:
+        """Whether something of a day or of one before is owed to an endpoint."""
+        await self._look()
+        return any(
+            entry.state is SafState.PENDING
+            and entry.endpoint == endpoint
+            and entry.business_date <= until
+            for entry in self._disk.saf.values()
+        )
+
     async def find_saf(self, entry_id: int) -> SafEntry | None:
         """Find a store-and-forward entry, whatever its state."""
         await self._look()

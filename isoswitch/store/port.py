@@ -392,6 +392,10 @@ class Store(Protocol):
         """
         ...
 
+    async def is_owed(self, endpoint: str, *, until: str) -> bool:
+        """Whether something of a day or of one before is owed to an endpoint."""
+        ...
+
     async def find_saf(self, entry_id: int) -> SafEntry | None:
         """Find a store-and-forward entry, whatever its state."""
         ...

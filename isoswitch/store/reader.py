@@ -427,33 +427,31 @@ class StoreReader:
 
     def saf(self, state: SafState | None = None) -> list[SafEntry]:
         """Give the store-and-forward entries, of one state or all, in their order."""
-        where, values = ("state = ?", (state,)) if state else ("TRUE", ())
-        return [
-            to_saf_entry(row)
-            for row in self._connection.execute(
-                f"{SELECT_SAF} WHERE {where} ORDER BY id", values
-            )
-        ]
+        return self._saf("state = ?", state) if state else self._saf("TRUE")
 
     def pending_saf(
         self, *, after_id: int, without: Collection[str], limit: int
     ) -> list[SafEntry]:
         """Give pending store-and-forward entries in order; see `Store.pending_saf`."""
         # The state stands in the words: only so an index of what is pending serves.
-        others = " AND endpoint <> ?" * len(without)
-        return [
-            to_saf_entry(row)
-            for row in self._connection.execute(
-                f"{SELECT_SAF} WHERE state = 'pending' AND id > ?{others} "
-                "ORDER BY id LIMIT ?",
-                (after_id, *without, limit),
-            )
-        ]
+        where = f"state = 'pending' AND id > ?{' AND endpoint <> ?' * len(without)}"
+        return self._saf(where, after_id, *without, limit=limit)
+
+    def is_owed(self, endpoint: str, *, until: str) -> bool:
+        """Whether something of a day or of one before is owed to an endpoint."""
+        where = "state = 'pending' AND endpoint = ? AND business_date <= ?"
+        return bool(self._saf(where, endpoint, until, limit=1))
 
     def find_saf(self, entry_id: int) -> SafEntry | None:
         """Find a store-and-forward entry, whatever its state."""
-        rows = self._connection.execute(f"{SELECT_SAF} WHERE id = ?", (entry_id,))
-        return next((to_saf_entry(row) for row in rows), None)
+        return next(iter(self._saf("id = ?", entry_id)), None)
+
+    def _saf(
+        self, where: str, *values: str | int, limit: int = LIMIT_MAX
+    ) -> list[SafEntry]:
+        select = f"{SELECT_SAF} WHERE {where} ORDER BY id LIMIT ?"
+        rows = self._connection.execute(select, (*values, limit))
+        return [to_saf_entry(row) for row in rows]
 
     def of_kinds(self, *kinds: RecordKind) -> list[ChainedRecord]:
         """Give every record of some kinds in order; reads the whole journal."""

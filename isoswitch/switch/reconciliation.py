@@ -82,9 +82,8 @@ async def _is_due(services: Services, owed: Reconciliation, waited_s: float) -> 
         return False
     if not services.leases.drains(link.settings):
         return False
-    return waited_s > PATIENCE_S or not any(
-        entry.endpoint == owed.endpoint and entry.business_date <= owed.business_date
-        for entry in await services.store.pending_saf()
+    return waited_s > PATIENCE_S or not await services.store.is_owed(
+        owed.endpoint, until=owed.business_date
     )
 
 

@@ -466,6 +466,28 @@ async def test_of_what_is_pending_a_part_may_be_asked_for(store: Store) -> None:
     assert given == [[2, 3, 5], [2, 3], [1, 2, 5], [3], []]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "until", "is_owed"),
+    [
+        ("alpha", "2026-01-31", True),
+        ("alpha", "2026-02-01", True),
+        ("alpha", "2026-01-30", False),
+        ("beta", "2026-02-01", False),
+        ("gamma", "2026-02-01", False),
+    ],
+)
+async def test_what_is_owed_of_a_day_is_known(
+    store: Store, endpoint: str, until: str, is_owed: bool
+) -> None:
+    entries = tuple(
+        replace(saf_entry("1"), endpoint=name, business_date=date)
+        for name, date in (("alpha", "2026-01-31"), ("beta", "2026-01-31"))
+    )
+    await store.commit(UnitOfWork(records=(), saf_puts=entries))
+    await store.commit(saf_update(2, state=SafState.QUARANTINED))
+    assert await store.is_owed(endpoint, until=until) is is_owed
+
+
 async def test_a_saf_entry_is_retried_then_delivered_for_good(store: Store) -> None:
     await store.commit(opening("1"))
     await store.commit(timing_out("1"))
