@@ -36,6 +36,7 @@ from isoswitch.store.port import (
     StoredTransaction,
     TransactionState,
 )
+from isoswitch.switch.accounts import MOVES_MONEY, STAYS_HELD
 from isoswitch.switch.admission import (
     REASONS,
     Load,
@@ -70,6 +71,7 @@ UNSUPPORTED = Outcome.declined(
 OTHER_CONTENT = Outcome.declined(
     ResponseCode.DUPLICATE_TRANSACTION, "the same key came with other content"
 )
+NOT_TAKEN = "an advice came under the key of what was declined"
 # Of these nobody knows whether they are copies of what was decided before.
 UNTRUSTED = frozenset({"failed", "unverified"})
 
@@ -341,6 +343,9 @@ async def _join(services: Services, job: Job, running: Job) -> Outcome | None:
     if job.mac_verdict in UNTRUSTED:
         # It would contradict the answer that the genuine copy gets.
         return None
+    if job.asked.function is not running.asked.function:
+        # An advice under the key of its request: it comes again.
+        return None
     if running.fingerprint not in ("", job.fingerprint):
         return await _other_content(services, job, running.id)
     outcome = await running.wait_outcome()
@@ -363,9 +368,28 @@ async def _repeat(
         RecordKind.REPEATED, existing.id, {"message": job.request.masked()}
     )
     outcome = load_outcome(existing.outcome)
+    if _tells_of_approval(job.txn) and not outcome.is_approved:
+        await _leave_untaken(services, job, existing)
     if existing.reversed and outcome.is_approved:
         return REVERSED_MEANWHILE
     return outcome
+
+
+def _tells_of_approval(txn: Transaction) -> bool:
+    is_told = txn.function is Function.ADVICE and not txn.is_declined
+    return is_told and txn.kind in MOVES_MONEY | STAYS_HELD
+
+
+async def _leave_untaken(
+    services: Services, job: Job, existing: StoredTransaction
+) -> None:
+    """Leave an advice to the operator that its key keeps from being taken; once."""
+    noted = await services.store.records(existing.id)
+    if any(each.record.kind is RecordKind.EXCEPTION for each in noted):
+        return
+    body = {"reason": NOT_TAKEN, "message": job.request.masked()}
+    await services.recorder.note(RecordKind.EXCEPTION, existing.id, body)
+    log.error("advice_not_taken", transaction=existing.id)
 
 
 async def _other_content(services: Services, job: Job, holder: str) -> Outcome:

@@ -15,10 +15,11 @@ from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.bookings import BookingKey, BookingKind
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.requests import Request
-from isoswitch.simulators.rules import Equals, Reaction, Rule
+from isoswitch.simulators.rules import Equals, Fault, Reaction, Rule
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import World
 from tests.system.test_failures import world_kinds
+from tests.system.test_repeats import second_connection
 
 CARDS = pytest.mark.parametrize("card", ["visa-ok", "mc-ok"])
 
@@ -67,6 +68,41 @@ async def test_the_same_advice_again_is_taken_once(world: World) -> None:
     assert await owed_by(world, "north") == 1_250
     assert await world_kinds(world, RecordKind.ADVICE_OWED) == 1
     assert len(world.issuers["north"].bookings.entries) == 1
+
+
+async def test_an_advice_under_the_number_of_its_declined_request_is_an_exception(
+    world: World,
+) -> None:
+    """It has happened, so that somebody must look at it; once."""
+    terminal = world.terminals["TERM0001"]
+    for name in ("north", "south"):
+        world.cut_link(name)
+    told = offline(terminal).transaction
+    asked = terminal.build_from(replace(told, function=Function.REQUEST))
+    assert (await terminal.pay(asked)).state is BeliefState.DECLINED
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 0
+    for _ in range(2):
+        answer = await terminal.exchange(terminal.build_from(told))
+        assert answer is not None
+        assert answer.outcome.code is ResponseCode.ISSUER_UNAVAILABLE
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 1
+
+
+async def test_an_advice_meanwhile_does_not_take_the_answer_of_its_request(
+    world: World,
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    silent = Rule(name="silent", then=Reaction(fault=Fault.SILENCE), times_max=1)
+    world.issuers["north"].set_rules([silent])
+    told = offline(terminal).transaction
+    asked = terminal.build_from(replace(told, function=Function.REQUEST))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.pay, asked)
+        await trio.sleep(1)
+        other = await second_connection(world, terminal)
+        await other.exchange(terminal.build_from(told))
+    await trio.sleep(60)
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 1
 
 
 async def test_an_advice_goes_out_before_its_reversal(world: World) -> None:
