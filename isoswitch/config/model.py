@@ -98,7 +98,7 @@ class TapLimits(Table):
     """
 
     tap_max_minor: Annotated[int, Field(ge=0)] | None = None
-    taps_max: Annotated[int, Field(ge=0)] | None = None
+    taps_max: Annotated[int, Field(ge=0, le=1000)] | None = None
     sum_max_minor: Annotated[int, Field(ge=0)] | None = None
     device_max_minor: Annotated[int, Field(ge=0)] | None = None
 

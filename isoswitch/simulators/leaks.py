@@ -17,6 +17,8 @@ from isoswitch.simulators.keyring import Keyring
 
 BYTES_MIN = 6
 """Shorter secrets, such as a PIN of four digits, are found everywhere by chance."""
+DIGITS_MIN = 4
+"""With fewer digits other than zero, a number is found between nibbles by chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +61,23 @@ def find_clear(data: bytes, secrets: Mapping[str, str | bytes]) -> list[Leak]:
             if offset >= 0:
                 leaks.append(Leak(secret=name, form=form, offset=offset))
         if isinstance(secret, str) and secret.isdecimal():
-            offset = hexed.find(secret.encode())
+            offset = _find_packed(hexed, secret.encode())
             if offset >= 0:
-                leaks.append(
-                    Leak(secret=name, form="packed digits", offset=offset // 2)
-                )
+                leaks.append(Leak(secret=name, form="packed digits", offset=offset))
     return leaks
+
+
+def _find_packed(hexed: bytes, digits: bytes) -> int:
+    """Give the byte at which digits begin, at either nibble; -1 if nowhere.
+
+    A number of hardly anything but zeros counts at whole bytes only: between nibbles
+    the pages of a database are full of it.
+    """
+    offset = hexed.find(digits)
+    needs_byte = len(digits) - digits.count(b"0") < DIGITS_MIN
+    while needs_byte and offset > 0 and offset % 2:
+        offset = hexed.find(digits, offset + 1)
+    return offset // 2
 
 
 def card_secrets(cards: Iterable[TestCard]) -> dict[str, str]:

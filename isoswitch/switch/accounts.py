@@ -69,6 +69,13 @@ def hold_id(row: StoredTransaction) -> str:
     return row.original_id if row.kind in CHANGES_ANOTHER else row.id
 
 
+def stands(row: StoredTransaction) -> bool:
+    """Whether a transaction was approved and nobody has undone all of it since."""
+    return (
+        bool(row.outcome) and not row.reversed and load_outcome(row.outcome).is_approved
+    )
+
+
 def standing_minor(row: StoredTransaction) -> int:
     """Give what stands of an approved transaction: what was approved, less reversals.
 

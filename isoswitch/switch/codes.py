@@ -53,6 +53,7 @@ from isoswitch.store.rows import (
     RowMove,
     StoredAnswer,
 )
+from isoswitch.switch.accounts import stands
 from isoswitch.switch.callbacks import claimed, owe_callback
 from isoswitch.switch.interbank.documents import Order
 from isoswitch.switch.interbank.transfers import NOTHING, Transfers
@@ -74,7 +75,7 @@ from isoswitch.switch.refusals import (
     Refusal,
     Refused,
 )
-from isoswitch.switch.results import describe_payment, describe_refund, stands
+from isoswitch.switch.results import describe_payment, describe_refund
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import MerchantSettings, PayeeSettings
 

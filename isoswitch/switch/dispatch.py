@@ -72,6 +72,7 @@ OTHER_CONTENT = Outcome.declined(
     ResponseCode.DUPLICATE_TRANSACTION, "the same key came with other content"
 )
 NOT_TAKEN = "an advice came under the key of what was declined"
+TAKEN_BACK = "an advice came under the key of what its terminal has reversed"
 # Of these nobody knows whether they are copies of what was decided before.
 UNTRUSTED = frozenset({"failed", "unverified"})
 
@@ -369,7 +370,9 @@ async def _repeat(
     )
     outcome = load_outcome(existing.outcome)
     if _tells_of_approval(job.txn) and not outcome.is_approved:
-        await _leave_untaken(services, job, existing)
+        is_taken_back = outcome.reason == REVERSED_MEANWHILE.reason
+        reason = TAKEN_BACK if is_taken_back else NOT_TAKEN
+        await _leave_untaken(services, job, existing, reason)
     if existing.reversed and outcome.is_approved:
         return REVERSED_MEANWHILE
     return outcome
@@ -381,13 +384,13 @@ def _tells_of_approval(txn: Transaction) -> bool:
 
 
 async def _leave_untaken(
-    services: Services, job: Job, existing: StoredTransaction
+    services: Services, job: Job, existing: StoredTransaction, reason: str
 ) -> None:
     """Leave an advice to the operator that its key keeps from being taken; once."""
     noted = await services.store.records(existing.id)
-    if any(each.record.kind is RecordKind.EXCEPTION for each in noted):
+    if any(each.record.body.get("reason") == reason for each in noted):
         return
-    body = {"reason": NOT_TAKEN, "message": job.request.masked()}
+    body = {"reason": reason, "message": job.request.masked()}
     await services.recorder.note(RecordKind.EXCEPTION, existing.id, body)
     log.error("advice_not_taken", transaction=existing.id)
 

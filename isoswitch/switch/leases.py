@@ -169,6 +169,9 @@ class Leases:
 
     async def look(self) -> None:
         """Declare dead who is, take what is wanted and free, give up what is not."""
+        if not self.is_alive:
+            # What stood still while we could not renew says nothing of others.
+            self._seen.clear()
         leases = await self._store.leases()
         live = {
             lease.holder

@@ -78,8 +78,10 @@ async def claim_original(
     owner = services.jobs.find(row.dedup_key)
     # Another under its key, be it this very job, has nothing to tell of it.
     if owner is not None and owner.id == row.id:
-        with trio.move_on_at(job.deadline):
+        with trio.move_on_at(job.deadline) as patience:
             await owner.wait_outcome()
+        if patience.cancelled_caught:
+            raise OriginalMissing(UNDECIDED)
     async with services.jobs.claims.hold(hold_id(row)):
         is_late = trio.current_time() >= job.deadline
         if is_late and job.txn.function is Function.REQUEST:

@@ -21,13 +21,6 @@ from isoswitch.store.rows import (
 from isoswitch.switch.ports import iso_time
 
 
-def stands(row: StoredTransaction) -> bool:
-    """Whether a transaction was approved and nobody has undone all of it since."""
-    return (
-        bool(row.outcome) and not row.reversed and load_outcome(row.outcome).is_approved
-    )
-
-
 def describe_code(code: PaymentCode, *, now: float) -> dict[str, Any]:
     """Give what is told of a code."""
     has_ended = bool(code.expires_at) and now >= code.expires_at

@@ -6,7 +6,10 @@ Each order is written down with its operator, in one unit of work with what it c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+import structlog
 
 from isoswitch.codecs.canonical.errors import ConfigError, StoreUnavailable
 from isoswitch.journal.records import Record, RecordKind
@@ -21,6 +24,12 @@ from isoswitch.switch.leases import drain_lease
 from isoswitch.switch.ports import iso_time
 from isoswitch.switch.saf import Saf
 from isoswitch.switch.services import Services
+
+RETRY = "saf retry"
+RESOLVE = "resolve exception"
+EXCEPTIONS = frozenset({RecordKind.EXCEPTION})
+
+log = structlog.get_logger()
 
 
 async def retry_entry(
@@ -50,9 +59,13 @@ async def retry_entry(
     except OwnershipLost:
         msg = f"entry {entry_id} is delivered by now, or another node's; order again"
         raise ConfigError(msg) from None
-    # What came before it goes out before it.
-    await saf.take_over()
-    saf.take_back(await _find(services, entry_id))
+    try:
+        # What came before it goes out before it.
+        await saf.take_over()
+    except StoreUnavailable as error:
+        # It is ordered: what cannot be read now waits, it does not.
+        log.warning("saf_not_followed", reason=str(error))
+    saf.take_back(replace(entry, state=SafState.PENDING, reason=""))
     saf.hurry(entry)
     return entry
 
@@ -95,7 +108,8 @@ async def park_entry(
     }
     try:
         await services.store.commit(_unit(services, entry, bodies, (update,)))
-    except StoreUnavailable:
+    except BaseException:
+        # Whatever came between: the store has it as one that waits.
         saf.take_back(entry)
         raise
     return entry
@@ -126,11 +140,6 @@ async def resolve_exception(
     }
     await services.recorder.note(RecordKind.OPERATOR, transaction_id, body)
     return transaction_id
-
-
-RETRY = "saf retry"
-RESOLVE = "resolve exception"
-EXCEPTIONS = frozenset({RecordKind.EXCEPTION})
 
 
 async def _find(services: Services, entry_id: int) -> SafEntry:

@@ -47,6 +47,7 @@ from isoswitch.store.port import (
     UnitOfWork,
 )
 from isoswitch.store.rows import Callback, RowMove, StoredAnswer, StoredWish, WishState
+from isoswitch.switch.accounts import stands
 from isoswitch.switch.callbacks import claimed, owe_callback
 from isoswitch.switch.dispatch import Accept, Arrival
 from isoswitch.switch.keys import original_key
@@ -62,7 +63,7 @@ from isoswitch.switch.refusals import (
     UNKNOWN_CURRENCY,
     Refused,
 )
-from isoswitch.switch.results import describe_wish, stands
+from isoswitch.switch.results import describe_wish
 from isoswitch.switch.services import Services
 from isoswitch.switch.settings import SERVER_PIN, is_server
 

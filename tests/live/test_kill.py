@@ -57,7 +57,7 @@ PAUSE_S = 0.15
 IN_FLIGHT_MAX = 10
 REST_S = 30.0
 STRACE = shutil.which("strace")
-RECOVERY_KILLS_MIN = 5
+RECOVERY_KILLS_MIN = 2
 CALLS_MIN = {"fdatasync": 4, "sendto": 10}
 FAST_LINK = """
 saf_retry_s = 0.2
@@ -242,7 +242,7 @@ async def test_a_recovery_that_is_killed_is_taken_up_by_the_next(
             kills += 1
         await siege.restart()
     tell(f"{kills} kills of one recovery")
-    # Each start brings some more of them to an end than the one before.
+    # All of them are brought to an end in a commit or two.
     assert kills >= RECOVERY_KILLS_MIN
 
 

@@ -36,6 +36,16 @@ def test_a_card_number_is_found_in_every_form(data: bytes, form: str) -> None:
     assert form in {leak.form for leak in leaks}
 
 
+@pytest.mark.parametrize(
+    ("page", "leaks"),
+    [("0254" + "00" * 7 + "2b", 0), ("02" + "4" + "0" * 14 + "22b", 1)],
+)
+def test_zeros_between_nibbles_are_no_card_number(page: str, leaks: int) -> None:
+    """A page of a database that was freed, and the card packed into bytes."""
+    found = find_clear(bytes.fromhex(page), card_secrets([get_card("visa-declined")]))
+    assert len(found) == leaks
+
+
 def test_a_masked_card_number_is_not_a_leak() -> None:
     data = b"476173******0010 and 4761739001010011"
     assert find_clear(data, card_secrets(CARDS.values())) == []

@@ -159,6 +159,24 @@ async def test_a_store_that_refuses_fences_its_node_until_it_recovers() -> None:
 
 
 @virtual
+async def test_nodes_that_could_not_renew_together_declare_nobody_dead() -> None:
+    disk = MemoryDisk()
+    stores = [open_store(disk), open_store(disk)]
+    nodes = [Leases(store, node=name) for store, name in zip(stores, "ab", strict=True)]
+    for node in nodes:
+        await node.begin(CLOCK)
+    async with running(nodes[0]), running(nodes[1]):
+        await trio.sleep(10)
+        for store in stores:
+            store.is_full = True
+        await trio.sleep(3 * DEAD_AFTER_S)
+        for store in stores:
+            store.is_full = False
+        await trio.sleep(10)
+        assert [node.is_alive for node in nodes] == [True, True]
+
+
+@virtual
 async def test_a_node_alone_may_do_everything_and_writes_no_leases() -> None:
     disk = MemoryDisk()
     store = open_store(disk, is_shared=False)

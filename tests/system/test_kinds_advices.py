@@ -18,6 +18,7 @@ from isoswitch.simulators.requests import Request
 from isoswitch.simulators.rules import Equals, Fault, Reaction, Rule
 from isoswitch.simulators.terminal import Terminal
 from isoswitch.simulators.world import World
+from isoswitch.switch.dispatch import TAKEN_BACK
 from tests.system.test_failures import world_kinds
 from tests.system.test_repeats import second_connection
 
@@ -86,6 +87,44 @@ async def test_an_advice_under_the_number_of_its_declined_request_is_an_exceptio
         assert answer is not None
         assert answer.outcome.code is ResponseCode.ISSUER_UNAVAILABLE
     assert await world_kinds(world, RecordKind.EXCEPTION) == 1
+
+
+async def test_an_advice_is_told_beside_what_else_an_operator_is_told(
+    nursery: trio.Nursery,
+) -> None:
+    """Its request was not answered, and the issuer refuses to reverse that."""
+    world = World()
+    await nursery.start(world.run)
+    terminal = world.terminals["TERM0001"]
+    refused = Rule(
+        name="no",
+        then=Reaction(fields={39: "12"}),
+        when={"kind": Equals(value="reversal")},
+    )
+    silent = Rule(name="silent", then=Reaction(fault=Fault.SILENCE), times_max=1)
+    world.issuers["north"].set_rules([silent, refused])
+    told = offline(terminal).transaction
+    asked = terminal.build_from(replace(told, function=Function.REQUEST))
+    await terminal.exchange(asked)
+    await trio.sleep(120)
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 1
+    await terminal.exchange(terminal.build_from(told))
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 2
+
+
+async def test_an_advice_that_its_terminal_has_reversed_was_not_declined(
+    world: World,
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    lost = offline(terminal)
+    await terminal.exchange(terminal.build_reversal(lost))
+    await terminal.exchange(lost)
+    assert world.store is not None
+    records = [each.record for each in await world.store.records()]
+    reasons = [
+        each.body["reason"] for each in records if each.kind is RecordKind.EXCEPTION
+    ]
+    assert reasons[-1] == TAKEN_BACK
 
 
 async def test_an_advice_meanwhile_does_not_take_the_answer_of_its_request(

@@ -15,7 +15,7 @@ from isoswitch.codecs.canonical.codes import (
     ReversalReason,
 )
 from isoswitch.codecs.canonical.money import Money
-from isoswitch.codecs.canonical.transaction import OriginalData
+from isoswitch.codecs.canonical.transaction import OriginalData, Transaction
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.holds import HoldState
 from isoswitch.simulators.beliefs import Belief, BeliefState
@@ -45,6 +45,17 @@ async def forwarded(world: World, transaction_id: str) -> list[dict[str, str]]:
         for each in await world.store.records(transaction_id)
         if each.record.kind is RecordKind.FORWARDED
     ]
+
+
+def later(till: Terminal, belief: Belief, minor: int) -> Transaction:
+    """Give a reversal over an amount that tells its own time, a minute later."""
+    reversal = till.build_reversal(till.requests[belief.stan]).transaction
+    assert reversal.local_at is not None
+    return replace(
+        reversal,
+        local_at=reversal.local_at + timedelta(minutes=1),
+        amount=Money(minor, "978"),
+    )
 
 
 @CARDS
@@ -206,6 +217,22 @@ async def test_an_incremental_is_reversed_and_the_rest_stays_held(
     assert issuer_side(world, belief) == (0, HELD)
 
 
+async def test_a_reversal_with_a_time_of_its_own_is_over_all_that_is_held(
+    world: World,
+) -> None:
+    till = world.terminals["TERM0001"]
+    belief = await preauthorise(world, "visa-ok")
+    await till.increase(belief, 5_000)
+    answer = await till.exchange(till.build_from(later(till, belief, HELD + 5_000)))
+    assert answer is not None
+    assert answer.outcome.is_approved
+    await trio.sleep(10)
+    belief.state = BeliefState.REVERSED
+    assert (await hold_of(world, belief)).state is HoldState.RELEASED
+    assert issuer_side(world, belief) == (0, 0)
+    assert await world_kinds(world, RecordKind.EXCEPTION) == 0
+
+
 @CARDS
 async def test_a_completion_is_reversed_whole_or_in_part(
     world: World, card: str
@@ -339,14 +366,7 @@ async def test_a_reversal_with_a_time_of_its_own_finds_its_original(
     belief = await bought(world, "visa-ok")
     await till.reverse(belief, remaining_minor=6_000)
     await trio.sleep(60)
-    reversal = till.build_reversal(till.requests[belief.stan]).transaction
-    assert reversal.local_at is not None
-    own = replace(
-        reversal,
-        local_at=reversal.local_at + timedelta(minutes=1),
-        amount=Money(minor, "978"),
-    )
-    answer = await till.exchange(till.build_from(own))
+    answer = await till.exchange(till.build_from(later(till, belief, minor)))
     assert answer is not None
     assert answer.outcome.is_approved
     belief.state = BeliefState.REVERSED

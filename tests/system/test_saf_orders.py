@@ -19,7 +19,7 @@ from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.world import World
 from isoswitch.store.disk import MemoryDisk
 from isoswitch.store.memory import MemoryStore
-from isoswitch.store.port import SafEntry, SafState, UnitOfWork
+from isoswitch.store.port import Committed, SafEntry, SafState, UnitOfWork
 from isoswitch.switch.saf import POLL_S, Saf
 from isoswitch.switch.saforders import (
     RESOLVE,
@@ -119,6 +119,27 @@ async def test_what_was_parked_is_delivered_when_it_is_tried_again(
     assert quick.disk.saf[entry_id].state is SafState.DELIVERED
     records = await quick.store.records(transaction)
     assert ending(stored, records) == "It is reversed: no money stays moved."
+
+
+async def test_what_was_ordered_is_done_though_the_store_cannot_be_read(
+    quick: World,
+) -> None:
+    services, saf = await owe(quick)
+    (entry_id,) = quick.disk.saf
+    await park_entry(services, saf, entry_id, reason="ask south", operator="ann")
+    store = quick.store
+    assert store is not None
+
+    def lose_reads(unit: UnitOfWork, _: Committed) -> None:
+        store.is_unreadable = bool(unit.saf_updates)
+
+    store.on_commit(lose_reads)
+    await retry_entry(services, saf, entry_id, operator="bob")
+    assert store.is_unreadable
+    store.is_unreadable = False
+    quick.heal_link("south")
+    await trio.sleep(60)
+    assert quick.disk.saf[entry_id].state is SafState.DELIVERED
 
 
 async def test_what_opens_no_more_is_set_aside_and_told(quick: World) -> None:

@@ -18,7 +18,7 @@ purchase, or completed of a pre-authorisation, stands in any case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import trio
@@ -34,7 +34,7 @@ from isoswitch.store.port import (
     StoredTransaction,
     TransactionState,
 )
-from isoswitch.switch.accounts import hold_id, standing_minor, undo
+from isoswitch.switch.accounts import STAYS_HELD, hold_id, standing_minor, stands, undo
 from isoswitch.switch.job import Job
 from isoswitch.switch.keys import original_key
 from isoswitch.switch.originals import Ambiguous, is_day
@@ -128,7 +128,8 @@ async def _reverse_stored(services: Services, job: Job, key: str, stan: str) -> 
     store, rrn = services.store, job.txn.rrn
     rows = await store.find_originals(job.txn.terminal_id, stan)
     named = await store.find_by_rrn(rrn) if rrn else ()
-    match = find_original(job, key, rows, named)
+    held = await _held_minor(services, rows)
+    match = find_original(job, key, rows, named, held=held)
     if isinstance(match, Ambiguous):
         return await services.recorder.leave_to_operator(job, AMBIGUOUS, match.ids)
     if match is None:
@@ -137,6 +138,18 @@ async def _reverse_stored(services: Services, job: Job, key: str, stan: str) -> 
         raise _OriginalRuns(match.dedup_key)
     async with services.jobs.claims.hold(hold_id(match)):
         return await _undo(services, job, match.id)
+
+
+async def _held_minor(
+    services: Services, rows: Sequence[StoredTransaction]
+) -> dict[str, int]:
+    """Give what is held by the id of each pre-authorisation, with its increments."""
+    held: dict[str, int] = {}
+    for row in rows:
+        if row.kind in STAYS_HELD:
+            hold = await services.store.find_hold(hold_id(row))
+            held[row.id] = hold.held_minor if hold else 0
+    return held
 
 
 async def _refuse_unknown(services: Services, job: Job, key: str, stan: str) -> Outcome:
@@ -172,7 +185,7 @@ async def _undo(services: Services, job: Job, original_id: str) -> Outcome:
         return await recorder.leave_to_operator(job, OTHER_MONEY, (original.id,))
     hold = await services.store.find_hold(hold_id(original))
     if hold is not None and hold.returning_minor:
-        msg = "another node gives money of it back, and does not know yet how much"
+        msg = "somebody gives money of it back, and does not know yet how much"
         raise ReversalUndecided(msg)
     undoing = undo(
         original,
@@ -193,14 +206,8 @@ def has_something_to_undo(original: StoredTransaction) -> bool:
     That is an approved one, and one that lost its owner before its outcome was known.
     """
     if original.reversed or not original.sealed:
-        return (
-            original.kind == Kind.VOID and not original.reversed and _stands(original)
-        )
-    return original.state is not TransactionState.CLOSED or _stands(original)
-
-
-def _stands(original: StoredTransaction) -> bool:
-    return bool(original.outcome) and load_outcome(original.outcome).is_approved
+        return original.kind == Kind.VOID and stands(original)
+    return original.state is not TransactionState.CLOSED or stands(original)
 
 
 def find_original(
@@ -208,13 +215,15 @@ def find_original(
     key: str,
     rows: Sequence[StoredTransaction],
     named: Sequence[StoredTransaction] = (),
+    *,
+    held: Mapping[str, int] = {},
 ) -> StoredTransaction | Ambiguous | None:
     """Find what a reversal means: by its exact key, by our RRN, by card and amount.
 
     ``rows`` have the trace number, ``named`` the RRN that the reversal gives. The same
     trace number is legal again on another day, and comes again when a terminal begins
     to count anew: card, time and amount must agree as well, and when several still fit
-    nobody guesses.
+    nobody guesses. ``held`` is what is set aside by the id of what stays held.
     """
     candidates = [row for row in rows if row.kind != Kind.REVERSAL]
     for row in candidates:
@@ -229,7 +238,7 @@ def find_original(
         if row.business_date == job.business_date
         and _has_card(job, row)
         and is_day(job, row)
-        and _has_amount(job, row)
+        and _has_amount(job, row, held.get(row.id))
     ]
     if len(fitting) > 1:
         return Ambiguous(tuple(row.id for row in fitting))
@@ -240,11 +249,11 @@ def _has_card(job: Job, row: StoredTransaction) -> bool:
     return not job.pan_hash or row.pan_hash == job.pan_hash
 
 
-def _has_amount(job: Job, row: StoredTransaction) -> bool:
+def _has_amount(job: Job, row: StoredTransaction, held_minor: int | None) -> bool:
     """Whether a row is over the amount that is reversed, at first or as it stands."""
     amount = job.txn.amount
     return amount is None or (
-        amount.minor in (row.amount_minor, standing_minor(row))
+        amount.minor in (row.amount_minor, standing_minor(row), held_minor)
         and row.currency in ("", amount.currency)
     )
 

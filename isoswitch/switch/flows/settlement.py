@@ -16,13 +16,12 @@ from dataclasses import asdict
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import DecodeError
-from isoswitch.codecs.canonical.sealing import load_outcome
 from isoswitch.codecs.canonical.totals import Totals
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.settlement import read_settlement
 from isoswitch.journal.records import RecordKind
 from isoswitch.store.port import BatchClose, StoredTransaction
-from isoswitch.switch.accounts import MOVES_MONEY, standing_minor
+from isoswitch.switch.accounts import MOVES_MONEY, standing_minor, stands
 from isoswitch.switch.job import Job
 from isoswitch.switch.services import Services
 
@@ -93,18 +92,13 @@ def is_uploaded_as(row: StoredTransaction, job: Job, stan: str) -> bool:
     """Whether a terminal uploads this transaction: trace number, amount and card."""
     amount = job.txn.amount
     return (
-        stands(row)
+        row.kind in MOVES_MONEY
+        and stands(row)
         and row.stan == stan
         and (not job.pan_hash or row.pan_hash == job.pan_hash)
         and amount is not None
         and (amount.minor, amount.currency) == (standing_minor(row), row.currency)
     )
-
-
-def stands(row: StoredTransaction) -> bool:
-    """Whether a transaction was approved, moved money, and was not undone."""
-    is_closed = row.kind in MOVES_MONEY and not row.reversed and bool(row.outcome)
-    return is_closed and load_outcome(row.outcome).is_approved
 
 
 def find_breaks(rows: Iterable[StoredTransaction]) -> list[dict[str, str]]:
@@ -115,7 +109,7 @@ def find_breaks(rows: Iterable[StoredTransaction]) -> list[dict[str, str]]:
     ours = [
         {"reason": "the terminal did not upload it", "ours": row.id}
         for row in rows
-        if stands(row) and row.id not in uploaded
+        if row.kind in MOVES_MONEY and stands(row) and row.id not in uploaded
     ]
     theirs = [
         {"reason": "the terminal uploaded what we do not have", "upload": row.id}
