@@ -27,7 +27,8 @@ TICK_S = 1.0
 FIRST_PAUSE_S = 2.0
 PAUSE_MAX_S = 3600.0
 GIVEN_UP_AFTER_S = 24 * 3600.0
-# Calls at once, in all and to one merchant, who may let each wait to its deadline.
+# Calls at once, in all and to one merchant, who may let each wait to its deadline:
+# only who has heard the last one gets more than one.
 AT_ONCE_MAX = 128
 AT_ONCE_FOR_ONE = 8
 # What of a merchant's is taken in hand: those calls, and who waits for them.
@@ -90,16 +91,22 @@ async def call_back_forever(
 ) -> None:
     """Send what is owed, when it is due, until cancelled.
 
-    No merchant waits for the server of another. ``may_send`` tells whether it is this
-    node that sends.
+    No merchant waits for the server of another before ``AT_ONCE_MAX`` calls hang: one
+    to each that did not hear the last, up to ``AT_ONCE_FOR_ONE`` to each that did.
+    ``may_send`` tells whether it is this node that sends.
     """
     lines: dict[str, _Line] = defaultdict(_Line)
     limit = trio.CapacityLimiter(AT_ONCE_MAX)
 
     async def send(callback: Callback, line: _Line) -> None:
+        reason: str | None = None
         async with line.limit, limit:
-            reason = await deliver(callback)
-        await _keep(store, callback, reason, now=clock.now().timestamp())
+            # It may have waited, and another node may send by now.
+            if may_send():
+                reason = await deliver(callback)
+                line.limit.total_tokens = 1 if reason else AT_ONCE_FOR_ONE
+        if reason is not None:
+            await _keep(store, callback, reason, now=clock.now().timestamp())
         line.in_hand.remove(callback.id)
 
     async with trio.open_nursery() as nursery:
@@ -179,9 +186,7 @@ class _Line:
     """The callbacks to one merchant that are being sent, or are next."""
 
     in_hand: set[str] = field(default_factory=set)
-    limit: trio.CapacityLimiter = field(
-        default_factory=lambda: trio.CapacityLimiter(AT_ONCE_FOR_ONE)
-    )
+    limit: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
 
 
 async def _keep(store: Store, callback: Callback, reason: str, *, now: float) -> None:

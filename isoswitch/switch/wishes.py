@@ -127,6 +127,7 @@ class Wishes:
                         await self._sweep()
                     except StoreUnavailable as error:
                         log.error("wishes_postponed", reason=str(error))
+                        self._may_be_open = True
                     await trio.sleep(SWEEP_S)
             finally:
                 # What comes while the rest ends is refused.
@@ -221,6 +222,8 @@ class Wishes:
             It is not to be undone, as far as is known.
         """
         store = self._current().store
+        if self._nursery is None:
+            return UNAVAILABLE
         for _ in range(CANCEL_ATTEMPTS):
             row = await store.find_transaction(paid.id)
             hold = await store.find_hold(paid.id)
@@ -264,14 +267,14 @@ class Wishes:
         """Have the switch do something, whoever stops waiting; tell how it stands."""
         key = prefix + wish.id
         self._may_be_open = True
-        if self._nursery is None:
-            return UNAVAILABLE
         run = self._running.get(key)
-        if run is None:
+        if run is None and self._nursery is not None:
             run = self._running[key] = _Run()
             self._nursery.start_soon(self._carry_out, key, act, run)
-        with trio.move_on_after(ANSWER_S):
-            await run.ended.wait()
+        if run is not None:
+            with trio.move_on_after(ANSWER_S):
+                await run.ended.wait()
+        # A cancellation may be kept although the switch ends: it is done by the next.
         found = await self.find(wish.id, merchant_id=wish.merchant_id)
         return found or UNAVAILABLE
 

@@ -352,8 +352,9 @@ async def test_a_live_node_is_not_disturbed_by_another(nursery: trio.Nursery) ->
         assert events(one) == ["payment.succeeded"]
 
 
+@pytest.mark.parametrize("outage_s", [0.0, 5.0])
 async def test_a_disk_that_is_slow_and_then_full_loses_no_result(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery, outage_s: float
 ) -> None:
     delays = {True: 1.5, False: 0.005}
     world = World(
@@ -373,9 +374,56 @@ async def test_a_disk_that_is_slow_and_then_full_loses_no_result(
             await trio.sleep(0.001)
         world.store.is_full = True
         await trio.sleep(0.02)
-        world.store.is_full = False
+        world.store.is_unreadable = outage_s > 0
+        await trio.sleep(outage_s)
+        world.store.is_full = world.store.is_unreadable = False
         await trio.sleep(10)
         assert (events(api), taken(api)) == (["payment.succeeded"], 1250)
+
+
+async def test_a_switch_that_drains_keeps_no_cancellation_that_it_refuses(
+    api: Api,
+) -> None:
+    payment = await paid(api, api.world.wallet.show_code(SHOPPER))
+    assert api.world.switch is not None
+    assert api.world.switch.wishes is not None
+    api.world.switch.wishes.close()
+    assert (await cancel(api, payment)).status_code == 503
+    assert (await find(api, "payments", payment))["state"] == "succeeded"
+    api.world.crash_switch()
+    await trio.sleep(1)
+    await api.world.start_switch()
+    await trio.sleep(10)
+    assert (events(api), taken(api)) == (["payment.succeeded"], 1250)
+
+
+async def test_a_cancellation_kept_while_the_switch_begins_to_drain_is_told(
+    nursery: trio.Nursery,
+) -> None:
+    delay_s = 0.005
+    world = World(change=with_server, with_wallet=True, store_delay_s=lambda: delay_s)
+    await nursery.start(world.run)
+    await trio.sleep(1)
+    async with api_of(world) as api:
+        payment = await paid(api, world.wallet.show_code(SHOPPER))
+
+        async def drain() -> None:
+            await trio.sleep(0.5)
+            assert world.switch is not None
+            assert world.switch.wishes is not None
+            world.switch.wishes.close()
+
+        delay_s = 1.0
+        nursery.start_soon(drain)
+        answer = await cancel(api, payment)
+        assert (answer.status_code, answer.json()["state"]) == (201, "pending")
+    delay_s = 0.005
+    world.crash_switch()
+    await trio.sleep(1)
+    await world.start_switch()
+    await trio.sleep(10)
+    assert events(api) == ["payment.succeeded", "payment.cancelled"]
+    assert taken(api) == 0
 
 
 async def test_a_cancellation_outlives_the_switch(api: Api) -> None:
