@@ -171,17 +171,11 @@ def changing(
 def verify_unneeded(
     config: Path | None, store: KeyStore, name: str, version: int
 ) -> None:
-    """Raise KeyRefused if a version of a key has sealed what is still owed."""
-    try:
-        with open_reader(load_network(config).store) as reader:
-            owed: list[SafEntry | StoredTransaction] = [
-                *reader.saf(SafState.PENDING),
-                *reader.saf(SafState.QUARANTINED),
-                *reader.open_transactions(),
-            ]
-    except NoStore:
-        return
-    store.verify_unneeded(name, version, (each.sealed for each in owed if each.sealed))
+    """Raise KeyRefused if a version of a key has sealed what is still owed.
+
+    Only a key that seals needs the store.
+    """
+    store.verify_unneeded(name, version, _sealed(config))
 
 
 def say(record: KeyRecord | UnitKey, *, became: str = "") -> None:
@@ -387,6 +381,20 @@ def _supervisor(path: Path) -> int | None:
 def _open_engine(settings: HsmdSettings, number: int = 0) -> Pkcs11Engine:
     harden_process()
     return open_engine(settings.tokens[number])
+
+
+def _sealed(config: Path | None) -> Iterator[bytes]:
+    """Give what is sealed and still owed; the store is opened for the first of it."""
+    try:
+        with open_reader(load_network(config).store) as reader:
+            owed: list[SafEntry | StoredTransaction] = [
+                *reader.saf(SafState.PENDING),
+                *reader.saf(SafState.QUARANTINED),
+                *reader.open_transactions(),
+            ]
+    except NoStore:
+        return
+    yield from (each.sealed for each in owed if each.sealed)
 
 
 def _store(

@@ -39,6 +39,9 @@ POLL_S = 0.1
 async def run_workers(loaded: LoadedNetwork, count: int) -> None:
     """Look after workers until SIGTERM or SIGINT, then let them finish."""
     workers = [Worker(loaded.path, number) for number in range(1, count + 1)]
+    # An order that still waits at the end is raised again, and would kill this process.
+    for order in ORDERS:
+        signal.signal(order, signal.SIG_IGN)
     with (
         trio.open_signal_receiver(*STOPS) as stops,
         trio.open_signal_receiver(*ORDERS) as orders,

@@ -235,6 +235,8 @@ class KeyStore:
     def verify_unneeded(self, name: str, version: int, sealed: Iterable[bytes]) -> None:
         """Raise if a version of a key has sealed something of this.
 
+        ``sealed`` is not read for a key that seals nothing.
+
         Raises
         ------
         KeyRefused

@@ -18,17 +18,19 @@ from isoswitch.codecs.canonical.errors import (
     IsoswitchError,
     KeyRefused,
     MacMismatch,
+    StoreUnavailable,
 )
 from isoswitch.commands.hsm import app as hsm_app
 from isoswitch.commands.key_changes import settings_of
 from isoswitch.commands.keys import app
-from isoswitch.config.load import load_network
+from isoswitch.config.load import STORE_URL, load_network
 from isoswitch.hsm.client import open_hsm
 from isoswitch.hsm.port import EncryptData, GenerateMac, VerifyMac
 from isoswitch.hsm.provision import provision
 from isoswitch.store.port import UnitOfWork
 from isoswitch.store.sqlite import open_sqlite_store
 from tests.hsm.softhsm import PLANS, VALUES, require_softhsm
+from tests.live.network import free_ports
 from tests.live.test_hsm_processes import hsmd
 from tests.store.units import saf_entry
 
@@ -110,6 +112,20 @@ def test_a_version_that_sealed_what_is_owed_is_not_removed(
     with pytest.raises(KeyRefused, match="sealed what is still owed, 1 in"):
         keys("remove", "store/seal", "1", "--yes")
     assert listed(keys)["store/seal"] == ["retired", "active"]
+
+
+def test_without_the_store_only_what_seals_is_kept(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (port,) = free_ports(1)
+    monkeypatch.setenv(STORE_URL, f"postgresql://nobody@127.0.0.1:{port}/none")
+    keys("generate", "a/zak", "--usage", "M6", "--mode", "C", "--yes")
+    for name in ("a/zak", "store/seal"):
+        keys("retire", name, "1", "--yes")
+    assert "removed" in keys("remove", "a/zak", "1", "--yes").stdout
+    with pytest.raises(StoreUnavailable):
+        keys("remove", "store/seal", "1", "--yes")
+    assert listed(keys)["store/seal"] == ["retired"]
 
 
 async def owe(config: Path, key: str) -> None:

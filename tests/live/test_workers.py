@@ -15,6 +15,7 @@ import trio
 
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.errors import SwitchUnavailable
+from isoswitch.commands.console import Failure
 from isoswitch.commands.database import LocalServer
 from isoswitch.commands.processes import Part, parts_of
 from isoswitch.config.load import STORE_URL, LoadedNetwork
@@ -111,15 +112,22 @@ async def test_a_rolling_restart_goes_no_further_than_a_worker_that_works(
         await drill.processes.start("hsmd")
         await changed(drill, before, count=1)
         await stops_at_once(drill, parent)
+        with trio.fail_after(PATIENCE_S):
+            with pytest.raises(Failure, match=r"switch ended \(exit code 0\)"):
+                await drill.processes.wait_any_end()
 
 
 async def stops_at_once(drill: Drill, parent: int) -> None:
-    """Have the parent restart a worker that hangs; a stop reaches the other one."""
+    """Have the parent restart a worker that hangs; a stop reaches the other one.
+
+    Orders that wait for the restart then are dropped.
+    """
     hanging = pids(parent)[1]
     os.kill(hanging, signal.SIGSTOP)
     os.kill(parent, signal.SIGUSR1)
     await told(drill, "worker 1 finishes what it has in flight", times=2)
-    os.kill(parent, signal.SIGTERM)
+    for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGTERM):
+        os.kill(parent, number)
     with trio.fail_after(PATIENCE_S):
         while 2 in pids(parent):
             await trio.sleep(LOOK_S)
