@@ -14,7 +14,8 @@ all the same is recalled, never used; and nothing is sent a second time before i
 is known. Of what is held, or due to come back, the house tells the end by itself; it is
 asked now and then all the same. Money is set aside when a transfer is created, captured
 when it is settled, given free when it is rejected, given back when it is returned: each
-once.
+once. A return that comes before the word that it was settled ends it if it is over the
+whole; of a part, the rest is recalled.
 """
 
 from __future__ import annotations
@@ -197,6 +198,24 @@ CHANGES: Mapping[tuple[TransferState, Event], Change] = {
     (_S.RETURNED, _E.PROGRESS): (_S.RETURNED, ()),
 }
 
+# What a return of only a part changes where nobody has said yet that it was settled.
+PARTS_THAT_OVERTAKE: Mapping[TransferState, Change] = {
+    _S.SENT: (
+        _S.RECALLING,
+        (
+            _F.CAPTURE_FOR_RECALL,
+            _F.GIVE_BACK,
+            _F.RECALL,
+            _F.TELL_FAILED,
+            _F.ALARM,
+        ),
+    ),
+    _S.IN_DOUBT: (
+        _S.RECALLING,
+        (_F.CAPTURE_FOR_RECALL, _F.GIVE_BACK, _F.RECALL, _F.ALARM),
+    ),
+}
+
 UNDECIDED = frozenset({_S.CREATED, _S.SENT})
 # Whom it is for has, or will have, the money.
 PAID_STATES = frozenset({_S.SETTLED, _S.HELD})
@@ -293,8 +312,12 @@ def take_return(
         msg = f"transfer {transfer.id} has less out than what comes back"
         raise EventRefused(msg)
     after, effects = advance(transfer, Event.RETURNED, reason=reason)
+    state = after.state
+    if amount.minor < out and transfer.state in PARTS_THAT_OVERTAKE:
+        state, effects = PARTS_THAT_OVERTAKE[transfer.state]
     returned = replace(
         after,
+        state=state,
         returned_minor=transfer.returned_minor + amount.minor,
         return_ids=" ".join([*taken, return_id]),
     )

@@ -60,8 +60,8 @@ TRANSFER_ENDINGS: Mapping[TransferState, str] = {
     TransferState.HELD: "The transfer is accepted; its receiver has not posted it yet.",
     TransferState.IN_DOUBT: "Nobody knows yet if it was settled; its house is asked.",
     TransferState.RETURN_DUE: "The transfer was not posted: the money is to come back.",
-    TransferState.RECALLING: "It was settled too late: the money is asked back.",
-    TransferState.RECALL_REFUSED: "It was settled too late, and its receiver keeps it.",
+    TransferState.RECALLING: "It does not count as paid: what is out is asked back.",
+    TransferState.RECALL_REFUSED: "It does not count as paid; its receiver keeps it.",
 }
 """Where the money of a transfer of ours stands that its transaction tells less of."""
 

@@ -177,6 +177,32 @@ def test_a_part_may_come_back_and_then_the_rest() -> None:
         take_return(wholly, Money(1, "978"), return_id="R3")
 
 
+@pytest.mark.parametrize(
+    ("story", "told"),
+    [
+        pytest.param((Event.SENDING,), (Effect.TELL_FAILED,), id="sent"),
+        pytest.param((Event.SENDING, Event.EXPIRED), (), id="in doubt"),
+    ],
+)
+def test_of_a_part_that_overtakes_the_settlement_the_rest_is_recalled(
+    story: tuple[Event, ...], told: tuple[Effect, ...]
+) -> None:
+    unsettled, _ = tell(*story)
+    partly, effects = take_return(unsettled, Money(400, "978"), return_id="R1")
+    assert (partly.state, partly.returned_minor) == (TransferState.RECALLING, 400)
+    assert effects == (
+        Effect.CAPTURE_FOR_RECALL,
+        Effect.GIVE_BACK,
+        Effect.RECALL,
+        *told,
+        Effect.ALARM,
+    )
+    assert advance(partly, Event.SETTLED) == (partly, ())
+    wholly, rest = take_return(partly, Money(600, "978"), return_id="R2")
+    assert (wholly.state, wholly.returned_minor) == (TransferState.RETURNED, 1000)
+    assert rest == (Effect.GIVE_BACK,)
+
+
 def test_the_same_return_again_gives_nothing_more_back() -> None:
     settled, _ = tell(Event.SENDING, Event.SETTLED)
     partly, _ = take_return(settled, Money(400, "978"), return_id="R1")

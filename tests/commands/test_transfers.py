@@ -164,7 +164,7 @@ async def test_show_tells_a_transfer_that_was_settled_too_late(
         "house has settled it",
         "the switch asks for the money back, question 2",
     ]
-    assert ending == "It was settled too late: the money is asked back."
+    assert ending == "It does not count as paid: what is out is asked back."
 
 
 async def test_show_tells_of_a_received_transfer_that_goes_back(

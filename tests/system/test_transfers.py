@@ -575,3 +575,45 @@ async def test_a_return_that_overtakes_the_lost_answer_ends_the_payment(
     transfer = await find(world)
     assert (transfer.state, transfer.reason) == (TransferState.RETURNED, "AC04")
     assert await ledger(world) == {}
+
+
+@pytest.mark.parametrize("after_s", [3.0, 12.0])
+async def test_the_rest_of_a_part_that_overtakes_the_lost_answer_is_recalled(
+    world: World, after_s: float
+) -> None:
+    react(world, fault=Fault.SILENCE)
+    told: list[bool] = []
+
+    async def payer() -> None:
+        told.append(await pay(world))
+
+    async with trio.open_nursery() as payers:
+        payers.start_soon(payer)
+        await trio.sleep(after_s)
+        house = house_of(world)
+        (payment,) = house.payments.values()
+        # It agrees to a recall, and gives back no more by itself.
+        payment.returned = True
+        uetr = payment.transfer.uetr
+        house.send_nowait(returning(400, "R1", uetr))
+        await trio.sleep(1)
+        assert told == [False]
+    assert (await find(world)).state is TransferState.RECALLING
+    assert await ledger(world) == {
+        ("clearing/house", "978"): 850,
+        ("recalls/house", "978"): -850,
+    }
+    await trio.sleep(5)
+    assert any(b"camt.056" in each for each in house.documents)
+    house.send_nowait(returning(850, "R2", uetr))
+    await trio.sleep(1)
+    assert (await find(world)).state is TransferState.RETURNED
+    assert await ledger(world) == {}
+    assert world.store is not None
+    told_operator = [
+        each.record.body["reason"]
+        for each in await world.store.records("1-1")
+        if each.record.kind is RecordKind.EXCEPTION
+    ]
+    before = "sent" if after_s < 10 else "in_doubt"
+    assert told_operator == [f"returned while {before}: it is recalling now"]

@@ -243,7 +243,8 @@ class Transfers:
             at = self._services.clock.now().timestamp() + pause_s
             after = replace(after, next_at=at)
         if Effect.ALARM in effects:
-            await self._except(after, f"{news.event} while {before.state}")
+            reason = f"{news.event} while {before.state}: it is {after.state} now"
+            await self._except(after, reason)
         if after != before:
             kind = _RECORDS.get(news.event, RecordKind.ANSWERED)
             opening = NOTHING
