@@ -158,20 +158,21 @@ class Leases:
             This node was silent for too long and others have taken over.
         """
         while self._store.is_shared:
+            began_at = trio.current_time()
+            if not self.is_alive:
+                # What stood still while we could not renew says nothing of others.
+                self._seen.clear()
             try:
-                await self.look()
-                await trio.sleep(RENEW_EVERY_S)
                 await self._renew()
+                await self.look()
             except StoreUnavailable as error:
                 log.error("lease_not_renewed", reason=str(error))
-                await trio.sleep(RENEW_EVERY_S)
+            # At once where the store took that long.
+            await trio.sleep_until(began_at + RENEW_EVERY_S)
         await trio.sleep_forever()
 
     async def look(self) -> None:
         """Declare dead who is, take what is wanted and free, give up what is not."""
-        if not self.is_alive:
-            # What stood still while we could not renew says nothing of others.
-            self._seen.clear()
         leases = await self._store.leases()
         live = {
             lease.holder
