@@ -137,7 +137,8 @@ async def test_only_who_heard_the_last_one_is_sent_several_at_once(
         await trio.sleep(300)
         nursery.cancel_scope.cancel()
     assert (counts[0], max(counts)) == (1, AT_ONCE_FOR_ONE)
-    assert set(counts[60:]) == {1}
+    # Who finishes first of eight at the turn decides how many the next round has.
+    assert set(counts[70:]) == {1}
 
 
 async def test_a_hundred_servers_that_hang_delay_no_other_merchant(
