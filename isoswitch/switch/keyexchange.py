@@ -154,6 +154,11 @@ class KeyExchange:
             if link.settings.key_exchange is not None
         }
 
+    def adopt(self, before: KeyExchange) -> None:
+        """Decline on what was declined on these links under earlier settings."""
+        for name in self._lanes.keys() & before._lanes.keys():
+            self._lanes[name].declined = before._lanes[name].declined
+
     def put(self, request: NetworkRequest, link: Link) -> None:
         """Take a key that an endpoint sends; too many at once are left unanswered."""
         lane = self._lanes.get(request.endpoint)

@@ -289,7 +289,9 @@ class Switch:
         self._shift = Shift(services=services)
         # As after a restart: what is owed is read from the store, and goes out again.
         self.saf = Saf(services)
-        self.keys = KeyExchange(links, random=self._random)
+        keys = KeyExchange(links, random=self._random)
+        keys.adopt(self.keys)
+        self.keys = keys
         await self._working.stop()
         await self._start_work()
         return before

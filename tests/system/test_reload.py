@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import ConfigError, StoreUnavailable
+from isoswitch.codecs.dialects.key_change import KeyPurpose
+from isoswitch.hsm.port import ImportKey
 from isoswitch.journal.records import RecordKind
 from isoswitch.routing.bins import BinRow
 from isoswitch.routing.table import RoutingTable
@@ -27,7 +29,11 @@ from isoswitch.switch.keyjournal import KeyEvent, read_story
 from isoswitch.switch.reload import Reloader
 from isoswitch.switch.server import Switch
 from isoswitch.switch.settings import SwitchSettings, TlsFiles
-from tests.system.test_key_exchange import with_key_exchange
+from tests.system.test_key_exchange import (
+    beside_dying_hsm,
+    versions,
+    with_key_exchange,
+)
 
 NORTH_CARD = get_card("visa-ok")
 
@@ -473,3 +479,22 @@ async def test_what_is_owed_goes_out_from_the_node_that_connects_now(
 async def read_files(_: Switch, reloader: Reloader) -> None:
     """Have a node read its files again."""
     await reloader.reload(operator="ann")
+
+
+async def test_a_copy_of_an_offer_that_was_declined_before_is_declined_after(
+    nursery: trio.Nursery,
+) -> None:
+    async with beside_dying_hsm(nursery) as (world, dying):
+        desk = Desk(world)
+        nursery.start_soon(desk.reloader.run)
+        dying.broken = ImportKey
+        code = await world.issuers["north"].change_key(KeyPurpose.MAC)
+        assert code is ResponseCode.SYSTEM_MALFUNCTION
+        dying.broken = None
+        streams = list(world.streams)
+        assert await desk.change(without("terminals", "TERM0002"))
+        for stream in streams:
+            stream.replay()
+        await trio.sleep(5)
+        assert await versions(world, "north/zak") == {1: "active"}
+        assert await desk.pay("TERM0001") is BeliefState.APPROVED
