@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,6 +20,7 @@ from isoswitch.store.rows import Callback, CallbackState, RowMove
 from isoswitch.switch.callbacks import (
     AT_ONCE_FOR_ONE,
     GIVEN_UP_AFTER_S,
+    Deliver,
     call_back_forever,
     forget_forever,
 )
@@ -46,6 +49,24 @@ class TrioClock:
         return EPOCH + timedelta(seconds=trio.current_time() - self.began_at)
 
 
+@asynccontextmanager
+async def calling_back(
+    rows: Sequence[Callback],
+    deliver: Deliver,
+    *,
+    may_send: Callable[[], bool] = lambda: True,
+) -> AsyncIterator[MemoryDisk]:
+    """Have what is owed be sent while the block runs, on a clock that begins now."""
+    disk, clock = MemoryDisk(), TrioClock()
+    moves = tuple(RowMove(expect=None, row=row) for row in rows)
+    run = partial(call_back_forever, may_send=may_send)
+    async with open_memory_store(disk) as store, trio.open_nursery() as nursery:
+        await store.commit(UnitOfWork(records=(), rows=moves))
+        nursery.start_soon(run, store, clock, deliver)
+        yield disk
+        nursery.cancel_scope.cancel()
+
+
 async def attempts_of(*answers: str, lasts_s: float) -> tuple[list[float], Callback]:
     """Give when a callback was sent to a merchant that answers so, and its end."""
     waiting, times = list(answers), []
@@ -56,13 +77,8 @@ async def attempts_of(*answers: str, lasts_s: float) -> tuple[list[float], Callb
         return waiting.pop(0) if waiting else ""
 
     clock = TrioClock()
-    disk = MemoryDisk()
-    async with open_memory_store(disk) as store, trio.open_nursery() as nursery:
-        move = RowMove(expect=None, row=OWED)
-        await store.commit(UnitOfWork(records=(), rows=(move,)))
-        nursery.start_soon(call_back_forever, store, clock, deliver)
+    async with calling_back([OWED], deliver) as disk:
         await trio.sleep(lasts_s)
-        nursery.cancel_scope.cancel()
     end = disk.rows[Callback, OWED.id]
     assert isinstance(end, Callback)
     return times, end
@@ -105,12 +121,8 @@ async def test_a_server_that_hangs_delays_no_other_merchant(
         return "no answer"
 
     hanging = [replace(OWED, id=f"1-{n}", merchant_id="M2") for n in range(2, 500)]
-    moves = tuple(RowMove(expect=None, row=row) for row in (*hanging, OWED))
-    async with open_memory_store(MemoryDisk()) as store, trio.open_nursery() as nursery:
-        await store.commit(UnitOfWork(records=(), rows=moves))
-        nursery.start_soon(call_back_forever, store, clock, deliver)
+    async with calling_back((*hanging, OWED), deliver):
         await trio.sleep(20)
-        nursery.cancel_scope.cancel()
     assert heard == pytest.approx([0.0, 2.0, 6.0, 14.0], abs=1.1)
     assert most == 1
 
@@ -130,12 +142,8 @@ async def test_only_who_heard_the_last_one_is_sent_several_at_once(
         return "no answer" if is_down else ""
 
     rows = [replace(OWED, id=f"1-{n}") for n in range(1, 101)]
-    moves = tuple(RowMove(expect=None, row=row) for row in rows)
-    async with open_memory_store(MemoryDisk()) as store, trio.open_nursery() as nursery:
-        await store.commit(UnitOfWork(records=(), rows=moves))
-        nursery.start_soon(call_back_forever, store, TrioClock(), deliver)
+    async with calling_back(rows, deliver):
         await trio.sleep(300)
-        nursery.cancel_scope.cancel()
     assert (counts[0], max(counts)) == (1, AT_ONCE_FOR_ONE)
     # Who finishes first of eight at the turn decides how many the next round has.
     assert set(counts[70:]) == {1}
@@ -158,19 +166,15 @@ async def test_a_hundred_servers_that_hang_delay_no_other_merchant(
         replace(OWED, id=f"1-{n}", merchant_id=f"H{n % 100}") for n in range(2, 1000)
     ]
     late = replace(OWED, next_at=AT + 5)
-    moves = tuple(RowMove(expect=None, row=row) for row in (*hanging, late))
-    async with open_memory_store(MemoryDisk()) as store, trio.open_nursery() as nursery:
-        await store.commit(UnitOfWork(records=(), rows=moves))
-        nursery.start_soon(call_back_forever, store, clock, deliver)
+    async with calling_back((*hanging, late), deliver):
         await trio.sleep(60)
-        nursery.cancel_scope.cancel()
     assert heard == pytest.approx([5.0], abs=1.1)
 
 
 async def test_who_lost_the_lease_sends_nothing_that_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    disk, sent = MemoryDisk(), []
+    sent: list[float] = []
     began_at = trio.current_time()
 
     def may_send() -> bool:
@@ -182,16 +186,11 @@ async def test_who_lost_the_lease_sends_nothing_that_waits(
         return ""
 
     rows = [replace(OWED, id=f"1-{n}") for n in range(1, 101)]
-    moves = tuple(RowMove(expect=None, row=row) for row in rows)
-    async with open_memory_store(disk) as store, trio.open_nursery() as nursery:
-        await store.commit(UnitOfWork(records=(), rows=moves))
-        send = partial(call_back_forever, store, TrioClock(), deliver)
-        nursery.start_soon(partial(send, may_send=may_send))
+    async with calling_back(rows, deliver, may_send=may_send) as disk:
         await trio.sleep(99)
         assert len(sent) == 1 + AT_ONCE_FOR_ONE
         # It has the lease again, and what it let go is not forgotten.
         await trio.sleep(300)
-        nursery.cancel_scope.cancel()
     assert len(sent) == 100
     states = {row.state for row in disk.rows.values() if isinstance(row, Callback)}
     assert states == {CallbackState.DELIVERED}
@@ -210,12 +209,8 @@ async def test_a_callback_that_hangs_delays_no_other_of_its_merchant(
         return ""
 
     later = [replace(OWED, id=f"1-{n}", next_at=AT + 2 * n) for n in range(2, 5)]
-    moves = tuple(RowMove(expect=None, row=row) for row in (OWED, *later))
-    async with open_memory_store(MemoryDisk()) as store, trio.open_nursery() as nursery:
-        await store.commit(UnitOfWork(records=(), rows=moves))
-        nursery.start_soon(call_back_forever, store, clock, deliver)
+    async with calling_back((OWED, *later), deliver):
         await trio.sleep(100)
-        nursery.cancel_scope.cancel()
     assert heard == pytest.approx([0.0, 6.0, 8.0], abs=1.1)
 
 

@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 class Database(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that ends when its server says nothing for ``silence_s_max``.
+    """A connection that ends when an answer is not whole after ``silence_s_max``.
 
     A commit waits for its standby for as long as it takes, and nothing but the end of
     the connection ends that wait for us without making the commit visible.
