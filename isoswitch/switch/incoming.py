@@ -10,9 +10,10 @@ A partner that sends too much of what nobody asked for loses its connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import trio
@@ -22,6 +23,7 @@ from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import DecodeError, EncodeError, LinkDown
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.dialect import Dialect
+from isoswitch.codecs.dialects.edition import FieldValue
 from isoswitch.codecs.dialects.mti import ANSWERS
 from isoswitch.codecs.iso8583.message import Message
 from isoswitch.switch.connection import Connection
@@ -56,12 +58,13 @@ class Stray:
 class NetworkRequest:
     """A key or a cutover that an endpoint sends, and the way back to it.
 
-    ``reply`` raises LinkDown when the connection is gone.
+    ``reply`` takes the outcome and fields of our own for the answer. It says nothing to
+    a notification, and raises LinkDown when the connection is gone.
     """
 
     endpoint: str
     message: Message
-    reply: Callable[[Message], None]
+    reply: Callable[[Outcome, Mapping[int, FieldValue]], None]
 
 
 class Allowance:
@@ -155,12 +158,10 @@ class Incoming:
     def _manage(self, connection: Connection, header: bytes, message: Message) -> None:
         kind = self._dialect.network_kind(message)
         if kind in {Kind.KEY_CHANGE, Kind.CUTOVER}:
-
-            def reply(answer: Message) -> None:
-                self._send(connection, header, answer)
-
             request = NetworkRequest(
-                endpoint=self._settings.name, message=message, reply=reply
+                endpoint=self._settings.name,
+                message=message,
+                reply=partial(self._reply, connection, header, message),
             )
             is_key = kind is Kind.KEY_CHANGE
             (self._hooks.on_key if is_key else self._hooks.on_cutover)(request)
@@ -179,19 +180,26 @@ class Incoming:
     def _answer(
         self, connection: Connection, header: bytes, message: Message, outcome: Outcome
     ) -> None:
+        # A connection that ends has said so itself.
+        with suppress(LinkDown):
+            self._reply(connection, header, message, outcome, {})
+
+    def _reply(
+        self,
+        connection: Connection,
+        header: bytes,
+        message: Message,
+        outcome: Outcome,
+        extra: Mapping[int, FieldValue],
+    ) -> None:
         """Answer what can be answered; notifications and unassigned types cannot."""
         if message.mti not in ANSWERS:
             return
         try:
-            answer = self._dialect.to_response(message, outcome)
+            answer = self._dialect.to_response(message, outcome, extra=extra)
         except EncodeError as error:
             self._log.warning("not_answered", mti=message.mti, reason=str(error))
             return
-        # A connection that ends has said so itself.
-        with suppress(LinkDown):
-            self._send(connection, header, answer)
-
-    def _send(self, connection: Connection, header: bytes, answer: Message) -> None:
         name = self._settings.header
         connection.send_nowait(
             headers.join(name, headers.swap(name, header), answer.raw)

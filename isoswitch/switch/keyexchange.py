@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -159,12 +160,14 @@ class KeyExchange:
         for name in self._lanes.keys() & before._lanes.keys():
             self._lanes[name].declined = before._lanes[name].declined
 
-    def put(self, request: NetworkRequest, link: Link) -> None:
+    def put(self, request: NetworkRequest) -> None:
         """Take a key that an endpoint sends; too many at once are left unanswered."""
         lane = self._lanes.get(request.endpoint)
         if lane is None:
             log.warning("key_refused", endpoint=request.endpoint, reason="no profile")
-            _answer(link, request, ResponseCode.INVALID_TRANSACTION)
+            # A connection that ends has said so itself.
+            with suppress(LinkDown):
+                request.reply(Outcome(code=ResponseCode.INVALID_TRANSACTION), {})
             return
         try:
             lane.send.send_nowait(request)
@@ -317,10 +320,9 @@ async def _take_all(services: Services, lane: _Lane) -> None:
 
 async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> None:
     """Take one key of the endpoint: import it, say so, use it."""
-    link = lane.link
     declined = lane.declined.get(_digest(request.message))
     if declined is not None:
-        _answer(link, request, declined)
+        request.reply(Outcome(code=declined), {})
         return
     try:
         purpose, key = await _import(services, lane, request)
@@ -333,7 +335,7 @@ async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> Non
         await services.recorder.note(RecordKind.LINK, "", body)
         log.error("key_refused", cause=lane.cause, reason=refusal.reason)
         lane.decline(request.message, refusal.code)
-        _answer(link, request, refusal.code)
+        request.reply(Outcome(code=refusal.code), {})
         return
     name = lane.names[purpose]
     await note_key(
@@ -348,11 +350,9 @@ async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> Non
     told = TransportedKey(
         payload=b"", check_value=key.check_value, is_block=not lane.profile.is_legacy
     )
-    _answer(
-        link,
-        request,
-        ResponseCode.APPROVED,
-        write_key_change(link.dialect, purpose, told),
+    request.reply(
+        Outcome(code=ResponseCode.APPROVED),
+        write_key_change(lane.link.dialect, purpose, told),
     )
     lane.agreed[name] = key.version
     await _settle(services, lane)
@@ -439,13 +439,3 @@ async def _resume(services: Services, lane: _Lane) -> bool:
 
 def _digest(message: Message) -> bytes:
     return hashlib.sha256(message.raw).digest()
-
-
-def _answer(
-    link: Link,
-    request: NetworkRequest,
-    code: ResponseCode,
-    extra: Mapping[int, str | bytes] | None = None,
-) -> None:
-    outcome = Outcome(code=code)
-    request.reply(link.dialect.to_response(request.message, outcome, extra=extra or {}))

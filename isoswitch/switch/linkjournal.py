@@ -95,7 +95,7 @@ async def _take_cutover(services: Services, request: NetworkRequest) -> None:
         services.health.notice("cutover_not_recorded", error)
         return
     try:
-        request.reply(link.dialect.to_response(request.message, Outcome(code=code)))
+        request.reply(Outcome(code=code), {})
     except LinkDown as error:
         log.warning("cutover_not_answered", reason=str(error))
 

@@ -44,7 +44,7 @@ def to_facts(services: Services, job: Job) -> Facts:
         amount_minor=txn.amount.minor if txn.amount else 0,
         currency=txn.amount.currency if txn.amount else "",
         mcc=merchant.mcc if merchant else txn.mcc,
-        merchant_id=txn.merchant_id,
+        merchant_id=job.merchant_id or txn.merchant_id,
         country=(merchant.country if merchant else "") or services.settings.country,
         entry_mode=txn.entry_mode,
         minute=now.hour * 60 + now.minute,

@@ -446,9 +446,7 @@ class Switch:
         return self._leases.is_alive
 
     def _take_key(self, request: NetworkRequest) -> None:
-        link = self.links.get(request.endpoint)
-        if link is not None:
-            self.keys.put(request, link)
+        self.keys.put(request)
 
     def _accept(self, arrival: Arrival) -> Wait | None:
         shift = self._shift

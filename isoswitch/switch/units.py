@@ -59,7 +59,7 @@ def opened_body(job: Job) -> dict[str, Any]:
         "kind": job.txn.kind,
         "listener": job.listener,
         "terminal": job.txn.terminal_id,
-        "merchant": job.txn.merchant_id,
+        "merchant": job.merchant_id or job.txn.merchant_id,
         "business_date": job.business_date,
         "mac": job.mac_verdict,
     }

@@ -661,6 +661,22 @@ async def test_the_cutover_of_the_partner_that_decides_ends_our_day(
         assert days_of(world).date == "2026-06-02"
 
 
+@pytest.mark.parametrize("mti", ["0840", "0841"])
+async def test_a_cutover_that_wants_no_answer_ends_our_day_and_nothing_else(
+    nursery: trio.Nursery, mti: str
+) -> None:
+    async with audited(nursery, cuts_day=True) as world:
+        issuer = world.issuers["north"]
+        fields = write_cutover_date(DIALECT, date(2026, 6, 2))
+        told = DIALECT.network_request(
+            Kind.CUTOVER, stan="000123", transmitted_at=world.now(), extra=fields
+        ).replace({}, mti=mti)
+        issuer.wires[-1].send_nowait(told.raw)
+        await trio.sleep(5)
+        assert days_of(world).date == "2026-06-02"
+        assert (await pay(world)).state is BeliefState.APPROVED
+
+
 async def test_a_cutover_without_a_date_that_is_said_again_counts_once(
     nursery: trio.Nursery,
 ) -> None:

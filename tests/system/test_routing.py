@@ -14,10 +14,11 @@ from isoswitch.routing.bins import BinRow
 from isoswitch.routing.health import HealthPolicy
 from isoswitch.routing.rules import Rule as RoutingRule
 from isoswitch.routing.table import RoutingTable
+from isoswitch.simulators.beliefs import BeliefState
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.rules import Fault, Reaction, Rule
 from isoswitch.simulators.swarm import settle
-from isoswitch.simulators.world import World
+from isoswitch.simulators.world import MERCHANT, World
 from isoswitch.switch.settings import SwitchSettings
 from isoswitch.switch.status import read_status
 
@@ -163,6 +164,26 @@ async def test_a_rule_sends_one_kind_elsewhere(nursery: trio.Nursery) -> None:
     await network.terminals["TERM0001"].balance(CARD, pin=CARD.pin)
     assert await asked(network, "1-1") == ["south"]
     assert await asked(network, "1-2") == ["north"]
+
+
+async def test_a_rule_for_a_merchant_holds_for_terminals_that_do_not_name_it(
+    nursery: trio.Nursery,
+) -> None:
+    rule = RoutingRule(
+        name="shop", merchants=frozenset({MERCHANT.id}), candidates=("south",)
+    )
+    world = make_world(rule)
+    await nursery.start(world.run)
+    terminal = world.terminals["TERM0001"]
+    named = terminal.build(Kind.PURCHASE, CARD, 1250, pin=CARD.pin).transaction
+    belief = await terminal.pay(terminal.build_from(replace(named, merchant_id="")))
+    assert belief.state is BeliefState.APPROVED
+    (row,) = world.disk.transactions.values()
+    assert await asked(world, row.id) == ["south"]
+    (opened,) = [
+        each for each in await records(world, row.id) if each.kind is RecordKind.OPENED
+    ]
+    assert opened.body["merchant"] == MERCHANT.id
 
 
 async def test_a_decision_is_written_down_once_with_what_it_was_made_from(
