@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from isoswitch.codecs.canonical.errors import KeyRefused, VerificationFailed
+from isoswitch.codecs.canonical.errors import HsmError, KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.audit import Entry, append_entry, read_entries
 from isoswitch.hsm.engine import Algorithm, Use
@@ -95,16 +95,25 @@ class KeyStore:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keep all other writers away; a block of several changes may hold others."""
+        """Keep all other writers away; a block of several changes may hold others.
+
+        Raises
+        ------
+        HsmError
+            The disk does not take the change; the key file is as it was.
+        """
         if self._is_exclusive:
             yield
             return
-        with locked(self._path):
-            self._is_exclusive = True
-            try:
+        try:
+            with locked(self._path):
+                self._is_exclusive = True
                 yield
-            finally:
-                self._is_exclusive = False
+        except OSError as fault:
+            msg = f"{self._path} cannot be changed: {fault.strerror}"
+            raise HsmError(msg) from fault
+        finally:
+            self._is_exclusive = False
 
     @property
     def trail(self) -> Path:

@@ -31,6 +31,7 @@ from isoswitch.codecs.canonical.errors import (
     VerificationFailed,
 )
 from isoswitch.codecs.canonical.secrets import KeyValue
+from isoswitch.hsm.audit import Entry
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions import tr31
 from isoswitch.hsm.functions.kcv import customary_kcv, verify_kcv
@@ -282,8 +283,17 @@ def _was_sent(store: KeyStore, record: KeyRecord, cause: str) -> bool:
     return not record.offered_under and any(
         (each.action, each.operators, each.key, each.kcv)
         == ("import", (cause,), name, kcv)
-        for each in store.list_changes()
+        for each in _changes(store)
     )
+
+
+def _changes(store: KeyStore) -> list[Entry]:
+    """Give the audit trail; one that does not hold tells nothing about any key."""
+    try:
+        return store.list_changes()
+    except VerificationFailed as fault:
+        msg = f"the audit trail does not hold: {fault}; restore it from its backup"
+        raise KeyRefused(msg) from None
 
 
 def _is_active(store: KeyStore, name: str, version: int) -> bool:
@@ -324,7 +334,7 @@ def _make_room(store: KeyStore, name: str) -> None:
 def _check_new(store: KeyStore, name: str, kcv: str) -> None:
     """Refuse a key that was in use before, as far back as the trail goes."""
     known = {(each.plan.name, each.kcv) for each in store.list_keys()}
-    known |= {(each.key, each.kcv) for each in store.list_changes()}
+    known |= {(each.key, each.kcv) for each in _changes(store)}
     if (name, kcv) in known:
         raise KeyRefused(f"key {name}: this value was in use before")
 

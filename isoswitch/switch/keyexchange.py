@@ -214,7 +214,7 @@ class KeyExchange:
                 reason = lane.find_reason(watches_age=watches_age)
                 if reason:
                     await self._exchange(services, lane, reason)
-            except (StoreUnavailable, HsmError) as error:
+            except (StoreUnavailable, HsmError, VerificationFailed) as error:
                 services.health.notice("key_change_postponed", error, cause=lane.cause)
                 self._pause(lane)
             await trio.sleep(TICK_S)
@@ -313,7 +313,7 @@ async def _take_all(services: Services, lane: _Lane) -> None:
     async for request in lane.inbox:
         try:
             await _take(services, lane, request)
-        except (StoreUnavailable, HsmError, LinkDown) as error:
+        except (StoreUnavailable, HsmError, VerificationFailed, LinkDown) as error:
             # Without an answer the endpoint sends the same key again.
             log.error("key_not_answered", cause=lane.cause, reason=str(error))
 

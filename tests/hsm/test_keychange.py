@@ -12,6 +12,7 @@ import pytest
 from isoswitch.codecs.canonical.errors import (
     ConfigError,
     DecodeError,
+    HsmError,
     KeyRefused,
     VerificationFailed,
 )
@@ -29,6 +30,7 @@ from isoswitch.hsm.port import EncryptData
 from isoswitch.hsm.settings import Environment
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
+from tests.hsm.full_disk import full_disk
 from tests.hsm.softhsm import AES_KEY, TDES_KEY, VALUES, plan
 
 EXPORTABLE = KeyPlan(
@@ -134,6 +136,19 @@ def _drop_everything(lines: list[bytes]) -> None:
 
 def _insert_text(lines: list[bytes]) -> None:
     lines.insert(1, b"hello")
+
+
+def test_a_disk_that_is_full_changes_nothing(store: KeyStore) -> None:
+    store.generate(plan("link/zak", "M6", "C", "aes"))
+    changes = store.list_changes()
+    for room in (store.trail.stat().st_size + 20, 500):
+        with full_disk(at=room), pytest.raises(HsmError, match="cannot be changed"):
+            store.rotate("link/zak")
+        assert states(store, "link/zak") == [(1, "active")]
+    assert store.list_changes()[: len(changes)] == changes
+    store.rotate("link/zak")
+    assert states(store, "link/zak") == [(1, "active"), (2, "pending")]
+    assert store.list_changes()[-1].action == "rotate"
 
 
 @pytest.mark.parametrize(

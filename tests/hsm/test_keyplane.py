@@ -428,6 +428,19 @@ def test_a_damaged_file_leaves_the_keys_in_use(
     assert take(service, block()).version == 2
 
 
+def test_beside_a_trail_that_does_not_hold_nothing_is_known_of_a_key(
+    path: Path, vault: Vault, service: CryptoService
+) -> None:
+    store = KeyStore(path, vault, operators=("ann",), environment=Environment.TEST)
+    store.rotate("n/zpk")
+    store.trail.write_bytes(store.trail.read_bytes().replace(b"bob", b"eve", 1))
+    with pytest.raises(KeyRefused, match="does not hold"):
+        take(service, block())
+    with pytest.raises(KeyRefused, match="does not hold"):
+        offer(service, "n/zpk", "n/kbpk")
+    assert offer(service, "n/zak", "n/kbpk").version == 2
+
+
 def test_a_new_storage_master_key_is_followed(
     path: Path, vault: Vault, clock: Clock
 ) -> None:

@@ -11,7 +11,11 @@ import pytest
 import trio
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
-from isoswitch.codecs.canonical.errors import HsmUnavailable
+from isoswitch.codecs.canonical.errors import (
+    HsmUnavailable,
+    IsoswitchError,
+    VerificationFailed,
+)
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.codecs.dialects.key_change import KeyPurpose
 from isoswitch.hsm.keychange import KeyStore
@@ -353,11 +357,12 @@ class DyingHsm:
         self._inner = inner
         self.deadly: type[AnyCommand] | None = None
         self.broken: type[AnyCommand] | None = None
+        self.fault: IsoswitchError = HsmUnavailable("out of order")
         self.kill: Callable[[], None] = lambda: None
 
     async def run(self, *commands: AnyCommand) -> list[bytes]:
         if self.broken is not None and isinstance(commands[0], self.broken):
-            raise HsmUnavailable("out of order")
+            raise self.fault
         if self.deadly is not None and isinstance(commands[0], self.deadly):
             self.deadly = None
             self.kill()
@@ -397,6 +402,25 @@ async def test_while_the_crypto_service_is_away_no_key_changes(
         assert await versions(world, "north/zak") == {1: "active"}
         dying.broken = None
         await trio.sleep(60)
+        assert 2 in await versions(world, "north/zak")
+
+
+async def test_no_answer_of_the_crypto_service_ends_the_switch(
+    nursery: trio.Nursery,
+) -> None:
+    async with beside_dying_hsm(nursery, uses_max=1) as (world, dying):
+        dying.fault = VerificationFailed("what was asked does not verify")
+        dying.broken = OfferKey
+        assert await pay(world, "north") is BeliefState.APPROVED
+        await trio.sleep(10)
+        dying.broken = ActivateKey
+        code = await world.issuers["south"].change_key(KeyPurpose.MAC)
+        assert code is ResponseCode.APPROVED
+        await trio.sleep(10)
+        assert await pay(world, "north") is BeliefState.APPROVED
+        dying.broken = None
+        await trio.sleep(60)
+        assert (await versions(world, "south/zak"))[2] == "active"
         assert 2 in await versions(world, "north/zak")
 
 

@@ -1,0 +1,57 @@
+"""The audit trail of key changes, where its disk or its process fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isoswitch.hsm.audit import Entry, append_entry, read_entries
+from tests.hsm.full_disk import full_disk
+
+
+def entry(action: str, *operators: str) -> Entry:
+    return Entry(time="2026-11-23T00:00:00+00:00", action=action, operators=operators)
+
+
+def actions(trail: Path, head: str) -> list[str]:
+    return [each.action for each in read_entries(trail, head=head)]
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Path:
+    return tmp_path / "keys.audit"
+
+
+def test_a_disk_that_is_full_for_a_moment_leaves_the_trail_as_it_was(
+    trail: Path,
+) -> None:
+    append_entry(trail, entry("generate", "ann"))
+    before = trail.read_bytes()
+    with full_disk(at=len(before) + 20), pytest.raises(OSError, match="too large"):
+        append_entry(trail, entry("rotate", "ann"))
+    assert trail.read_bytes() == before
+    head = append_entry(trail, entry("activate", "ann"))
+    assert actions(trail, head) == ["generate", "activate"]
+
+
+def test_what_a_crash_left_of_a_line_counts_for_nothing(trail: Path) -> None:
+    head = append_entry(trail, entry("generate", "ann"))
+    with trail.open("ab") as file:
+        file.write(b'{"time":"2026-11-23T00:0')
+    assert actions(trail, head) == ["generate"]
+    head = append_entry(trail, entry("rotate", "ann"))
+    assert actions(trail, head) == ["generate", "rotate"]
+
+
+def test_a_first_line_that_was_not_finished_counts_for_nothing(trail: Path) -> None:
+    trail.write_bytes(b'{"time":"2026-11-23T00:0')
+    head = append_entry(trail, entry("generate", "ann"))
+    assert actions(trail, head) == ["generate"]
+
+
+def test_a_line_may_be_long(trail: Path) -> None:
+    append_entry(trail, entry("generate", "ann"))
+    append_entry(trail, entry("rotate", *["somebody"] * 2000))
+    head = append_entry(trail, entry("activate", "ann"))
+    assert actions(trail, head) == ["generate", "rotate", "activate"]
