@@ -37,7 +37,7 @@ def up(config: Path | None, *, trickle: bool, postgres: bool, workers: int) -> i
     console = stdout()
     for line in ensure(loaded):
         console.print(Text(f"made {line}", style="dim"))
-    check_ports_free(loaded)
+    check_ports_free(loaded, workers=workers)
     parts = tuple(
         part
         for part in parts_of(loaded, workers=workers)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +24,16 @@ from isoswitch.commands.console import UNREACHABLE, Failure
 from isoswitch.config.load import LoadedNetwork
 from isoswitch.config.model import Network
 from isoswitch.config.settings import unit_address
+from isoswitch.config.workers import portal_port
+from isoswitch.switch.sockets import listen_tcp
 
 READY_TIMEOUT_S = 20.0
 DRAIN_TIMEOUT_S = 30.0
 POLL_S = 0.05
 LOG_LINES_SHOWN = 8
+PORTAL = "portal"
+PORT_MAX = 65_535
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared, not opened)
 _PR_SET_PDEATHSIG = 1
 
 Address = tuple[str, int] | Path
@@ -82,7 +86,7 @@ def parts_of(loaded: LoadedNetwork, *, workers: int = 1) -> tuple[Part, ...]:
         Part(
             name="switch",
             command=own_command("serve", *config, *several),
-            opens=tuple(address for _, address in _switch_addresses(network)),
+            opens=tuple(address for _, address in _switch_addresses(network, workers)),
         )
     )
     if simulators is not None and simulators.trickle is not None:
@@ -92,7 +96,9 @@ def parts_of(loaded: LoadedNetwork, *, workers: int = 1) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def check_ports_free(loaded: LoadedNetwork, *, issuers: bool = True) -> None:
+def check_ports_free(
+    loaded: LoadedNetwork, *, issuers: bool = True, workers: int = 1
+) -> None:
     """Find out before anything starts whether every port can be opened.
 
     ``issuers=False`` leaves the ports of the simulated issuers out.
@@ -100,24 +106,24 @@ def check_ports_free(loaded: LoadedNetwork, *, issuers: bool = True) -> None:
     Raises
     ------
     Failure
-        A port is taken; says which, by what it is needed, and what to do.
+        A port is taken, or a worker's portal would take that of something else; says
+        which, by what it is needed, and what to do.
     """
     network = loaded.network
-    wanted = dict(_switch_addresses(network))
+    wanted = list(_switch_addresses(network, workers))
     if issuers:
-        wanted |= dict(_issuer_addresses(network))
-    for table, (host, port) in wanted.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as exc:
-                raise Failure(
-                    f"{host}:{port}, which [{table}] needs: {exc.strerror}",
-                    fix=f"stop what listens there (ss -ltnp 'sport = :{port}' names "
-                    f"it; another `isoswitch up`?) or set another port in [{table}]",
-                    exit_code=UNREACHABLE,
-                ) from None
+        wanted += _issuer_addresses(network)
+    _check_ports_differ(wanted)
+    for table, (host, port) in wanted:
+        try:
+            listen_tcp(host, port).close()
+        except OSError as exc:
+            raise Failure(
+                f"{host}:{port}, which [{table}] needs: {exc.strerror}",
+                fix=f"stop what listens there (ss -ltnp 'sport = :{port}' names "
+                f"it; another `isoswitch up`?) or set another port in [{table}]",
+                exit_code=UNREACHABLE,
+            ) from None
 
 
 async def answers(address: Address) -> bool:
@@ -290,10 +296,38 @@ class Processes:
         )
 
 
-def _switch_addresses(network: Network) -> Iterator[tuple[str, tuple[str, int]]]:
+def _check_ports_differ(wanted: Sequence[tuple[str, tuple[str, int]]]) -> None:
+    """Refuse portals of workers that nothing could open; the file says the rest."""
+    portals = [address for table, address in wanted if table == PORTAL]
+    for number, (host, port) in enumerate(portals, start=1):
+        others = [
+            f"is that of [{table}]"
+            for table, (other, taken) in wanted
+            if table != PORTAL and taken == port and _meet(host, other)
+        ]
+        if port > PORT_MAX:
+            others.append("does not exist")
+        if others:
+            raise Failure(
+                f"the portal of worker {number} would have port {port}, which "
+                f"{others[0]}",
+                fix="each worker has its portal on a port of its own, counted from "
+                "[portal] port: set that where so many in a row are free",
+            )
+
+
+def _meet(host: str, other: str) -> bool:
+    return host == other or not EVERYWHERE.isdisjoint((host, other))
+
+
+def _switch_addresses(
+    network: Network, workers: int
+) -> Iterator[tuple[str, tuple[str, int]]]:
     """Give what the switch opens, by the table that says so."""
     if network.portal is not None:
-        yield "portal", (network.portal.host, network.portal.port)
+        for worker in range(1, workers + 1):
+            port = portal_port(network.portal.port, worker)
+            yield PORTAL, (network.portal.host, port)
     for name, row in network.listeners.items():
         yield f"listeners.{name}", (row.host, row.port)
     for name, endpoint in network.endpoints.items():

@@ -50,7 +50,7 @@ def serve(
     """
     loaded = load_network(config)
     if not worker:
-        check_ports_free(loaded, issuers=False)
+        check_ports_free(loaded, issuers=False, workers=workers)
     if workers > 1 or worker:
         check_shared(loaded)
     if workers > 1:

@@ -246,6 +246,7 @@ class Portal(Table):
     callback_secrets: dict[MerchantId, FileName] = {}
     calls_private: bool = False
     keep_days: Annotated[float, Field(ge=1.0, le=3650.0)] = 7.0
+    connections_max: Count = 256
 
 
 class Listener(Table):

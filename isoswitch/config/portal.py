@@ -43,6 +43,7 @@ def portal_settings(loaded: LoadedNetwork) -> PortalSettings | None:
         },
         calls_private=portal.calls_private,
         kept_s=portal.keep_days * DAY_S,
+        connections_max=portal.connections_max,
     )
 
 

@@ -48,7 +48,12 @@ def load_worker(path: Path, *, worker: int) -> Configuration:
 
 def portal_of_worker(portal: PortalSettings, worker: int) -> PortalSettings:
     """Give the portal of a worker, which has a port of its own."""
-    return replace(portal, port=portal.port + worker - 1)
+    return replace(portal, port=portal_port(portal.port, worker))
+
+
+def portal_port(first: int, worker: int) -> int:
+    """Give the port of a worker's portal; those of workers follow one another."""
+    return first + worker - 1
 
 
 def worker_path(path: Path, worker: int) -> Path:

@@ -39,6 +39,7 @@ from isoswitch.switch.services import Services
 PREFIX = "/v1"
 BODY_BYTES_MAX = 16 * 1024
 READ_BYTES_MAX = 16 * BODY_BYTES_MAX
+BODY_TIMEOUT_S = 10.0
 
 log = structlog.get_logger()
 
@@ -66,7 +67,7 @@ class Door:
             return
         refusal: Response
         try:
-            body = await _read_body(scope, receive)
+            body = await _read_body_in_time(receive)
             client = await self._admit(scope, body)
         except ApiProblem as error:
             refusal = problem(
@@ -125,7 +126,19 @@ class Door:
         return client
 
 
-async def _read_body(scope: Scope, receive: Receive) -> bytes:
+async def _read_body_in_time(receive: Receive) -> bytes:
+    """Read a body from a client that sends it without delay."""
+    with trio.move_on_after(BODY_TIMEOUT_S):
+        return await _read_body(receive)
+    raise ApiProblem(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "too_slow",
+        f"a body arrives within {BODY_TIMEOUT_S:g} s",
+        headers={"Connection": "close"},
+    )
+
+
+async def _read_body(receive: Receive) -> bytes:
     """Read a body that is not too long.
 
     One that is somewhat longer is read to its end and forgotten, since a client that

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-import hypercorn.trio
 import trio
 from hypercorn.config import Config
 
 from isoswitch.portal.app import make_app
+from isoswitch.portal.connections import Connections
 from isoswitch.portal.settings import PortalSettings
 from isoswitch.portal.webhooks import Caller
 from isoswitch.switch.callbacks import call_back_forever, forget_forever
@@ -40,30 +40,34 @@ async def serve_portal(
         config.certfile = str(settings.certificate)
         config.keyfile = str(settings.key)
     config.h11_max_incomplete_size = REQUEST_BYTES_MAX
-    # From here on the socket is the server's, which closes it.
-    config.bind = [f"fd://{sock.detach()}"]
-    async with trio.open_nursery() as nursery:
-        if settings.callback_secrets:
-            caller = Caller(settings, lambda: switch.settings.merchants, switch.clock)
-            nursery.start_soon(
-                partial(
-                    call_back_forever,
-                    switch.store,
-                    switch.clock,
-                    caller.deliver,
-                    may_send=switch.does_once,
+    connections = Connections(
+        make_app(switch, settings.clients),
+        config,
+        connections_max=settings.connections_max,
+    )
+    with sock:
+        async with trio.open_nursery() as nursery:
+            if settings.callback_secrets:
+                caller = Caller(
+                    settings, lambda: switch.settings.merchants, switch.clock
                 )
-            )
-        if settings.clients:
-            nursery.start_soon(
-                partial(
-                    forget_forever,
-                    switch.store,
-                    switch.clock,
-                    kept_s=settings.kept_s,
+                nursery.start_soon(
+                    partial(
+                        call_back_forever,
+                        switch.store,
+                        switch.clock,
+                        caller.deliver,
+                        may_send=switch.does_once,
+                    )
                 )
-            )
-        await nursery.start(
-            hypercorn.trio.serve, make_app(switch, settings.clients), config
-        )
-        task_status.started(port)
+            if settings.clients:
+                nursery.start_soon(
+                    partial(
+                        forget_forever,
+                        switch.store,
+                        switch.clock,
+                        kept_s=settings.kept_s,
+                    )
+                )
+            nursery.start_soon(connections.accept_forever, sock)
+            task_status.started(port)

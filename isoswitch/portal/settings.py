@@ -35,7 +35,8 @@ class PortalSettings:
 
     ``callback_secrets`` sign what merchants are called back with. Only with
     ``calls_private`` may a callback go to a private address. Answers under idempotency
-    keys, and callbacks that have ended, are kept for ``kept_s``.
+    keys, and callbacks that have ended, are kept for ``kept_s``. Who connects while
+    ``connections_max`` are there is closed at once.
     """
 
     host: str
@@ -46,3 +47,4 @@ class PortalSettings:
     callback_secrets: Mapping[str, Secret[bytes]] = field(default_factory=dict)
     calls_private: bool = False
     kept_s: float = KEPT_S
+    connections_max: int = 256

@@ -33,12 +33,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        sock.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX
-        )
+        watch_peer(sock)
         self._sock = sock
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -131,6 +126,14 @@ async def open_tcp(host: str, port: int) -> SocketStream:
         msg = f"{host!r} is no host"
         raise OSError(errno.EADDRNOTAVAIL, msg) from None
     return SocketStream(_detach(stream.socket))
+
+
+def watch_peer(sock: socket.socket) -> None:
+    """Have the kernel end a connection whose peer vanished or does not read."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
 
 
 def listen_tcp(host: str, port: int, *, shares_port: bool = False) -> socket.socket:

@@ -102,7 +102,7 @@ def complaint(old: str, new: str) -> str:
             id="terminal timer within the switch's",
         ),
         pytest.param(
-            "port = 8583", "port = 8580", "portal and ascii share port", id="portal"
+            "port = 8583", "port = 8570", "portal and ascii share port", id="portal"
         ),
         pytest.param(
             "issuer_s = 4.0",

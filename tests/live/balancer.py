@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.live.network import ROOT, free_ports
 
 SHIPPED = ROOT / "deploy" / "haproxy.cfg"
-PORTAL = 8580
+PORTAL = 8570
 HEALTH = 9011
 
 

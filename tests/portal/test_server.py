@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
 import trio
 
+from isoswitch.portal import connections, door
 from isoswitch.portal.server import serve_portal
 from isoswitch.portal.settings import PortalSettings
 from isoswitch.simulators.world import World
+from tests.portal.signers import CLIENTS
 
 pytestmark = pytest.mark.live
+
+PATIENCE_S = 15.0
+HEALTH = b"GET /health/live HTTP/1.1\r\nHost: it\r\n\r\n"
+HEALTH_ONCE = HEALTH[:-2] + b"Connection: close\r\n\r\n"
 
 
 async def test_a_browser_is_answered_while_the_switch_works(
@@ -37,3 +46,78 @@ async def test_a_taken_port_is_an_error(nursery: trio.Nursery) -> None:
     port = await nursery.start(start, settings)
     with pytest.raises(OSError, match="in use"):
         await start(PortalSettings(host="127.0.0.1", port=port))
+
+
+@asynccontextmanager
+async def portal_of(**settings: Any) -> AsyncIterator[int]:
+    """Run a portal beside a switch; gives its port."""
+    world = World()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(world.run)
+        assert world.switch is not None
+        told = PortalSettings(host="127.0.0.1", port=0, clients=CLIENTS, **settings)
+        yield await nursery.start(partial(serve_portal, told, world.switch))
+        nursery.cancel_scope.cancel()
+
+
+async def ask(port: int, request: bytes) -> bytes:
+    """Read until the portal closes, which it has to do soon."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    async with stream:
+        with trio.fail_after(PATIENCE_S):
+            try:
+                await stream.send_all(request)
+                return b"".join([part async for part in stream])
+            except trio.BrokenResourceError:
+                return b""
+
+
+async def wait_let_in(port: int) -> None:
+    """Wait until there is room for one more."""
+    with trio.fail_after(PATIENCE_S):
+        while not await ask(port, HEALTH_ONCE):
+            await trio.lowlevel.checkpoint()
+
+
+async def test_who_connects_above_the_limit_is_closed_and_comes_in_later() -> None:
+    async with portal_of(connections_max=2) as port:
+        inside = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(2)]
+        for stream in inside:
+            await stream.send_all(HEALTH)
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+        assert await ask(port, HEALTH) == b""
+        await inside[0].aclose()
+        await wait_let_in(port)
+        await inside[1].aclose()
+
+
+@pytest.mark.parametrize("path", ["/v1/codes", "/health/live"])
+async def test_a_body_that_does_not_come_ends_its_connection(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "BODY_TIMEOUT_S", 0.2)
+    async with portal_of() as port:
+        head = f"POST {path} HTTP/1.1\r\nHost: it\r\nContent-Length: 10000\r\n\r\nx"
+        answer = await ask(port, head.encode())
+    assert answer.split()[1] == (b"408" if path == "/v1/codes" else b"405")
+
+
+# HTTP/2 without asking: no window for what is answered, so the answer never gets out.
+STUCK_HTTP2 = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00"
+    b"\x00\x00\x0e\x01\x05\x00\x00\x00\x01\x82\x86\x04\x08/metrics\x41\x00"
+)
+UNREAD = b"GET /metrics HTTP/1.1\r\nHost: it\r\n\r\n" * 1000
+
+
+@pytest.mark.parametrize("asked", [STUCK_HTTP2, UNREAD], ids=["window", "unread"])
+async def test_an_answer_that_nobody_takes_ends_its_connection(
+    asked: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 1.0)
+    async with portal_of(connections_max=1) as port:
+        stuck = await trio.open_tcp_stream("127.0.0.1", port)
+        await stuck.send_all(asked)
+        await wait_let_in(port)
+        await stuck.aclose()
