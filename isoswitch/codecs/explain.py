@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from isoswitch.codecs.canonical.money import CURRENCIES
+from isoswitch.codecs.canonical.money import CURRENCIES, Money
 from isoswitch.codecs.dialects import vocabulary
 from isoswitch.codecs.dialects.codes import (
     MEANINGS_1987,
@@ -208,14 +208,11 @@ def _explain_currency(value: str) -> Explanation:
 def _additional_amount(item: str) -> str:
     account = vocabulary.ACCOUNT_TYPES.get(item[:2], UNKNOWN)
     amount_type = vocabulary.AMOUNT_TYPES.get(item[2:4], UNKNOWN)
-    letters, decimals = CURRENCIES.get(item[4:7], (item[4:7], 2))
     side = {"C": "credit", "D": "debit"}.get(item[7:8], UNKNOWN)
     digits = item[8:]
     if len(item) != 20 or not digits.isdecimal():
         return "not an additional amount of 20 characters"
-    whole = digits.lstrip("0").rjust(decimals + 1, "0")
-    major = f"{whole[:-decimals]}.{whole[-decimals:]}" if decimals else whole
-    return f"{account}: {amount_type}, {major} {letters} {side}"
+    return f"{account}: {amount_type}, {Money(int(digits), item[4:7])} {side}"
 
 
 def _flags(digits: str) -> list[int]:

@@ -20,6 +20,7 @@ from isoswitch.config.types import (
     CategoryRange,
     CodeDigits,
     Count,
+    CurrencyNumber,
     FieldNumbers,
     FileName,
     FrameBytes,
@@ -51,7 +52,7 @@ class Switch(Table):
     node: Name
     acquirer_id: InstitutionId
     country: NumericCode
-    currency: NumericCode
+    currency: CurrencyNumber
     ready_endpoints: Literal["any", "all", "none"] = "any"
 
 
@@ -365,7 +366,7 @@ class Terminal(Table):
     legacy_keys: bool = False
     key_overlap_s: Seconds = 300.0
     partial_approvals: bool = False
-    currency: NumericCode | None = None
+    currency: CurrencyNumber | None = None
     tls: Tls | None = None
 
 
@@ -400,7 +401,7 @@ class RoutingRule(Table):
 
     name: Name
     kinds: list[Annotated[Kind, Field(strict=False)]] = []
-    currencies: list[NumericCode] = []
+    currencies: list[CurrencyNumber] = []
     amount_min: MajorUnits | None = None
     amount_max: MajorUnits | None = None
     mccs: list[CategoryRange] = []
@@ -419,7 +420,7 @@ class RoutingCost(Table):
     """What an endpoint charges for a transaction in one currency."""
 
     endpoint: Name
-    currency: NumericCode
+    currency: CurrencyNumber
     fixed_minor: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     rate: Rate = "0"
 
@@ -453,7 +454,7 @@ class StandIn(Table):
     ``negative_file`` lists cards that get nothing (`isoswitch standin hash`).
     """
 
-    currency: NumericCode
+    currency: CurrencyNumber
     floor: MajorUnits
     card_count_max: Count
     card_max: MajorUnits

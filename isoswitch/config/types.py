@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from isoswitch.codecs.canonical.money import CURRENCIES
+
 PATTERNS = {
     r"^[a-z][a-z0-9-]{0,31}$": "a lower-case name: letters, digits, hyphens",
     r"^[a-z0-9][a-z0-9/_.-]{0,63}$": "a key name of a-z, 0-9 and /_.-",
@@ -71,6 +73,14 @@ def _check_callback_url(text: str) -> str:
     return text
 
 
+def _check_currency(text: str) -> str:
+    """Give the number of a currency as it was written, if we know its decimals."""
+    if text not in CURRENCIES:
+        msg = 'no currency of ISO 4217 has this number, as the euro has "978"'
+        raise ValueError(msg)
+    return text
+
+
 def _check_peer_network(text: str) -> str:
     """Give an address or network as it was written, if it is one."""
     try:
@@ -90,6 +100,9 @@ def _check_unit(text: str) -> str:
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9/_.-]{0,63}$")]
 NumericCode = Annotated[str, StringConstraints(pattern=r"^\d{3}$")]
+CurrencyNumber = Annotated[
+    str, StringConstraints(pattern=r"^\d{3}$"), AfterValidator(_check_currency)
+]
 CategoryCode = Annotated[str, StringConstraints(pattern=r"^\d{4}$")]
 InstitutionId = Annotated[str, StringConstraints(pattern=r"^\d{1,11}$")]
 BinDigits = Annotated[str, StringConstraints(pattern=r"^\d{6,11}(\.\.\d{6,11})?$")]

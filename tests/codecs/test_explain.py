@@ -58,6 +58,11 @@ def test_a_value_is_explained(
     [
         ("0001392D000000001250", "account ledger balance, 1250 JPY debit"),
         ("0002048C000000000007", "account available balance, 0.007 BHD credit"),
+        ("0002800C000000005000", "account available balance, 5000 UGX credit"),
+        (
+            "0002999C000000005000",
+            "account available balance, 5000 minor units of 999 credit",
+        ),
         ("0002978C00000", "not an additional amount of 20 characters"),
         ("0002978C0000000A0000", "not an additional amount of 20 characters"),
     ],

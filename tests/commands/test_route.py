@@ -100,6 +100,7 @@ def test_too_few_digits_say_what_more_would_tell(tmp_path: Path) -> None:
         (["--card", "visa-nok"], "no test card visa-nok"),
         (["--bin", "411111", "--at", "2500"], "--at is no time"),
         (["--bin", "411111", "--amount", "1.234"], "at most 2 decimals"),
+        (["--bin", "411111", "--currency", "999"], "no currency of ISO 4217"),
         (["--bin", "411111", "--kind", "theft"], "no kind theft"),
         (["--bin", "411111", "--entry-mode", "guess"], "no entry-mode guess"),
         (["--bin", "411111", "--down", "west"], "no endpoint west"),

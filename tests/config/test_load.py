@@ -61,6 +61,18 @@ def complaint(old: str, new: str) -> str:
         pytest.param(
             'cutover = "00:00"', 'cutover = "24:00"', "from 00:00 to 23:59", id="time"
         ),
+        pytest.param(
+            'currency = "978"',
+            'currency = "999"',
+            'currency: no currency of ISO 4217 has this number, as the euro has "978"',
+            id="currency",
+        ),
+        pytest.param(
+            'listener = "ascii"',
+            'listener = "ascii"\ncurrency = "999"',
+            "terminals.TERM0001.currency: no currency",
+            id="currency of a terminal",
+        ),
         pytest.param('zone = "UTC"', 'zone = "Mars"', "no time zone", id="time zone"),
         pytest.param(
             'primary = "south" }',

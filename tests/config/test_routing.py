@@ -271,6 +271,7 @@ total_max = "20000.00"
     ("old", "new", "said"),
     [
         ('"30.00"', '"30.001"', "at most 2 decimals"),
+        ('"978"', '"999"', "stand_in.small.currency: no currency of ISO 4217"),
         (
             "floor =",
             'kinds = ["cash_withdrawal"]\nfloor =',

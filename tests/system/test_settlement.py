@@ -34,6 +34,11 @@ def reconciling(settings: SwitchSettings) -> SwitchSettings:
     return replace(settings, endpoints=endpoints)
 
 
+def as_unionpay(settings: SwitchSettings) -> SwitchSettings:
+    listeners = tuple(replace(each, dialect="cup-pos") for each in settings.listeners)
+    return replace(settings, listeners=listeners)
+
+
 @pytest.fixture
 async def world(nursery: trio.Nursery) -> World:
     """A network whose issuers confirm the totals of each day."""
@@ -106,6 +111,22 @@ async def test_totals_that_differ_are_answered_with_ours_and_close_nothing(
     ours = read_settlement(terminal.dialect, answer.message).totals
     assert ours == Totals(debits=1, debits_minor=1000)
     assert await store_of(world).find_batch(name) == 1
+
+
+@pytest.mark.parametrize("told", [1250, 0], ids=["agrees", "differs"])
+async def test_a_unionpay_terminal_settles_a_batch_that_undoes_more_than_it_does(
+    nursery: trio.Nursery, told: int
+) -> None:
+    world = World(change=as_unionpay)
+    await nursery.start(world.run)
+    terminal, card = world.terminals["TERM0001"], get_card("visa-ok")
+    sale = await terminal.purchase(card, 1250, pin=card.pin)
+    await settle_now(terminal)
+    await terminal.void(sale)
+    answer = await settle(terminal, Totals(credits=told and 1, credits_minor=told))
+    assert answer is not None
+    assert answer.outcome.is_approved is bool(told)
+    assert await store_of(world).find_batch("TERM0001") == (3 if told else 2)
 
 
 async def test_a_repeated_settlement_gets_its_first_answer_and_closes_once(

@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
-from isoswitch.codecs.canonical.errors import DecodeError
+from isoswitch.codecs.canonical.errors import DecodeError, EncodeError
 from isoswitch.codecs.canonical.money import CURRENCIES, Money
 from isoswitch.codecs.canonical.transaction import Transaction
-from isoswitch.codecs.dialects.edition import Edition
+from isoswitch.codecs.dialects.edition import Edition, Fields
 from isoswitch.codecs.dialects.numbers import missing
 from isoswitch.codecs.iso8583.message import Message
 
@@ -26,6 +27,7 @@ _LETTERS: Mapping[str, str] = {
 }
 _ITEM = 20
 _ITEM_2003 = 21
+_DIGITS = 12
 
 
 def numeric_currency(code: str) -> str:
@@ -57,7 +59,8 @@ def read_amount_2003(text: str) -> Money:
     Raises
     ------
     DecodeError
-        The value is no whole number of our minor units.
+        The value is no whole number of our minor units, or we do not know how
+        many decimals its currency has.
 
     Examples
     --------
@@ -66,23 +69,24 @@ def read_amount_2003(text: str) -> Money:
     >>> read_amount_2003("3922000000125000")
     Money(minor=1250, currency='392')
     """
-    currency, decimals, digits = text[:3], int(text[3]), int(text[4:])
-    shift = _decimals(currency) - decimals
-    minor, rest = divmod(digits * 10 ** max(shift, 0), 10 ** max(-shift, 0))
-    if rest:
-        raise DecodeError("more decimals than its currency has", field="4")
-    return Money(minor, currency)
+    return _rescale(text[:3], int(text[3]), int(text[4:]), field="4")
 
 
 def write_amount_2003(amount: Money) -> str:
     """Write ``currency exponent amount``.
+
+    Raises
+    ------
+    EncodeError
+        We do not know how many decimals its currency has.
 
     Examples
     --------
     >>> write_amount_2003(Money(1250, "392"))
     '3920000000001250'
     """
-    return f"{amount.currency}{_decimals(amount.currency)}{amount.minor:012}"
+    decimals = _decimals(amount, field="4")
+    return f"{amount.currency}{decimals}{amount.minor:012}"
 
 
 def find_amount(text: str, *types: str) -> Money | None:
@@ -101,10 +105,17 @@ def find_amount(text: str, *types: str) -> Money | None:
 def find_amount_2003(text: str, *types: str) -> Money | None:
     """Find an additional amount in the form of 2003.
 
+    Raises
+    ------
+    DecodeError
+        It cannot be told in minor units, as in `read_amount_2003`.
+
     Examples
     --------
     >>> find_amount_2003("00029782C000000005000", "02")
     Money(minor=5000, currency='978')
+    >>> find_amount_2003("00029783D000000005000", "02")
+    Money(minor=-500, currency='978')
     """
     return _find(text, types, size=_ITEM_2003, sign_at=8)
 
@@ -112,52 +123,49 @@ def find_amount_2003(text: str, *types: str) -> Money | None:
 def write_additional(account: str, amount_type: str, amount: Money) -> str:
     """Write one additional amount; a negative one is a debit.
 
+    Raises
+    ------
+    EncodeError
+        It has more digits than there is room for.
+
     Examples
     --------
     >>> write_additional("00", AVAILABLE_BALANCE, Money(-1250, "978"))
     '0002978D000000001250'
     """
-    sign = "D" if amount.minor < 0 else "C"
-    return f"{account}{amount_type}{amount.currency}{sign}{abs(amount.minor):012}"
+    return f"{account}{amount_type}{amount.currency}{_signed(amount)}"
 
 
 def write_additional_2003(account: str, amount_type: str, amount: Money) -> str:
     """Write one additional amount in the form of 2003.
+
+    Raises
+    ------
+    EncodeError
+        It has more digits than there is room for, or we do not know how many
+        decimals its currency has.
 
     Examples
     --------
     >>> write_additional_2003("00", CASH, Money(5000, "978"))
     '00409782C000000005000'
     """
-    sign = "D" if amount.minor < 0 else "C"
-    decimals = _decimals(amount.currency)
-    return (
-        f"{account}{amount_type}{amount.currency}{decimals}"
-        f"{sign}{abs(amount.minor):012}"
-    )
+    decimals = _decimals(amount, field="54")
+    return f"{account}{amount_type}{amount.currency}{decimals}{_signed(amount)}"
 
 
-def _find(
-    text: str, types: tuple[str, ...], *, size: int, sign_at: int
-) -> Money | None:
-    items = {
-        text[start + 2 : start + 4]: text[start : start + size]
-        for start in range(0, len(text) - size + 1, size)
-    }
-    for amount_type in types:
-        item = items.get(amount_type, "")
-        currency, sign, digits = (
-            item[4:7],
-            item[sign_at : sign_at + 1],
-            item[sign_at + 1 :],
-        )
-        if sign and sign in "CD" and currency.isdigit() and digits.isdigit():
-            return Money(int(digits) if sign == "C" else -int(digits), currency)
+def read_balance(edition: Edition, text: str) -> Money | None:
+    """Read the balance among additional amounts; no approval fails on one."""
+    with suppress(DecodeError):
+        return edition.find_additional(text, AVAILABLE_BALANCE, LEDGER_BALANCE)
     return None
 
 
-def _decimals(currency: str) -> int:
-    return CURRENCIES.get(currency, ("", 2))[1]
+def balance_fields(edition: Edition, account: str, balance: Money) -> Fields:
+    """Give the field that tells a balance; none where there is no room for it."""
+    with suppress(EncodeError):
+        return {54: edition.write_additional(account, AVAILABLE_BALANCE, balance)}
+    return {}
 
 
 def read_partial(edition: Edition, response: Message, txn: Transaction) -> Money:
@@ -178,3 +186,53 @@ def read_partial(edition: Edition, response: Message, txn: Transaction) -> Money
         reason = "no part of the requested amount"
         raise DecodeError(reason, field="4", offset=response.offset(4))
     return amount
+
+
+def _find(
+    text: str, types: tuple[str, ...], *, size: int, sign_at: int
+) -> Money | None:
+    items = {
+        text[start + 2 : start + 4]: text[start : start + size]
+        for start in range(0, len(text) - size + 1, size)
+    }
+    for amount_type in types:
+        item = items.get(amount_type, "")
+        currency, decimals, sign, digits = (
+            item[4:7],
+            item[7:sign_at],
+            item[sign_at : sign_at + 1],
+            item[sign_at + 1 :],
+        )
+        numbers = currency + decimals + digits
+        if sign and sign in "CD" and numbers.isdigit():
+            minor = int(digits) if sign == "C" else -int(digits)
+            if not decimals:
+                return Money(minor, currency)
+            return _rescale(currency, int(decimals), minor, field="54")
+    return None
+
+
+def _rescale(currency: str, decimals: int, number: int, *, field: str) -> Money:
+    """Give an amount that counts in some decimals in minor units of its currency."""
+    known = CURRENCIES.get(currency)
+    if known is None:
+        raise DecodeError("unknown currency", field=field)
+    shift = known[1] - decimals
+    minor, rest = divmod(number * 10 ** max(shift, 0), 10 ** max(-shift, 0))
+    if rest:
+        raise DecodeError("more decimals than its currency has", field=field)
+    return Money(minor, currency)
+
+
+def _decimals(amount: Money, *, field: str) -> int:
+    known = CURRENCIES.get(amount.currency)
+    if known is None:
+        raise EncodeError("unknown currency", field=field)
+    return known[1]
+
+
+def _signed(amount: Money) -> str:
+    digits = f"{abs(amount.minor):0{_DIGITS}}"
+    if len(digits) > _DIGITS:
+        raise EncodeError(f"longer than {_DIGITS} digits", field="54")
+    return f"{'D' if amount.minor < 0 else 'C'}{digits}"

@@ -19,7 +19,7 @@ from typing import Final
 from isoswitch.codecs.canonical.codes import Kind
 from isoswitch.codecs.canonical.errors import DecodeError, DocumentError
 from isoswitch.codecs.canonical.money import Money
-from isoswitch.codecs.dialects.amounts import AVAILABLE_BALANCE, write_additional
+from isoswitch.codecs.dialects.amounts import balance_fields
 from isoswitch.codecs.dialects.codes import CODES_1987
 from isoswitch.codecs.dialects.edition import Fields
 from isoswitch.codecs.dialects.edition1987 import EDITION_1987
@@ -318,7 +318,7 @@ def _caaa_fields(card: CardMessage) -> Fields:
     if not is_request:
         fields[39] = CODES_1987[read_code(card)]
     if balance := read_balance(body):
-        fields[54] = write_additional("00", AVAILABLE_BALANCE, balance)
+        fields.update(balance_fields(EDITION_1987, "00", balance))
     _read_octets(fields, _CAAA_OCTETS, {**card.leaves, **body})
     fields = {number: value for number, value in fields.items() if _fits(number, value)}
     if {"Tx/TxDtls/TtlAmt", "Tx/TxDtls/Ccy"} <= body.keys():

@@ -33,9 +33,9 @@ from isoswitch.codecs.canonical.transaction import (
 )
 from isoswitch.codecs.canonical.values import quick
 from isoswitch.codecs.dialects.amounts import (
-    AVAILABLE_BALANCE,
     CASH,
-    LEDGER_BALANCE,
+    balance_fields,
+    read_balance,
     read_partial,
 )
 from isoswitch.codecs.dialects.card import (
@@ -271,9 +271,7 @@ class Dialect:
             edition.write_amount(fields, outcome.amount)
         if outcome.balance is not None:
             account = str(request.get(3, "0000"))[2:4]
-            fields[54] = edition.write_additional(
-                account, AVAILABLE_BALANCE, outcome.balance
-            )
+            fields.update(balance_fields(edition, account, outcome.balance))
         if outcome.statement:
             fields[edition.statement_field] = write_statement(outcome.statement)
         if outcome.emv is not None:
@@ -389,11 +387,7 @@ class Dialect:
             approval_code=(get(38) or "").rstrip(),
             reason="" if code.is_approval else words,
             amount=amount,
-            balance=edition.find_additional(
-                additional, AVAILABLE_BALANCE, LEDGER_BALANCE
-            )
-            if additional
-            else None,
+            balance=read_balance(edition, additional) if additional else None,
             statement=read_statement(str(get(edition.statement_field) or ""))
             if txn.kind is Kind.MINI_STATEMENT
             else (),

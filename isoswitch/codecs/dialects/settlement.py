@@ -12,6 +12,10 @@ and then for foreign ones::
 
     debits n12, their count n3, credits n12, their count n3, verdict n1   (twice)
 
+Reversals have no place there and nothing may be below zero: where more was undone than
+done (a sale of the batch before), debits below zero are told as credits, and credits
+below zero as debits. What is more than its digits hold is told as all nines.
+
 ISO 8583:2003 packs everything into DE 74 and 75, and nobody was found who sends it:
 there totals are neither read nor written, and a batch is settled by its upload.
 
@@ -48,6 +52,7 @@ _COUNTS: Mapping[int, str] = {
 _NET_FIELD = 97
 # From the field of a count to the field of its sum.
 _SUM_OFFSET = 12
+_UNIONPAY_NAME = "cup-pos"
 _UNIONPAY_FIELD = 48
 _UNIONPAY_LENGTH = 62
 _UNIONPAY_PART = 31
@@ -83,6 +88,24 @@ def read_settlement(dialect: Dialect, message: Message) -> Settlement:
         currency=str(message[currency]) if currency else "",
         is_after_upload=is_after_upload(message),
     )
+
+
+def do_agree(dialect: Dialect, theirs: Totals, ours: Totals) -> bool:
+    """Whether two sides agree on what stands, as far as a dialect can tell it.
+
+    Examples
+    --------
+    >>> from isoswitch.codecs.dialects.registry import get_dialect
+    >>> undone = Totals(debit_reversals=1, debit_reversals_minor=1250)
+    >>> told = Totals(credits=1, credits_minor=1250)
+    >>> do_agree(get_dialect("cup-pos"), told, undone)
+    True
+    >>> do_agree(get_dialect("iso87-ascii"), told, undone)
+    False
+    """
+    if dialect.name == _UNIONPAY_NAME:
+        return _tell_unionpay(theirs).standing == _tell_unionpay(ours).standing
+    return theirs.standing == ours.standing
 
 
 def totals_fields(dialect: Dialect, totals: Totals, currency: str = "") -> Fields:
@@ -200,13 +223,23 @@ def _read_unionpay_part(text: str) -> Totals:
 
 
 def _write_unionpay(totals: Totals) -> Fields:
-    """Write what stands in the first part; reversals have no place of their own."""
-    debits, credited = totals.standing
-    part = (
-        f"{debits.minor:012}{debits.transactions:03}"
-        f"{credited.minor:012}{credited.transactions:03}0"
+    """Write what stands in the first part."""
+    part = "".join(
+        f"{min(minor, 10**12 - 1):012}{min(transactions, 999):03}"
+        for transactions, minor in _tell_unionpay(totals).standing
     )
-    return {_UNIONPAY_FIELD: part + "0" * _UNIONPAY_PART}
+    return {_UNIONPAY_FIELD: f"{part}0" + "0" * _UNIONPAY_PART}
+
+
+def _tell_unionpay(totals: Totals) -> Totals:
+    """Give what stands without reversals, each number below zero on the other side."""
+    debits, credited = totals.standing
+    return Totals(
+        debits=max(debits.transactions, 0) + max(-credited.transactions, 0),
+        debits_minor=max(debits.minor, 0) + max(-credited.minor, 0),
+        credits=max(credited.transactions, 0) + max(-debits.transactions, 0),
+        credits_minor=max(credited.minor, 0) + max(-debits.minor, 0),
+    )
 
 
 def _unionpay_is_after_upload(message: Message) -> bool:
@@ -228,6 +261,6 @@ _WITHOUT_TOTALS: _Layout = (
 
 
 def _layout(dialect: Dialect) -> _Layout:
-    if dialect.name == "cup-pos":
+    if dialect.name == _UNIONPAY_NAME:
         return _UNIONPAY
     return _WITHOUT_TOTALS if dialect.edition.version == VERSION_2003 else _ISO

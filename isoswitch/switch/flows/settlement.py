@@ -18,7 +18,7 @@ from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.canonical.totals import Totals
 from isoswitch.codecs.canonical.transaction import Outcome
-from isoswitch.codecs.dialects.settlement import read_settlement
+from isoswitch.codecs.dialects.settlement import do_agree, read_settlement
 from isoswitch.journal.records import RecordKind
 from isoswitch.store.port import BatchClose, StoredTransaction
 from isoswitch.switch.accounts import MOVES_MONEY, standing_minor, stands
@@ -65,7 +65,7 @@ async def settle_batch(services: Services, job: Job) -> Outcome:
         }
         return await services.recorder.conclude(job, CLOSED, notes=notes, batch=close)
     notes = {RecordKind.SETTLEMENT: [facts]}
-    if told is not None and told.standing == ours.standing:
+    if told is not None and do_agree(job.dialect, told, ours):
         return await services.recorder.conclude(job, BALANCED, notes=notes, batch=close)
     differing = Outcome(
         code=ResponseCode.RECONCILIATION_ERROR, reason=DIFFERENT, totals=ours

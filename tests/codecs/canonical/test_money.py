@@ -39,5 +39,35 @@ def test_a_currency_without_decimals_takes_none() -> None:
         parse_money("12.5", "392")
 
 
-def test_an_unlisted_currency_is_written_with_two_decimals() -> None:
-    assert str(Money(1250, "999")) == "12.50 999"
+# Minor units of ISO 4217's list one; the others have two.
+OTHER_EXPONENTS = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+
+
+def test_every_currency_has_the_decimals_of_its_list() -> None:
+    exponents = dict(CURRENCIES.values())
+    assert len(exponents) == len(CURRENCIES)
+    assert all(len(each) == 3 and each.isdecimal() for each in CURRENCIES)
+    told = {
+        letters: exponent
+        for exponent, names in OTHER_EXPONENTS.items()
+        for letters in names.split()
+    }
+    assert told == {each: found for each, found in exponents.items() if found != 2}
+
+
+@pytest.mark.parametrize(
+    ("currency", "letters"),
+    [("800", "UGX"), ("434", "LYD"), ("990", "CLF"), ("404", "KES"), ("924", "ZWG")],
+)
+def test_a_number_means_the_currency_of_its_list(currency: str, letters: str) -> None:
+    assert CURRENCIES[currency][0] == letters
+
+
+def test_nobody_guesses_the_decimals_of_an_unlisted_currency() -> None:
+    assert str(Money(1250, "999")) == "1250 minor units of 999"
+    with pytest.raises(ValueError, match="no currency of ISO 4217"):
+        parse_money("12.50", "999")

@@ -178,6 +178,13 @@ def test_terminals_messages_have_the_same_view() -> None:
     assert len(read) == len(read.fields)
 
 
+def test_a_balance_that_no_field_can_tell_is_not_seen() -> None:
+    asked = CAAA.to_request(TXN, LEG, mac=True).replace({64: b"\x11" * 8})
+    outcome = Outcome(code=ResponseCode.APPROVED, balance=Money(10**12, "978"))
+    read = CAAA.codec.decode(CAAA.to_response(asked, outcome, mac=True).raw)
+    assert (54 in read, read[39]) == (False, "00")
+
+
 def test_an_answer_of_an_issuer_keeps_the_reference_that_it_was_asked_with() -> None:
     asked = request()
     outcome = Outcome(code=ResponseCode.APPROVED)

@@ -745,6 +745,52 @@ def test_the_ledger_balance_serves_where_no_available_one_is_given() -> None:
     assert outcome.balance == Money(5000, "978")
 
 
+@pytest.mark.parametrize(
+    ("name", "balance"),
+    [
+        ("iso87-ascii", Money(10**12, "360")),
+        ("iso2003", Money(10**12, "360")),
+        ("iso2003", Money(1250, "999")),
+    ],
+)
+def test_an_approval_leaves_out_a_balance_that_cannot_be_told(
+    name: str, balance: Money
+) -> None:
+    sent = Outcome(code=ResponseCode.APPROVED, balance=balance)
+    message, outcome = answers_of(name, sent)
+    assert 54 not in message
+    assert outcome == replace(sent, balance=None)
+
+
+@pytest.mark.parametrize("item", ["00029783C000000012501", "00029992C000000012500"])
+def test_an_approval_does_not_fail_on_a_balance(item: str) -> None:
+    answer = build("iso2003", "2210", {39: "0000", 54: item})
+    outcome = get_dialect("iso2003").to_outcome(answer, PURCHASE)
+    assert (outcome.code, outcome.balance) == (ResponseCode.APPROVED, None)
+
+
+@DIALECTS
+def test_cash_that_cannot_be_told_is_not_asked_for(name: str) -> None:
+    txn = replace(
+        PURCHASE,
+        kind=Kind.PURCHASE_WITH_CASHBACK,
+        cashback=Money(10**12, "978"),
+    )
+    with pytest.raises(EncodeError, match="longer than 12 digits"):
+        get_dialect(name).to_request(txn, LEG, mac=False)
+
+
+def test_cash_in_more_decimals_than_there_are_is_refused() -> None:
+    txn = replace(
+        PURCHASE, kind=Kind.PURCHASE_WITH_CASHBACK, cashback=Money(5000, "978")
+    )
+    dialect = get_dialect("iso2003")
+    cash = {54: "00409783D000000050001"}
+    with pytest.raises(DecodeError) as caught:
+        read(dialect, dialect.to_request(txn, LEG, mac=False, extra=cash))
+    assert caught.value.field == "54"
+
+
 # Registry
 
 

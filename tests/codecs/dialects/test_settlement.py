@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -19,6 +19,7 @@ from isoswitch.codecs.dialects.registry import EDITIONS, get_dialect
 from isoswitch.codecs.dialects.settlement import (
     Settlement,
     day_fields,
+    do_agree,
     read_day,
     read_settlement,
     totals_fields,
@@ -130,6 +131,53 @@ def test_a_unionpay_terminal_tells_what_stands_in_48() -> None:
         debits=2, debits_minor=3000, credits=1, credits_minor=500
     )
     assert not settled.is_after_upload
+
+
+@pytest.mark.parametrize(
+    ("totals", "told"),
+    [
+        # A sale of the batch before was undone in this one.
+        (
+            Totals(debit_reversals=1, debit_reversals_minor=1250),
+            Totals(credits=1, credits_minor=1250),
+        ),
+        (
+            Totals(
+                debits=1, debits_minor=3000, debit_reversals=2, debit_reversals_minor=20
+            ),
+            Totals(debits_minor=2980, credits=1),
+        ),
+        (
+            Totals(
+                debits=2, debits_minor=9, credit_reversals=1, credit_reversals_minor=7
+            ),
+            Totals(debits=3, debits_minor=16),
+        ),
+    ],
+    ids=["debits", "count", "credits"],
+)
+def test_what_is_below_zero_stands_on_the_other_side_for_a_unionpay_terminal(
+    totals: Totals, told: Totals
+) -> None:
+    dialect = get_dialect("cup-pos")
+    assert read("cup-pos", totals_fields(dialect, totals)).totals == told
+    assert told.net_minor == totals.net_minor
+    assert do_agree(dialect, told, totals)
+    assert not do_agree(dialect, replace(told, credits=9), totals)
+    assert not do_agree(get_dialect("iso87-ascii"), told, totals)
+
+
+def test_more_than_its_digits_hold_is_told_to_a_unionpay_terminal_and_differs() -> None:
+    dialect = get_dialect("cup-pos")
+    ours = Totals(debits=1000, debits_minor=10**12, credits=1, credits_minor=1)
+    told = read("cup-pos", totals_fields(dialect, ours)).totals
+    assert told == replace(ours, debits=999, debits_minor=10**12 - 1)
+    assert not do_agree(dialect, told, ours)
+
+
+@given(st.builds(Totals, **{f.name: st.integers(0, 10**13) for f in fields(Totals)}))
+def test_any_totals_can_be_told_to_a_unionpay_terminal(totals: Totals) -> None:
+    assert read("cup-pos", totals_fields(get_dialect("cup-pos"), totals)).totals
 
 
 def test_domestic_and_foreign_cards_of_a_unionpay_terminal_are_summed() -> None:
