@@ -7,7 +7,9 @@
 
 What gives money back is a hold of its own that names the one it is ``of``: it reserves
 its amount there when it is placed, so that refunds under way never give back more than
-was captured. A hold is resolved once; to resolve it again is an error and no posting.
+was captured. What another transaction captures of a hold is a hold of its own under
+that one's id: of each capture no more is given back than that one took, whatever
+others did. A hold is resolved once; to resolve it again is an error and no posting.
 Every change is named by the transaction that causes it, and the same change again does
 nothing.
 """
@@ -55,7 +57,8 @@ class Hold:
 
     When captured it debits ``debit`` and credits ``credit``. ``returned_minor`` was
     given back of what was captured, ``returning_minor`` is reserved for that.
-    ``expires_at`` is UTC in ISO 8601, empty for a hold that does not expire.
+    ``parted_minor`` of it lies in holds of those that captured it, and is given back
+    of there. ``expires_at`` is UTC in ISO 8601, empty for a hold that does not expire.
     """
 
     id: str
@@ -65,6 +68,7 @@ class Hold:
     held_minor: int
     of: str = ""
     captured_minor: int = 0
+    parted_minor: int = 0
     returned_minor: int = 0
     returning_minor: int = 0
     state: HoldState = HoldState.OPEN
@@ -80,7 +84,12 @@ class Hold:
     @property
     def returnable_minor(self) -> int:
         """What may still be given back; negative when more was than was captured."""
-        return self.captured_minor - self.returned_minor - self.returning_minor
+        return self.own_minor - self.returned_minor - self.returning_minor
+
+    @property
+    def own_minor(self) -> int:
+        """What was captured and lies in no other hold."""
+        return self.captured_minor - self.parted_minor
 
 
 @quick
@@ -119,8 +128,9 @@ class Resize:
 class Capture:
     """Turn a hold, or a part of it, into money owed.
 
-    ``by`` is the transaction that captures. The last capture ``is_final`` and releases
-    the rest. In sum it may exceed what is held by ``over_percent``.
+    ``by`` is the transaction that captures; another than the hold's gets what it takes
+    as a hold of its own. The last capture ``is_final`` and releases the rest. In sum
+    it may exceed what is held by ``over_percent``.
     """
 
     id: str
@@ -293,7 +303,26 @@ def _capture(change: Capture, book: Book) -> Effect:
         captured_minor=captured,
         state=HoldState.CAPTURED if is_done else HoldState.OPEN,
     )
+    if change.by != hold.id and not hold.of:
+        after = replace(after, parted_minor=hold.parted_minor + change.minor)
+        return Effect(holds=(after, _part(change, hold, book)), entry=entry)
     return Effect(holds=(after, *_settle_original(book, after, hold)), entry=entry)
+
+
+def _part(change: Capture, hold: Hold, book: Book) -> Hold:
+    """Give the hold of what another transaction captures."""
+    if book.find_hold(change.by) is not None:
+        msg = f"hold {change.by} exists with other content"
+        raise EntryConflict(msg)
+    return Hold(
+        id=change.by,
+        debit=hold.debit,
+        credit=hold.credit,
+        currency=hold.currency,
+        held_minor=change.minor,
+        captured_minor=change.minor,
+        state=HoldState.CAPTURED,
+    )
 
 
 def _release(change: Release, book: Book) -> Effect:
@@ -314,7 +343,7 @@ def _return(change: Return, book: Book) -> Effect:
     )
     if _is_repeat(entry, book):
         return NOTHING
-    if not (change.has_happened and 0 < change.minor <= hold.captured_minor):
+    if not (change.has_happened and 0 < change.minor <= hold.own_minor):
         _check_returnable(hold, change.minor)
     after = replace(hold, returned_minor=hold.returned_minor + change.minor)
     return Effect(holds=(after, *_settle_original(book, after, hold)), entry=entry)

@@ -1,7 +1,8 @@
 """What the switch's ledger says, against its transactions and the issuers' books.
 
 1.  The entries sum to zero in every currency.
-2.  What a hold captured and did not give back is what stands of its transactions.
+2.  What a hold captured and did not give back is what stands of its transaction, and
+    what completions captured of it lies in holds of theirs.
 3.  What is still set aside is set aside at the issuer, and nothing else is.
 4.  What an issuer owes by our ledger is what it has taken from its cardholders.
 """
@@ -112,12 +113,15 @@ def _check_holds(
 ) -> Iterator[Difference]:
     """Compare what each hold took with its transactions."""
     stands: dict[str, int] = defaultdict(int)
+    parted: Counter[str] = Counter()
     for row in rows:
         if row.kind not in DEBITS:
             continue
         hold = ledger.holds.get(row.id)
         minor = standing_minor(row)
-        stands[row.original_id if row.kind == Kind.COMPLETION else row.id] += minor
+        stands[row.id] += minor
+        if hold is not None and row.kind == Kind.COMPLETION:
+            parted[row.original_id] += hold.captured_minor
         if hold is not None and hold.of:
             # A refund that was settled too late failed, and its payer has the money.
             stands[hold.of] -= _kept_minor(hold) if _stands_aside(hold) else minor
@@ -127,10 +131,13 @@ def _check_holds(
         if kept != stands[hold_id]:
             sides = f"ledger {kept}, transactions {stands[hold_id]}"
             yield Difference(hold_id, "the ledger took another amount", sides)
+        if hold.parted_minor != parted[hold_id]:
+            sides = f"ledger {hold.parted_minor}, captures {parted[hold_id]}"
+            yield Difference(hold_id, "captures have other holds of their own", sides)
 
 
 def _kept_minor(hold: Hold) -> int:
-    return hold.captured_minor - hold.returned_minor
+    return hold.own_minor - hold.returned_minor
 
 
 def _stands_aside(hold: Hold) -> bool:

@@ -362,6 +362,50 @@ MIGRATIONS: tuple[str, ...] = (
     DROP INDEX saf_pending;
     CREATE INDEX saf_pending ON saf (id) WHERE state = 'pending';
     """,
+    # What a completion captured becomes a hold of its own, with what was given back of
+    # it: by refunds, which are of it from now on, and by voids and reversals.
+    """
+    ALTER TABLE holds ADD COLUMN parted_minor INTEGER NOT NULL DEFAULT 0;
+
+    WITH refunded AS (
+        SELECT original_id AS id,
+            sum(holds.captured_minor - holds.returned_minor) AS returned,
+            sum(CASE WHEN holds.state = 'open'
+                THEN holds.held_minor - holds.captured_minor ELSE 0 END) AS returning_
+        FROM transactions JOIN holds USING (id)
+        WHERE kind = 'refund' GROUP BY original_id
+    ), undone AS (
+        SELECT original_id AS id, sum(postings.minor) AS returned
+        FROM transactions JOIN postings
+            ON postings.entry_id = transactions.id || '/return' AND postings.minor > 0
+        WHERE kind <> 'refund' GROUP BY original_id
+    )
+    INSERT INTO holds (id, debit, credit, currency, held_minor, of, captured_minor,
+        returned_minor, returning_minor, state, expires_at)
+    SELECT transactions.id, whole.debit, whole.credit, whole.currency, postings.minor,
+        '', postings.minor,
+        coalesce(refunded.returned, 0) + coalesce(undone.returned, 0),
+        coalesce(refunded.returning_, 0), 'captured', ''
+    FROM transactions
+    JOIN holds AS whole ON whole.id = transactions.original_id
+    JOIN postings ON postings.entry_id = transactions.id || '/capture'
+        AND postings.minor > 0
+    LEFT JOIN refunded ON refunded.id = transactions.id
+    LEFT JOIN undone ON undone.id = transactions.id
+    WHERE transactions.kind = 'completion';
+
+    UPDATE holds SET of = (
+        SELECT original_id FROM transactions WHERE transactions.id = holds.id
+    ) WHERE of <> '' AND id IN (
+        SELECT refund.id FROM transactions AS refund
+        JOIN transactions AS completion ON completion.id = refund.original_id
+        WHERE refund.kind = 'refund' AND completion.kind = 'completion'
+    );
+
+    UPDATE holds SET parted_minor = captured_minor, returned_minor = 0,
+        returning_minor = 0
+    WHERE id IN (SELECT original_id FROM transactions WHERE kind = 'completion');
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

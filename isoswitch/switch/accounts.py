@@ -9,8 +9,9 @@
     completion                            (that of its original)      captured
     void                                  (that of its original)      undone
 
-A hold has the id of the transaction that places it. A refund's is ``of`` the hold that
-it gives money back of, if it names an original.
+A hold has the id of the transaction that places it; what a completion captured is one
+of its own under its own id. A refund's is ``of`` the hold that it gives money back of,
+if it names an original.
 """
 
 from __future__ import annotations
@@ -53,8 +54,6 @@ SIDES: Mapping[Kind, tuple[str, str]] = {
 STAYS_HELD = frozenset({Kind.PREAUTHORISATION})
 # What moves money when it is approved.
 MOVES_MONEY = (SIDES.keys() - STAYS_HELD) | {Kind.COMPLETION}
-# What changes the hold of the transaction that it names.
-CHANGES_ANOTHER = frozenset({Kind.INCREMENTAL, Kind.COMPLETION})
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -65,8 +64,8 @@ def issuer_account(endpoint: str) -> str:
 
 
 def hold_id(row: StoredTransaction) -> str:
-    """Give the hold that a stored transaction placed or changed."""
-    return row.original_id if row.kind in CHANGES_ANOTHER else row.id
+    """Give the hold of a stored transaction, or the one that it made larger."""
+    return row.original_id if row.kind == Kind.INCREMENTAL else row.id
 
 
 def stands(row: StoredTransaction) -> bool:

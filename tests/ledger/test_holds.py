@@ -285,14 +285,51 @@ def test_a_hold_over_nothing_is_no_hold() -> None:
         Ledger(place(minor=0))
 
 
-ids = st.sampled_from(["1", "2", "3"])
+def test_of_each_capture_no_more_is_given_back_than_that_one_took() -> None:
+    both = (capture(300, by="a", is_final=False), capture(700, by="b"))
+    ledger = Ledger(place(), *both, place("2", 300, of="a"))
+    for too_much in (place("3", 1, of="a"), give_back(1, of="a")):
+        with pytest.raises(AmountExceeded):
+            ledger.apply(too_much)
+    ledger.apply(capture(300, by="2", of="2"))
+    for too_much in (place("3", 1, of="a"), give_back(1, of="a")):
+        with pytest.raises(AmountExceeded):
+            ledger.apply(too_much)
+    ledger.apply(give_back(700, of="b"))
+    assert ledger.merchant_minor() == 0
+
+
+def test_what_others_captured_is_not_given_back_of_the_hold_itself() -> None:
+    ledger = Ledger(place(), capture(300, by="a", is_final=False))
+    told = replace(give_back(1), has_happened=True)
+    for change in (place("2", 1, of="1"), give_back(1), told):
+        with pytest.raises(AmountExceeded):
+            ledger.apply(change)
+
+
+def test_a_refund_of_a_capture_that_is_undone_may_be_made_again() -> None:
+    ledger = Ledger(place(), capture(300, by="a", is_final=False))
+    ledger.apply(place("2", 300, of="a"))
+    ledger.apply(capture(300, by="2", of="2"))
+    ledger.apply(give_back(300, of="2"))
+    ledger.apply(capture(300, by="a", is_final=False))
+    ledger.apply(place("3", 300, of="a"))
+
+
+def test_a_capture_gets_no_hold_that_another_placed() -> None:
+    ledger = Ledger(place(), place("2"))
+    with pytest.raises(EntryConflict):
+        ledger.apply(capture(300, by="2"))
+
+
+ids = st.sampled_from(["1", "2", "a", "b"])
 minors = st.integers(min_value=-5, max_value=60)
 changes = st.one_of(
-    st.builds(place, ids, minors, of=st.sampled_from(["", "1", "2"])),
+    st.builds(place, ids, minors, of=st.sampled_from(["", "1", "2", "a"])),
     st.builds(
         capture,
         minors,
-        by=st.sampled_from("abcdef"),
+        by=st.sampled_from("12abcd"),
         of=ids,
         is_final=st.booleans(),
         over=st.sampled_from([0, 10]),
@@ -326,9 +363,10 @@ def test_whatever_is_asked_the_books_hold(story: list[Change]) -> None:
             refunds = [each for each in ledger.holds.values() if each.of == hold.id]
             assert hold.returning_minor == sum(each.remaining_minor for each in refunds)
     kept = [
-        hold.captured_minor - hold.returned_minor
+        hold.own_minor - hold.returned_minor
         for hold in ledger.holds.values()
         if not hold.of
     ]
+    assert min(kept, default=0) >= 0
     assert ledger.merchant_minor() == sum(kept)
     assert sum(balances(ledger.entries.values()).values()) == 0

@@ -37,11 +37,12 @@ HELD = Hold(
     currency="978",
     held_minor=1250,
 )
-TAKEN = replace(HELD, captured_minor=1000, state=HoldState.CAPTURED)
-GIVEN = replace(TAKEN, returned_minor=400)
+TAKEN = replace(HELD, captured_minor=1000, parted_minor=1000, state=HoldState.CAPTURED)
+PART = replace(TAKEN, id="1-3", held_minor=1000, parted_minor=0)
+GIVEN = replace(PART, returned_minor=400)
 REFUND = Hold(
     id="1-4",
-    of="1-2",
+    of="1-3",
     debit="merchant/M",
     credit="issuer/north",
     currency="978",
@@ -111,8 +112,8 @@ def test_a_stay_that_is_held_paid_and_partly_refunded_agrees() -> None:
     assert differences([STAY], [HELD], bookings=[SET_ASIDE]) == []
     paid = [entry("1-3/capture", 1000)]
     books = [SET_ASIDE, COMPLETED]
-    assert differences([STAY, BILL], [TAKEN], entries=paid, bookings=books) == []
-    rows, holds = [STAY, BILL, BACK], [GIVEN, REFUND]
+    assert differences([STAY, BILL], [TAKEN, PART], entries=paid, bookings=books) == []
+    rows, holds = [STAY, BILL, BACK], [TAKEN, GIVEN, REFUND]
     paid.append(entry("1-4/capture", -400))
     books.append(REFUNDED)
     assert differences(rows, holds, entries=paid, bookings=books) == []
@@ -129,13 +130,13 @@ FAILED = replace(
     [
         pytest.param(GIVEN, LATE, [], id="the payer keeps it"),
         pytest.param(
-            TAKEN,
+            PART,
             replace(LATE, returned_minor=400),
             [],
             id="the payer has sent it back",
         ),
         pytest.param(
-            TAKEN, LATE, ["1-2: the ledger took another amount"], id="not counted"
+            PART, LATE, ["1-3: the ledger took another amount"], id="not counted"
         ),
     ],
 )
@@ -143,7 +144,7 @@ def test_a_refund_that_was_settled_too_late_counts_as_long_as_it_is_kept(
     paid: Hold, late: Hold, expected: list[str]
 ) -> None:
     rows = [STAY, BILL, FAILED]
-    assert differences(rows, [paid, late], owed=True) == expected
+    assert differences(rows, [TAKEN, paid, late], owed=True) == expected
 
 
 @pytest.mark.parametrize(
@@ -151,9 +152,10 @@ def test_a_refund_that_was_settled_too_late_counts_as_long_as_it_is_kept(
     [
         (HELD, [], "1-2: another amount is set aside"),
         (TAKEN, [SET_ASIDE], "1-2: another amount is set aside"),
-        (TAKEN, [], "1-2: the ledger took another amount"),
+        (replace(TAKEN, parted_minor=0), [], "1-2: the ledger took another amount"),
+        (TAKEN, [], "1-2: captures have other holds of their own"),
     ],
-    ids=["not at the issuer", "only at the issuer", "taken for nothing"],
+    ids=["not at the issuer", "only at the issuer", "taken for nothing", "for nobody"],
 )
 def test_a_difference_is_found(hold: Hold, bookings: list[Booking], what: str) -> None:
     assert what in differences([STAY], [hold], bookings=bookings)
@@ -164,8 +166,8 @@ def test_a_capture_without_its_transaction_is_found() -> None:
         BILL,
         outcome=store_outcome(Outcome.declined(ResponseCode.DO_NOT_HONOUR)),
     )
-    assert differences([STAY, declined], [TAKEN], bookings=[]) == [
-        "1-2: the ledger took another amount"
+    assert differences([STAY, declined], [TAKEN, PART], bookings=[]) == [
+        "1-3: the ledger took another amount"
     ]
 
 
@@ -173,6 +175,7 @@ def test_a_sum_that_the_issuer_does_not_have_is_found_unless_it_is_under_way() -
     paid = [entry("1-3/capture", 1000)]
     books = [SET_ASIDE, booked(BILL.rrn, held_minor=-1250, of=STAY.rrn)]
     rows = [STAY, BILL]
-    found = differences(rows, [TAKEN], entries=paid, bookings=books)
+    holds = [TAKEN, PART]
+    found = differences(rows, holds, entries=paid, bookings=books)
     assert found == ["north: ledger and issuer differ in the sum"]
-    assert not differences(rows, [TAKEN], entries=paid, bookings=books, owed=True)
+    assert not differences(rows, holds, entries=paid, bookings=books, owed=True)

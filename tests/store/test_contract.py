@@ -16,6 +16,7 @@ from isoswitch.codecs.canonical.totals import Totals, TotalsLine
 from isoswitch.journal.chain import walk_records
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.holds import (
+    AmountExceeded,
     Capture,
     HoldResolved,
     HoldState,
@@ -114,6 +115,42 @@ async def test_what_the_ledger_forbids_refuses_the_whole_unit(store: Store) -> N
         await store.commit(replace(opening("3"), ledger=(CAPTURED,)))
     assert await store.find_transaction("3") is None
     assert await store.entries("2026-01-31") == []
+
+
+async def test_of_two_who_give_the_same_capture_back_the_store_takes_one(
+    store: Store,
+) -> None:
+    """Two nodes decide at the same moment; another capture of the hold covers none."""
+    captures = [
+        replace(CAPTURED, by=name, minor=minor, is_final=name == "3")
+        for name, minor in (("2", 500), ("3", 750))
+    ]
+    await store.commit(replace(opening("1"), ledger=(PLACED, *captures)))
+    refund = Place(
+        id="4",
+        debit="merchant/M1",
+        credit="issuer/alpha",
+        amount=Money(500, "978"),
+        of="2",
+    )
+    back = Return(id="2", by="5", business_date="2026-01-31", minor=500)
+    refused = []
+
+    async def commit(unit: UnitOfWork) -> None:
+        try:
+            await store.commit(unit)
+        except AmountExceeded:
+            refused.append(unit)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(commit, replace(opening("4"), ledger=(refund,)))
+        nursery.start_soon(commit, UnitOfWork(records=(), ledger=(back,)))
+    assert len(refused) == 1
+    untouched = await store.find_hold("3")
+    assert untouched is not None
+    assert untouched.returnable_minor == 750
+    back = Return(id="3", by="6", business_date="2026-01-31", minor=750)
+    await store.commit(UnitOfWork(records=(), ledger=(back,)))
 
 
 async def test_holds_whose_time_is_over_are_found_oldest_first(store: Store) -> None:

@@ -246,8 +246,9 @@ async def test_a_completion_is_reversed_whole_or_in_part(
     await terminal.reverse(done)
     await trio.sleep(10)
     assert issuer_side(world, done) == (0, 0)
-    hold = await hold_of(world, belief)
-    assert hold.captured_minor == hold.returned_minor == 8_000
+    assert (await hold_of(world, belief)).captured_minor == 8_000
+    part = await hold_of(world, done)
+    assert part.captured_minor == part.returned_minor == 8_000
 
 
 async def test_the_reversal_of_a_completion_that_never_came_spares_its_original(

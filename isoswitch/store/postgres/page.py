@@ -201,6 +201,7 @@ def _of_transactions(
 def _of_ledger(changes: Sequence[Change]) -> Iterator[Question]:
     holds = {change.id for change in changes}
     holds |= {change.of for change in changes if isinstance(change, Place)}
+    holds |= {change.by for change in changes if isinstance(change, Capture)}
     if holds:
         yield Question((_HOLDS, (list(holds), list(holds))), _take_holds)
     entries = [f"{each.by}/capture" for each in changes if isinstance(each, Capture)]
