@@ -8,16 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from isoswitch.codecs.canonical.errors import ConfigError
-from isoswitch.commands.console import OK, plain_table, print_json, stdout
+from isoswitch.commands.console import OK, one_of, plain_table, print_json, stdout
 from isoswitch.commands.operate import operator_name, order_one
 from isoswitch.config.load import load_network
 from isoswitch.store.reader import open_reader
-from isoswitch.store.rows import Callback
+from isoswitch.store.rows import Callback, CallbackState
 from isoswitch.switch.control import ReplayCallback
 
 
 def list_callbacks(config: Path | None, *, state: str, as_json: bool) -> int:
-    """Print the callbacks of a store."""
+    """Print the callbacks of a store, all or those in one state."""
+    if state:
+        one_of(state, tuple(CallbackState), "state")
     loaded = load_network(config)
     with open_reader(loaded.store) as reader:
         found = reader.find_rows(Callback, state=state)

@@ -14,6 +14,7 @@ from isoswitch.commands.console import (
 )
 from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.config.routing import load_routing
+from isoswitch.config.settings import stand_in_profiles
 from isoswitch.config.source import ConfigProblems
 
 
@@ -22,6 +23,7 @@ def check(config: Path | None, *, as_json: bool) -> int:
     try:
         loaded = load_network(config)
         routing = load_routing(loaded)
+        stand_in_profiles(loaded)
     except ConfigProblems as fault:
         if as_json:
             print_json({"ok": False, "problems": _problems_json(fault)})

@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 declined or a check failed, 2 wrong usage, 3 not reachable
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -98,6 +98,23 @@ def confirm(act: str, *, yes: bool) -> None:
     """
     if not yes and not typer.confirm(f"{act[0].upper()}{act[1:]}?", err=True):
         raise Failure("nothing was changed")
+
+
+def one_of(name: str, names: Collection[str], what: str) -> str:
+    """Give a name back that is one of those.
+
+    Raises
+    ------
+    Failure
+        It is none of them.
+    """
+    if name in names:
+        return name
+    raise Failure(
+        f"there is no {what} {name}",
+        fix=f"name one of {', '.join(names)}",
+        exit_code=USAGE,
+    )
 
 
 def print_json(value: Any) -> None:

@@ -77,6 +77,10 @@ def _run(probe: Probe, loaded: LoadedNetwork) -> Finding:
     except IsoswitchError as fault:
         fix = getattr(fault, "fix", "") or "isoswitch setup"
         return Finding(ok=False, text=str(fault), fix=fix)
+    except OSError as fault:
+        what = f"{fault.strerror}: {fault.filename}" if fault.filename else str(fault)
+        fix = "run it as the user of the switch, and see that this user may do that"
+        return Finding(ok=False, text=what, fix=fix)
 
 
 def _python(loaded: LoadedNetwork) -> Finding:

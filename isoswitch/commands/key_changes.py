@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
@@ -162,7 +161,7 @@ def changing(
 ) -> Iterator[KeyStore]:
     """Open the stored keys for a change, and have it loaded afterwards."""
     settings = settings_of(config)
-    names = tuple(name or getpass.getuser() for name in operators)
+    names = tuple(operator_name(name) for name in operators)
     yield _store(settings, _open_engine(settings), names)
     if reload:
         reload_keys(settings)
@@ -284,7 +283,7 @@ def rewrap(config: Path | None, operator: str, *, components: int, yes: bool) ->
         )
     label = _next_label(read_storage_key(settings.keys_file))
     confirm(f"protect all keys with a new storage master key {label}", yes=yes)
-    operators: tuple[str, ...] = (operator or getpass.getuser(),)
+    operators: tuple[str, ...] = (operator_name(operator),)
     if components:
         value, operators = ask_components(Algorithm.AES, components)
         for engine in engines:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.secrets import Pan
-from isoswitch.commands.console import OK, USAGE, Failure
+from isoswitch.commands.console import OK, USAGE, Failure, one_of
 from isoswitch.commands.crypto import open_crypto
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import load_network
@@ -14,10 +15,12 @@ from isoswitch.config.settings import switch_settings
 from isoswitch.hsm.port import HashData
 
 BATCH = 500
+REFUSALS = tuple(code.value for code in ResponseCode if not code.is_approval)
 
 
 def print_hashes(config: Path | None, *, code: str) -> int:
     """Print a line for each card number on standard input; needs the crypto process."""
+    one_of(code, REFUSALS, "refusal")
     loaded = load_network(config)
     key = switch_settings(loaded).pan_hash_key
     numbers = [line.strip() for line in sys.stdin if line.strip()]

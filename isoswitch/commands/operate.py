@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -101,8 +102,11 @@ def order_one(
 
 
 def operator_name(given: str) -> str:
-    """Give who orders: the name given, else the user."""
-    return given or getpass.getuser()
+    """Give who orders: the name given, else the user, who may have but a number."""
+    try:
+        return given or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def status(config: Path | None, *, as_json: bool) -> int:

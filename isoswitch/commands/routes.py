@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +17,7 @@ from isoswitch.commands.console import (
     OK,
     USAGE,
     Failure,
+    one_of,
     plain_table,
     print_json,
     stdout,
@@ -67,7 +68,7 @@ def explain(config: Path | None, wish: Wish, *, as_json: bool) -> int:
     network = loaded.network
     facts = _facts(network, wish)
     states = {
-        _name(each, network.endpoints, "endpoint"): EndpointState(is_up=False)
+        one_of(each, network.endpoints, "endpoint"): EndpointState(is_up=False)
         for each in wish.down
     }
     route = table.find_route(facts, states)
@@ -217,7 +218,7 @@ def _facts(network: Network, wish: Wish) -> Facts:
     currency = wish.currency or network.switch.currency
     merchant = None
     if wish.merchant:
-        name = _name(wish.merchant, network.merchants, "merchant")
+        name = one_of(wish.merchant, network.merchants, "merchant")
         merchant = network.merchants[name]
     if not _TIME.fullmatch(wish.at):
         raise Failure("--at is no time", fix="write --at 22:30", exit_code=USAGE)
@@ -251,7 +252,7 @@ def _card(wish: Wish) -> tuple[Span, str]:
             exit_code=USAGE,
         )
     if wish.card:
-        pan = CARDS[_name(wish.card, CARDS, "test card")].pan
+        pan = CARDS[one_of(wish.card, CARDS, "test card")].pan
         return Span.of_card(pan), pan.stored_bin
     if not _BIN.fullmatch(wish.bin_digits):
         raise Failure(
@@ -262,18 +263,8 @@ def _card(wish: Wish) -> tuple[Span, str]:
     return Span.of_digits(wish.bin_digits), wish.bin_digits[:8]
 
 
-def _name(name: str, names: Iterable[str], what: str) -> str:
-    if name in names:
-        return name
-    raise Failure(
-        f"there is no {what} {name}",
-        fix=f"name one of {', '.join(names)}",
-        exit_code=USAGE,
-    )
-
-
 def _member(kind: type[Member], value: str, option: str) -> Member:
-    return kind(_name(value, [each.value for each in kind], f"{option[2:]}"))
+    return kind(one_of(value, [each.value for each in kind], f"{option[2:]}"))
 
 
 def _passed_over(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ import msgspec
 
 from isoswitch.commands.console import USAGE, Failure, plain_table, print_json, stdout
 from isoswitch.commands.key_changes import say
+from isoswitch.commands.operate import operator_name
 from isoswitch.commands.running import run_trio
 from isoswitch.config.load import LoadedNetwork, load_network
 from isoswitch.config.model import PaymentHsms
@@ -28,7 +28,7 @@ def open_store(config: Path | None, operator: str = "") -> UnitKeyStore:
     """Give the keys of the payment HSMs of a configuration."""
     loaded = load_network(config)
     path = loaded.file(_hsms_of(loaded).keys_file)
-    return UnitKeyStore(path, operator=operator or getpass.getuser())
+    return UnitKeyStore(path, operator=operator_name(operator))
 
 
 def list_keys(config: Path | None, *, as_json: bool) -> None:

@@ -30,6 +30,7 @@ from isoswitch.config.types import (
     InstitutionId,
     KeyName,
     MajorUnits,
+    MatchFields,
     MerchantId,
     Name,
     NumericCode,
@@ -311,7 +312,7 @@ class Endpoint(Table):
     cuts_day: bool = False
     connections: Annotated[int, Field(ge=1, le=64)] | None = None
     request_timeout_s: Seconds | None = None
-    match_fields: FieldNumbers | None = None
+    match_fields: MatchFields | None = None
     echo_fields: FieldNumbers | None = None
     frame_bytes_max: FrameBytes | None = None
     in_flight_max: Count | None = None

@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from isoswitch.config.load import LoadedNetwork, load_network
+from isoswitch.config.model import Portal
 from isoswitch.config.routing import load_routing
 from isoswitch.config.settings import switch_settings
 from isoswitch.switch.differences import Configuration
@@ -39,7 +40,6 @@ def configuration_of(loaded: LoadedNetwork) -> Configuration:
         for profile in network.stand_in.values()
         if profile.negative_file is not None
     ]
-    portal = network.portal
     return Configuration(
         settings=switch_settings(loaded),
         routing=load_routing(loaded),
@@ -50,9 +50,22 @@ def configuration_of(loaded: LoadedNetwork) -> Configuration:
             "hsm.payshield": str(network.hsm.payshield or "none"),
             "log.path": str(network.log.path or ""),
             "log.level": network.log.level,
-            "portal": f"{portal.host}:{portal.port}" if portal else "none",
-            "portal.clients": str(portal.clients if portal else "none"),
+            **_portal_facts(network.portal),
             "houses": str(network.houses or "none"),
         },
         digests={str(each): sha256(each.read_bytes()).hexdigest() for each in files},
     )
+
+
+def _portal_facts(portal: Portal | None) -> dict[str, str]:
+    """Give the whole table; of secrets it has the names of their files."""
+    if portal is None:
+        return {"portal": "none"}
+    return {
+        "portal": f"{portal.host}:{portal.port}",
+        **{
+            f"portal.{key}": str(value)
+            for key, value in portal
+            if key not in {"host", "port"}
+        },
+    }

@@ -146,6 +146,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 FieldNumbers = list[Annotated[int, Field(ge=2, le=128)]]
+MatchFields = Annotated[FieldNumbers, Field(min_length=1)]
 FileName = Annotated[Path, Field(strict=False)]
 
 

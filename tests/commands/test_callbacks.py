@@ -9,6 +9,7 @@ import pytest
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.commands import callback_views
+from isoswitch.commands.console import Failure
 from isoswitch.config.load import load_network
 from isoswitch.store.port import UnitOfWork
 from isoswitch.store.rows import Callback, CallbackState, RowMove
@@ -78,3 +79,9 @@ async def test_one_is_shown_with_what_it_says(
 async def test_one_that_is_not_there_is_an_error(config: Path) -> None:
     with pytest.raises(ConfigError, match="no callback"):
         callback_views.show(config, "nothing")
+
+
+async def test_a_state_that_there_is_not_is_refused(config: Path) -> None:
+    with pytest.raises(Failure, match="no state given-up") as refused:
+        callback_views.list_callbacks(config, state="given-up", as_json=False)
+    assert "given_up" in refused.value.fix

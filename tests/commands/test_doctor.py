@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from isoswitch.commands.database import LocalServer
-from isoswitch.commands.doctor import PROBES, Finding
-from isoswitch.config.load import STORE_URL, load_network
+from isoswitch.commands.doctor import PROBES, Finding, doctor
+from isoswitch.config.load import STORE_URL, load_network, packaged_network
 from isoswitch.store.place import DatabaseUrl
 from isoswitch.store.postgres.connection import connect
 from isoswitch.store.postgres.store import open_postgres_store
@@ -53,3 +55,21 @@ def test_what_is_not_installed_for_a_database_is_named(
     found = probe(DatabaseUrl("postgresql:///isoswitch"), monkeypatch)
     assert not found.ok
     assert "pip install 'isoswitch[postgres]'" in found.text
+
+
+def test_a_probe_that_the_machine_refuses_is_one_finding_of_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "network.toml"
+    # Nobody makes files there, not even root.
+    elsewhere = 'path = "/sys/kernel/isoswitch.db"'
+    text = packaged_network().read_text(encoding="utf-8")
+    path.write_text(text.replace('path = "var/isoswitch.db"', elsewhere))
+    assert doctor(path, as_json=True) == 1
+    found = {
+        each["probe"]: each for each in json.loads(capsys.readouterr().out)["probes"]
+    }
+    assert list(found) == list(PROBES)
+    assert not found["disk"]["ok"]
+    assert "/sys/kernel" in found["disk"]["text"]
+    assert found["disk"]["fix"]

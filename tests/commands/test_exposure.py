@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from isoswitch.cli import app
+from isoswitch.commands.console import Failure
+from isoswitch.commands.negative import print_hashes
 from isoswitch.config.load import packaged_network
 from isoswitch.store.days import DayMove, DayState
 from isoswitch.store.port import UnitOfWork
@@ -107,3 +109,12 @@ async def test_nothing_owed_is_said(without_profile: Path) -> None:
     async with open_sqlite_store(store):
         pass
     assert "Every issuer knows" in run("-c", str(without_profile))
+
+
+@pytest.mark.parametrize("code", ["lost", "approved"])
+def test_lines_of_a_negative_file_say_what_refuses(
+    code: str, without_profile: Path
+) -> None:
+    with pytest.raises(Failure, match=f"no refusal {code}") as refused:
+        print_hashes(without_profile, code=code)
+    assert "lost_card" in refused.value.fix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import threading
@@ -18,7 +19,7 @@ from isoswitch.codecs.canonical.errors import (
     SwitchUnavailable,
 )
 from isoswitch.commands.console import FAILED, OK
-from isoswitch.commands.operate import order_one, reload
+from isoswitch.commands.operate import operator_name, order_one, reload
 from isoswitch.config.load import packaged_network
 from isoswitch.switch.control import CutDay
 
@@ -147,3 +148,13 @@ def test_what_another_has_to_do_is_asked_of_the_next(config: Path) -> None:
     with workers(config, REFUSED, DAY) as asked:
         assert order_one(config, ORDER, str, asks_on=True) == "2026-06-02"
         assert asked == ["1", "2"]
+
+
+def test_a_user_without_a_name_orders_under_a_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    assert operator_name("") == "uid 54321"
+    assert operator_name("mary") == "mary"

@@ -129,6 +129,12 @@ def complaint(old: str, new: str) -> str:
             id="issuer timer of one endpoint",
         ),
         pytest.param(
+            'zak = "north/zak"',
+            'zak = "north/zak"\nmatch_fields = []',
+            "match_fields",
+            id="nothing that pairs answers with requests",
+        ),
+        pytest.param(
             "confirm_s = 15.0",
             "confirm_s = 19.5",
             "fix: confirm_s = 19 or less",

@@ -8,9 +8,11 @@ import pytest
 
 from isoswitch.codecs.canonical.codes import ResponseCode
 from isoswitch.codecs.canonical.errors import ConfigError
+from isoswitch.commands.check import check
 from isoswitch.config.load import load_network
 from isoswitch.config.negative import read_negative
 from isoswitch.config.settings import stand_in_profiles
+from tests.config.packaged import WITHOUT_FILES
 
 HASH, OTHER = "0a" * 32, "1b" * 32
 PROFILE = """
@@ -83,3 +85,12 @@ def test_the_profile_gets_its_key_and_its_cards(tmp_path: Path) -> None:
 def test_a_version_that_nobody_knows_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no cryptogram version 'visa-19'"):
         load_network(configured(tmp_path, PROFILE.replace("visa-18", "visa-19")))
+
+
+def test_a_file_that_is_missing_does_not_pass_a_check(tmp_path: Path) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(WITHOUT_FILES + PROFILE, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"negative\.csv: No such file"):
+        check(path, as_json=False)
+    write(tmp_path, f"{HASH},lost_card")
+    assert check(path, as_json=False) == 0

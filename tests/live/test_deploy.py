@@ -98,6 +98,15 @@ def test_systemd_units_call_commands_that_exist(unit: str) -> None:
     assert {each for each in arguments if each.startswith("--")} <= known
 
 
+@pytest.mark.parametrize(
+    "unit", sorted(DEPLOY.glob("*.service")), ids=lambda unit: unit.stem
+)
+def test_a_unit_that_crashes_takes_no_other_with_it(unit: Path) -> None:
+    # systemd restarts what requires a unit together with it (systemd.unit(5)).
+    bound = r"^(Requires|Requisite|BindsTo|PartOf|Upholds)="
+    assert not re.search(bound, unit.read_text(encoding="utf-8"), re.MULTILINE)
+
+
 @dataclass
 class Worker:
     """Stands for the portal of a worker; says nothing without a status."""
