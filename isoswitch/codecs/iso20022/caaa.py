@@ -511,8 +511,9 @@ def _result(
     if outcome.emv is not None:
         chip = base64.b64encode(outcome.emv.reveal()).decode()
         body["Tx/TxDtls/ICCRltdData"] = chip
-    if outcome.balance is not None:
-        balance = outcome.balance
+    balance = outcome.balance
+    # No approval fails on a balance in a currency that has no letters here.
+    if balance is not None and balance.currency in CURRENCIES:
         magnitude = Money(abs(balance.minor), balance.currency)
         body["TxRspn/Bal/Amt"] = format_amount(magnitude)
         body["TxRspn/Bal/Ccy"] = _letters(balance)

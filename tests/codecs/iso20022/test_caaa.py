@@ -201,6 +201,13 @@ def test_an_answer_names_no_currency_that_nobody_asked_in() -> None:
     assert CAAA.to_outcome(over_the_wire(answer), asked).balance == balance
 
 
+def test_an_approval_leaves_out_a_balance_in_an_unknown_currency() -> None:
+    outcome = Outcome(code=ResponseCode.APPROVED, balance=Money(5000, "999"))
+    answer = CAAA.to_response(CAAA.to_request(PURCHASE, LEG), outcome, created_at=NOW)
+    told = CAAA.to_outcome(over_the_wire(answer), PURCHASE)
+    assert (told.code, told.balance) == (ResponseCode.APPROVED, None)
+
+
 @pytest.mark.parametrize(
     ("amount", "reason"),
     [
