@@ -49,10 +49,18 @@ def terminal_totals(beliefs: Iterable[Belief]) -> Totals:
 
 
 async def settle(
-    terminal: Terminal, totals: Totals, *, is_after_upload: bool = False
+    terminal: Terminal,
+    totals: Totals,
+    *,
+    is_after_upload: bool = False,
+    currency: str = "",
 ) -> Answer | None:
-    """Settle a terminal's batch over these totals; None when no answer comes."""
-    fields = totals_fields(terminal.dialect, totals, terminal.profile.currency)
+    """Settle a terminal's batch over these totals; None when no answer comes.
+
+    They are in the terminal's currency, if no other one is given.
+    """
+    currency = currency or terminal.profile.currency
+    fields = totals_fields(terminal.dialect, totals, currency)
     extra = {**fields, **(AFTER_UPLOAD if is_after_upload else {})}
     return await terminal.exchange(
         _build(terminal, Kind.RECONCILIATION, Function.REQUEST, extra=extra)

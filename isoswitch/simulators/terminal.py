@@ -103,7 +103,6 @@ class Terminal(RequestBuilder):
         self._framing = get_framing(profile.framing)
         self._header = TPDU if profile.header else b""
         self._answer_header = headers.swap(profile.header, self._header)
-        self._echo = profile.terminal_id.ljust(8)
         self._connect = connect
         self._wire: Wire | None = None
         self._connected = trio.lowlevel.ParkingLot()
@@ -347,7 +346,7 @@ class Terminal(RequestBuilder):
         except DecodeError:
             self.counts["undecodable"] += 1
             return
-        waiter = self._waiters.get(_key(message))
+        waiter, echo = self._waiters.get(_key(message)), self.profile.terminal_id
         notice = read_notice(self.dialect, message)
         if notice is not None:
             self._take_notice(message, notice)
@@ -355,7 +354,7 @@ class Terminal(RequestBuilder):
             self.counts["late or unasked"] += 1
         elif header != self._answer_header:
             self.counts["wrong header"] += 1
-        elif str(message.get(41, self._echo)) != self._echo:
+        elif str(message.get(41, echo)).rstrip() != echo:
             self.counts["wrong echo"] += 1
         elif waiter.answer is not None:
             self.counts["duplicate"] += 1

@@ -197,16 +197,16 @@ class GroupCommitStore:
         return await self._ask(partial(self._reader.find_batch, terminal_id))
 
     async def batch_transactions(
-        self, terminal_id: str, number: int
+        self, terminal_id: str, since: int
     ) -> Sequence[StoredTransaction]:
-        """Give the transactions of a terminal's batch in their order."""
+        """Give a terminal's transactions from a batch on in their order."""
         return await self._ask(
-            partial(self._reader.batch_transactions, terminal_id, number)
+            partial(self._reader.batch_transactions, terminal_id, since)
         )
 
-    async def batch_totals(self, terminal_id: str, number: int) -> Sequence[TotalsLine]:
-        """Give what the entries of a terminal's batch come to."""
-        return await self._ask(partial(self._reader.batch_totals, terminal_id, number))
+    async def batch_totals(self, terminal_id: str, since: int) -> Sequence[TotalsLine]:
+        """Give what a terminal's entries from a batch on come to."""
+        return await self._ask(partial(self._reader.batch_totals, terminal_id, since))
 
     async def reconciliations(
         self, business_date: str = ""

@@ -254,19 +254,19 @@ class MemoryStore:
         return self._disk.batches.get(terminal_id, 1)
 
     async def batch_transactions(
-        self, terminal_id: str, number: int
+        self, terminal_id: str, since: int
     ) -> Sequence[StoredTransaction]:
-        """Give the transactions of a terminal's batch in their order."""
+        """Give a terminal's transactions from a batch on in their order."""
         await self._look()
         return [
             row
             for row in self._disk.transactions.values()
-            if (row.terminal_id, row.batch) == (terminal_id, number)
+            if row.terminal_id == terminal_id and row.batch >= since
         ]
 
-    async def batch_totals(self, terminal_id: str, number: int) -> Sequence[TotalsLine]:
-        """Give what the entries of a terminal's batch come to."""
-        ids = {row.id for row in await self.batch_transactions(terminal_id, number)}
+    async def batch_totals(self, terminal_id: str, since: int) -> Sequence[TotalsLine]:
+        """Give what a terminal's entries from a batch on come to."""
+        ids = {row.id for row in await self.batch_transactions(terminal_id, since)}
         return self._totals(
             entry for entry in self._disk.ledger.values() if entry.transaction_id in ids
         )

@@ -337,13 +337,13 @@ class Store(Protocol):
         ...
 
     async def batch_transactions(
-        self, terminal_id: str, number: int
+        self, terminal_id: str, since: int
     ) -> Sequence[StoredTransaction]:
-        """Give the transactions of a terminal's batch in their order."""
+        """Give a terminal's transactions from a batch on in their order."""
         ...
 
-    async def batch_totals(self, terminal_id: str, number: int) -> Sequence[TotalsLine]:
-        """Give what the entries of a terminal's batch come to."""
+    async def batch_totals(self, terminal_id: str, since: int) -> Sequence[TotalsLine]:
+        """Give what a terminal's entries from a batch on come to."""
         ...
 
     async def reconciliations(

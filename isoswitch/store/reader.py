@@ -261,21 +261,21 @@ class StoreReader:
         return dict(self._connection.execute("SELECT terminal_id, number FROM batches"))
 
     def batch_transactions(
-        self, terminal_id: str, number: int
+        self, terminal_id: str, since: int
     ) -> list[StoredTransaction]:
-        """Give the transactions of a terminal's batch in their order."""
+        """Give a terminal's transactions from a batch on in their order."""
         return [
             to_stored_transaction(row)
             for row in self._connection.execute(
-                f"{SELECT_TRANSACTIONS} WHERE terminal_id = ? AND batch = ? "
+                f"{SELECT_TRANSACTIONS} WHERE terminal_id = ? AND batch >= ? "
                 "ORDER BY rowid",
-                (terminal_id, number),
+                (terminal_id, since),
             )
         ]
 
-    def batch_totals(self, terminal_id: str, number: int) -> list[TotalsLine]:
-        """Give what the entries of a terminal's batch come to."""
-        return self._totals("t.terminal_id = ? AND t.batch = ?", terminal_id, number)
+    def batch_totals(self, terminal_id: str, since: int) -> list[TotalsLine]:
+        """Give what a terminal's entries from a batch on come to."""
+        return self._totals("t.terminal_id = ? AND t.batch >= ?", terminal_id, since)
 
     def reconciliations(self, business_date: str = "") -> list[Reconciliation]:
         """Give those of a day, or all that are owed."""

@@ -1,5 +1,5 @@
 """What is kept by name: codes, payments, wishes, answers, callbacks, received
-transfers, and what clearing houses report.
+transfers, what clearing houses report, and which batches are settled.
 
 Each is a row of its own table under an ``id`` and changes by compare-and-set, so that
 of two who act on the same state one wins. All of them are plain: texts and numbers.
@@ -168,6 +168,17 @@ class CardCounter:
     transaction_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledBatch:
+    """The last batch of a terminal that was settled in a currency, or in all of them.
+
+    ``id`` is the terminal's, a slash, and the currency; no currency stands for all.
+    """
+
+    id: str
+    number: int
+
+
 Row = (
     SpentCode
     | PaymentCode
@@ -176,6 +187,7 @@ Row = (
     | Callback
     | StoredWish
     | CardCounter
+    | SettledBatch
     | Receipt
     | HouseItem
     | HouseWindow
@@ -190,6 +202,7 @@ TABLES: Mapping[type[Any], str] = {
     Callback: "callbacks",
     StoredWish: "wishes",
     CardCounter: "card_counters",
+    SettledBatch: "settled_batches",
     Receipt: "receipts",
     HouseItem: "house_items",
     HouseWindow: "house_windows",

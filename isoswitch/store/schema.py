@@ -406,6 +406,13 @@ MIGRATIONS: tuple[str, ...] = (
         returning_minor = 0
     WHERE id IN (SELECT original_id FROM transactions WHERE kind = 'completion');
     """,
+    """
+    CREATE TABLE settled_batches (
+        id TEXT PRIMARY KEY,
+        number INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO settled_batches SELECT terminal_id || '/', number - 1 FROM batches;
+    """,
 )
 
 transaction_row = attrgetter(*TRANSACTION_COLUMNS)

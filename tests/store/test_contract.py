@@ -28,6 +28,7 @@ from isoswitch.ledger.holds import (
 from isoswitch.store.days import DayClosed, DayMove, DayRefused, DayState
 from isoswitch.store.port import (
     WAITING_MAX,
+    BatchClose,
     Committed,
     DuplicateTransaction,
     Lease,
@@ -49,6 +50,7 @@ from isoswitch.store.rows import (
     PaymentCode,
     Row,
     RowMove,
+    SettledBatch,
     SpentCode,
     StoredAnswer,
     StoredWish,
@@ -220,6 +222,27 @@ async def test_the_totals_of_a_day_tell_what_was_taken_and_given_back(
         ),
     )
     assert await store.day_totals("2026-02-01") == []
+
+
+async def test_totals_and_transactions_are_those_from_a_batch_on(
+    store: Store,
+) -> None:
+    for number in (1, 2, 3):
+        name = str(number)
+        placed = replace(PLACED, id=name)
+        await store.commit(replace(opening(name), ledger=(placed,)))
+        captured = replace(CAPTURED, id=name, by=name)
+        await store.commit(replace(closing(name), ledger=(captured,)))
+        close = BatchClose(terminal_id="T1", number=number)
+        await store.commit(UnitOfWork(records=(), batch=close))
+        with pytest.raises(OwnershipLost):
+            await store.commit(UnitOfWork(records=(), batch=close))
+    assert await store.find_batch("T1") == 4
+    rows = await store.batch_transactions("T1", 2)
+    assert [(row.id, row.batch) for row in rows] == [("2", 2), ("3", 3)]
+    (line,) = await store.batch_totals("T1", 2)
+    assert line.totals == Totals(debits=2, debits_minor=2500)
+    assert await store.batch_totals("T1", 4) == []
 
 
 TRANSFER = Transfer(
@@ -728,6 +751,7 @@ CODE = PaymentCode(
 ROWS: tuple[Row, ...] = (
     SpentCode(id="a1b2", transaction_id="1-2"),
     CardCounter(id="c3d4", atc=7, transaction_id="1-2"),
+    SettledBatch(id="T1/978", number=7),
     CODE,
     CodePayment(
         id="1-2",

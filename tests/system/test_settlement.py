@@ -10,13 +10,17 @@ import pytest
 import trio
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
+from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.totals import Totals
 from isoswitch.codecs.dialects.settlement import read_settlement
+from isoswitch.hsm.port import Hsm
 from isoswitch.journal.records import Record, RecordKind
+from isoswitch.simulators.beliefs import Belief
 from isoswitch.simulators.bookings import BookingKind
 from isoswitch.simulators.cards import get_card
 from isoswitch.simulators.rules import Equals, Fault, Reaction, Rule
 from isoswitch.simulators.settlement import settle, terminal_totals, upload
+from isoswitch.simulators.storm import MoodyHsm
 from isoswitch.simulators.terminal import Answer, Terminal
 from isoswitch.simulators.world import World
 from isoswitch.store.port import Store, Verdict
@@ -24,6 +28,7 @@ from isoswitch.switch.settings import SwitchSettings
 
 FIRST = "2026-06-01"
 TERMINALS = ["TERM0001", "TERM0002"]
+EUR, USD = "978", "840"
 
 
 def reconciling(settings: SwitchSettings) -> SwitchSettings:
@@ -66,6 +71,25 @@ async def pay(terminal: Terminal, *amounts: int, card: str = "visa-ok") -> None:
 async def settle_now(terminal: Terminal, **changes: int) -> Answer:
     totals = replace(terminal_totals(terminal.beliefs), **changes)
     answer = await settle(terminal, totals)
+    assert answer is not None
+    return answer
+
+
+async def pay_dollars(terminal: Terminal, minor: int) -> Belief:
+    card = get_card("visa-ok")
+    asked = terminal.build(Kind.PURCHASE, card, minor, pin=card.pin).transaction
+    in_dollars = replace(asked, amount=Money(minor, USD))
+    return await terminal.pay(terminal.build_from(in_dollars))
+
+
+async def settle_in(
+    terminal: Terminal, currency: str, *minor: int, is_after_upload: bool = False
+) -> Answer:
+    """Settle one currency over debits alone."""
+    totals = Totals(debits=len(minor), debits_minor=sum(minor))
+    answer = await settle(
+        terminal, totals, currency=currency, is_after_upload=is_after_upload
+    )
     assert answer is not None
     return answer
 
@@ -164,6 +188,118 @@ async def test_after_an_upload_every_difference_is_an_exception(world: World) ->
         "the terminal uploaded what we do not have",
     ]
     assert told[0].body["ours"] == rows[0].id
+
+
+@pytest.mark.parametrize("currencies", [(EUR, USD), (USD, EUR)])
+async def test_each_currency_of_a_terminal_is_settled_for_itself(
+    world: World, currencies: tuple[str, str]
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    await pay(terminal, 1000)
+    await pay_dollars(terminal, 500)
+    stands = {EUR: 1000, USD: 500}
+    for currency in currencies:
+        answer = await settle_in(terminal, currency, stands[currency])
+        assert answer.outcome.is_approved
+    for currency in currencies:
+        assert (await settle_in(terminal, currency)).outcome.is_approved
+    assert await records(world, RecordKind.EXCEPTION) == []
+
+
+async def test_what_comes_between_two_currencies_is_settled_with_what_follows(
+    world: World,
+) -> None:
+    terminal = world.terminals["TERM0001"]
+    await pay(terminal, 1000)
+    await pay_dollars(terminal, 500)
+    assert (await settle_in(terminal, EUR, 1000)).outcome.is_approved
+    await pay(terminal, 300)
+    await pay_dollars(terminal, 200)
+    assert (await settle_in(terminal, USD, 500, 200)).outcome.is_approved
+    wrong = await settle_in(terminal, EUR, 1000, 300)
+    assert wrong.outcome.code is ResponseCode.RECONCILIATION_ERROR
+    assert (await settle_in(terminal, EUR, 300)).outcome.is_approved
+
+
+async def test_an_upload_settles_its_own_currency_alone(world: World) -> None:
+    terminal = world.terminals["TERM0001"]
+    await pay(terminal, 1000)
+    dollars = await pay_dollars(terminal, 500)
+    assert (await settle_in(terminal, EUR, 1000)).outcome.is_approved
+    forgotten = await pay_dollars(terminal, 200)
+    await pay(terminal, 300)
+    answer = await settle_in(terminal, USD, 500)
+    assert answer.outcome.code is ResponseCode.RECONCILIATION_ERROR
+    ours = read_settlement(terminal.dialect, answer.message).totals
+    assert ours == Totals(debits=2, debits_minor=700)
+    assert await upload(terminal, dollars)
+    assert (
+        await settle_in(terminal, USD, 500, is_after_upload=True)
+    ).outcome.is_approved
+    (told,) = await records(world, RecordKind.EXCEPTION)
+    rows = await store_of(world).find_originals("TERM0001", forgotten.stan)
+    assert told.body["reason"] == "the terminal did not upload it"
+    assert told.body["ours"] == rows[0].id
+    assert (await settle_in(terminal, USD)).outcome.is_approved
+    assert (await settle_in(terminal, EUR, 300)).outcome.is_approved
+
+
+async def test_an_upload_settles_all_where_messages_name_no_currency(
+    nursery: trio.Nursery,
+) -> None:
+    def change(settings: SwitchSettings) -> SwitchSettings:
+        speaking = {"ascii": "iso2003-ascii"}
+        listeners = tuple(
+            replace(each, dialect=speaking.get(each.name, each.dialect))
+            for each in settings.listeners
+        )
+        return replace(settings, listeners=listeners)
+
+    world = World(change=change)
+    await nursery.start(world.run)
+    terminal = world.terminals["TERM0001"]
+    for minor, dollars_minor in ((1000, 500), (300, 200)):
+        await pay(terminal, minor)
+        forgotten = await pay_dollars(terminal, dollars_minor)
+        wrong = await settle(terminal, Totals())
+        assert wrong is not None
+        assert wrong.outcome.code is ResponseCode.RECONCILIATION_ERROR
+        assert await upload(terminal, terminal.beliefs[-2])
+        done = await settle(terminal, Totals(), is_after_upload=True)
+        assert done is not None
+        assert done.outcome.is_approved
+        rows = await store_of(world).find_originals("TERM0001", forgotten.stan)
+        told = await records(world, RecordKind.EXCEPTION)
+        assert [told[-1].body["ours"]] == [rows[0].id]
+    assert len(told) == 2
+
+
+async def test_an_upload_that_was_refused_is_no_difference(
+    nursery: trio.Nursery,
+) -> None:
+    moods: list[MoodyHsm] = []
+
+    def wrap(hsm: Hsm) -> Hsm:
+        moods.append(MoodyHsm(hsm))
+        return moods[-1]
+
+    world = World(wrap_hsm=wrap)
+    await nursery.start(world.run)
+    terminal = world.terminals["TERM0002"]
+    await pay(terminal, 1000)
+    await settle_now(terminal, debits=9)
+    moods[0].is_away = True
+    refused = await upload(terminal, terminal.beliefs[0])
+    assert refused is None or not refused.is_approved
+    moods[0].is_away = False
+    rows = await store_of(world).batch_transactions("TERM0002", 1)
+    assert Kind.BATCH_UPLOAD in {row.kind for row in rows}
+    taken = await upload(terminal, terminal.beliefs[0])
+    assert taken is not None
+    assert taken.is_approved
+    answer = await settle_in(terminal, EUR, 1000, is_after_upload=True)
+    assert answer.outcome.is_approved
+    assert await records(world, RecordKind.EXCEPTION) == []
 
 
 async def test_a_terminal_whose_timeout_was_reversed_settles_all_the_same(

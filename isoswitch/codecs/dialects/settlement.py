@@ -71,6 +71,11 @@ class Settlement:
     is_after_upload: bool
 
 
+def names_currency(dialect: Dialect) -> bool:
+    """Whether a settlement message can say which currency it speaks of."""
+    return dialect.edition.version != VERSION_2003
+
+
 def read_settlement(dialect: Dialect, message: Message) -> Settlement:
     """Read the totals of a settlement request, advice or answer.
 
@@ -80,7 +85,7 @@ def read_settlement(dialect: Dialect, message: Message) -> Settlement:
         Only a part of the totals is there.
     """
     read, is_after_upload, _ = _layout(dialect)
-    has_currency = dialect.edition.version != VERSION_2003
+    has_currency = names_currency(dialect)
     named = (de for de in CURRENCY_FIELDS if has_currency and de in message)
     currency = next(named, 0)
     return Settlement(
@@ -120,7 +125,7 @@ def totals_fields(dialect: Dialect, totals: Totals, currency: str = "") -> Field
     ('0000000002', '0000000000003000', 'D0000000000003000')
     """
     fields = _layout(dialect)[2](totals)
-    if currency and dialect.edition.version != VERSION_2003:
+    if currency and names_currency(dialect):
         fields[CURRENCY_FIELDS[0]] = currency
     return fields
 
