@@ -27,6 +27,7 @@ import structlog
 from isoswitch.codecs.canonical.errors import (
     ConfigError,
     DecodeError,
+    HsmError,
     KeyRefused,
     VerificationFailed,
 )
@@ -67,6 +68,9 @@ from isoswitch.hsm.settings import Environment
 from isoswitch.hsm.testkeys import check_not_published
 from isoswitch.hsm.vault import Vault
 
+RETRY_S = 5.0
+"""How long keys that could not be loaded are left alone."""
+
 log = structlog.get_logger()
 
 
@@ -98,6 +102,8 @@ class KeyPlane:
         self._environment = environment
         self._now = now
         self._stamp = _stamp(path)
+        # The state of the file that did not load, and when that was.
+        self._failure: tuple[tuple[int, int, int], float] | None = None
         self._label = read_storage_key(path)
         self._vault = open_vault(self._label)
         self.table = KeyTable(self._vault, self._read(), now=now)
@@ -105,17 +111,21 @@ class KeyPlane:
     def refresh(self) -> None:
         """Load what was changed since the last look, here or by another worker.
 
-        A file that cannot be used leaves the keys as they are, and is logged.
+        A file that cannot be used, or a token that does not take its keys, leaves the
+        keys as they are, and is logged; it is tried again after a pause.
         """
         stamp = _stamp(self._path)
-        if stamp == self._stamp:
+        if stamp == self._stamp or self._is_too_soon(stamp):
             return
         try:
             self._reopen()
             self.table.load(self._vault, self._read())
-        except (ConfigError, KeyRefused) as fault:
-            log.error("keys not loaded", reason=str(fault))
+        except (ConfigError, HsmError) as fault:
+            log.error("keys not loaded", reason=str(fault), again_in_s=RETRY_S)
+            self._failure = stamp, self._now()
+            return
         self._stamp = stamp
+        self._failure = None
 
     def import_key(self, command: ImportKey) -> WorkingKey:
         """Store a key that the partner sends, pending; see ``ImportKey``."""
@@ -195,6 +205,13 @@ class KeyPlane:
             environment=self._environment,
         )
 
+    def _is_too_soon(self, stamp: tuple[int, int, int]) -> bool:
+        """Whether this state of the file did not load a moment ago."""
+        if self._failure is None:
+            return False
+        failed, at = self._failure
+        return stamp == failed and 0 <= self._now() - at < RETRY_S
+
     def _reopen(self) -> None:
         """Follow a change of the storage master key."""
         label = read_storage_key(self._path)
@@ -253,7 +270,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     """Tell one state of the file from another; it is only ever replaced whole."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return 0, 0, 0
     return found.st_ino, found.st_mtime_ns, found.st_size
 

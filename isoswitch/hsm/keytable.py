@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from isoswitch.codecs.canonical.errors import KeyRefused
+from isoswitch.codecs.canonical.errors import HsmError, KeyRefused
 from isoswitch.codecs.canonical.secrets import KeyValue
 from isoswitch.hsm.engine import Algorithm, Handle
 from isoswitch.hsm.functions.components import with_odd_parity
@@ -110,19 +110,25 @@ class KeyTable:
 
         Raises
         ------
-        KeyRefused
-            As when the table is made; then it stays as it was.
+        HsmError
+            As when the table is made, or the token fails; then it stays as it was.
         """
         held = {_identity(key.record): key for key in self._loaded()}
         versions: dict[str, list[LoadedKey]] = {}
-        for record in sorted(records, key=_precedence):
-            key = held.pop(_identity(record), None)
-            key = replace(key, record=record) if key else _load(vault, record)
-            versions.setdefault(record.plan.name, []).append(key)
-        for name, keys in versions.items():
-            active = [key for key in keys if key.record.state is State.ACTIVE]
-            if len(active) > 1:
-                raise KeyRefused(f"two versions of key {name} are active")
+        loaded: list[LoadedKey] = []
+        try:
+            for record in sorted(records, key=_precedence):
+                key = held.pop(_identity(record), None)
+                if key is None:
+                    key = _load(vault, record)
+                    loaded.append(key)
+                key = replace(key, record=record)
+                versions.setdefault(record.plan.name, []).append(key)
+            _check_active(versions)
+        except HsmError:
+            for key in loaded:
+                key.destroy()
+            raise
         self._versions = versions
         self._forget_choices()
         for key in held.values():
@@ -347,6 +353,12 @@ _ROLE_OF_PURPOSE: Mapping[Purpose, Role] = {
     Purpose.VERIFY_PVV: Role.ENCRYPT,
     Purpose.SIGN: Role.SIGN,
 }
+
+
+def _check_active(versions: Mapping[str, list[LoadedKey]]) -> None:
+    for name, keys in versions.items():
+        if sum(key.record.state is State.ACTIVE for key in keys) > 1:
+            raise KeyRefused(f"two versions of key {name} are active")
 
 
 def _identity(record: KeyRecord) -> tuple[KeyPlan, str]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -22,7 +23,6 @@ from pkcs11 import (
     Mechanism,
     MechanismFlag,
     ObjectClass,
-    PKCS11Error,
 )
 from pkcs11 import exceptions as faults
 from pkcs11.constants import DEFAULT
@@ -73,8 +73,13 @@ _PRIVATE_TYPES: Mapping[Algorithm, KeyType] = {
     Algorithm.RSA: KeyType.RSA,
 }
 _PSS = (Mechanism.SHA256, pkcs11.MGF.SHA256, 32)
-# What SoftHSM answers when a tag does not verify.
-_TAG_FAULTS = (faults.EncryptedDataInvalid, faults.GeneralError)
+# What says that data or a wrapped key are not what was encrypted.
+_NOT_INTACT = (
+    faults.EncryptedDataInvalid,
+    faults.EncryptedDataLenRange,
+    faults.WrappedKeyInvalid,
+    faults.WrappedKeyLenRange,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,9 @@ class Pkcs11Engine:
         self.objects_created = 0
         self._numbers = count(1)
         self._loaded: dict[Handle, _Loaded] = {}
+        self._probe = self.create(
+            KeyValue(bytes(16)), Algorithm.AES, frozenset({Use.ENCRYPT, Use.DECRYPT})
+        )
 
     @translating
     def create(
@@ -221,15 +229,13 @@ class Pkcs11Engine:
         loaded = self._get(handle, Use.DECRYPT if decrypt else Use.ENCRYPT)
         if loaded.algorithm is not Algorithm.AES:
             raise KeyRefused("only an AES key seals data")
-        parameter = pkcs11.GCMParams(nonce, aad=context, tag_bits=128)
-        operation = loaded.key.decrypt if decrypt else loaded.key.encrypt
-        try:
-            result: bytes = operation(
-                data, mechanism=Mechanism.AES_GCM, mechanism_param=parameter
-            )
-        except _TAG_FAULTS as fault:
-            raise VerificationFailed("the sealed data does not open") from fault
-        return result
+        if not decrypt:
+            return _gcm(loaded.key.encrypt, data, nonce, context)
+        opened: bytes = self._open(
+            partial(_gcm, loaded.key.decrypt, data, nonce, context),
+            VerificationFailed("the sealed data does not open"),
+        )
+        return opened
 
     @translating
     def derive(
@@ -395,19 +401,38 @@ class Pkcs11Engine:
             kind, template = ObjectClass.PRIVATE_KEY, _PRIVATE
         wrapping = self._derive(base, context, Algorithm.AES, MechanismFlag.UNWRAP)
         try:
-            return wrapping.unwrap_key(
-                kind,
-                key_type,
-                wrapped,
-                mechanism=Mechanism.AES_KEY_WRAP,
-                capabilities=capabilities,
-                template={**template, Attribute.EXTRACTABLE: is_extractable},
+            return self._open(
+                lambda: wrapping.unwrap_key(
+                    kind,
+                    key_type,
+                    wrapped,
+                    mechanism=Mechanism.AES_KEY_WRAP,
+                    capabilities=capabilities,
+                    template={**template, Attribute.EXTRACTABLE: is_extractable},
+                ),
+                KeyRefused("the key block is damaged or not of this key"),
             )
-        except PKCS11Error as fault:
-            # SoftHSM answers CKR_GENERAL_ERROR to a failed integrity check.
-            raise KeyRefused("the key block is damaged or not of this key") from fault
         finally:
             wrapping.destroy()
+
+    def _open(self, operation: Callable[[], Any], damaged: Exception) -> Any:
+        """Open something; raises what is given where it is not intact.
+
+        SoftHSM says CKR_GENERAL_ERROR then, which is also the word for a token that
+        fails. So one that works on something else must say it a second time.
+        """
+        try:
+            return operation()
+        except _NOT_INTACT as fault:
+            raise damaged from fault
+        except faults.GeneralError:
+            probe = self._loaded[self._probe].key
+            sealed = _gcm(probe.encrypt, bytes(16), bytes(12), b"")
+            _gcm(probe.decrypt, sealed, bytes(12), b"")
+        try:
+            return operation()
+        except (*_NOT_INTACT, faults.GeneralError) as fault:
+            raise damaged from fault
 
     def _derive(
         self,
@@ -468,6 +493,13 @@ class Pkcs11Engine:
         if not data or len(data) % cipher.block_size:
             raise HsmError("the data is not a whole number of blocks")
         return loaded.key, cipher
+
+
+def _gcm(
+    operation: Callable[..., bytes], data: bytes, nonce: bytes, context: bytes
+) -> bytes:
+    parameter = pkcs11.GCMParams(nonce, aad=context, tag_bits=128)
+    return operation(data, mechanism=Mechanism.AES_GCM, mechanism_param=parameter)
 
 
 def _template(

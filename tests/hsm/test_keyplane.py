@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from isoswitch.hsm.functions.key import ENCRYPT, Key
 from isoswitch.hsm.functions.tr31 import Header, ProtectionKey
 from isoswitch.hsm.keychange import KeyStore
 from isoswitch.hsm.keyfile import KeyFile, read_key_file, write_key_file
-from isoswitch.hsm.keyplane import KeyPlane
+from isoswitch.hsm.keyplane import RETRY_S, KeyPlane
 from isoswitch.hsm.keys import Mode
 from isoswitch.hsm.keytable import KeyTable
 from isoswitch.hsm.knownanswers import KnownAnswers
@@ -426,6 +428,37 @@ def test_a_damaged_file_leaves_the_keys_in_use(
     assert generated(service) == mac_under(TDES_KEY)
     path.write_bytes(content)
     assert take(service, block()).version == 2
+
+
+@contextmanager
+def no_files_left() -> Iterator[None]:
+    """Let this process open no more files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("pauses", [[RETRY_S / 2, RETRY_S / 2], [-3600.0]])
+def test_keys_that_do_not_load_for_a_moment_are_loaded_later(
+    path: Path,
+    vault: Vault,
+    clock: Clock,
+    service: CryptoService,
+    pauses: list[float],
+) -> None:
+    """A clock that is put back keeps nothing from being loaded."""
+    other = open_worker(path, vault, clock)
+    take(service, block())
+    activate(service, "n/zak", 2, s=60)
+    with no_files_left():
+        assert generated(other) == mac_under(TDES_KEY)
+    for pause in pauses:
+        assert generated(other) == mac_under(TDES_KEY)
+        clock.now += pause
+    assert generated(other) == mac_under(NEW)
 
 
 def test_beside_a_trail_that_does_not_hold_nothing_is_known_of_a_key(

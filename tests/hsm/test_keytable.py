@@ -68,6 +68,22 @@ def test_a_key_that_is_not_active_does_not_speak(state: State) -> None:
         table.get_mac_keys("link/zak", Purpose.GENERATE_MAC)
 
 
+def test_keys_that_do_not_all_load_leave_nothing_behind() -> None:
+    engine = SoftwareEngine()
+    vault = Vault.of_value(engine, AES_KEY)
+    first = msgspec.structs.replace(record(1, State.ACTIVE), created="2026-11-23")
+    table = KeyTable(vault, [first])
+    before = set(engine._keys)
+    foreign = Vault.of_value(SoftwareEngine(), KeyValue(bytes(32)))
+    planned = msgspec.structs.replace(plan("link/zak", "M3", "C"), version=2)
+    damaged = form_record(foreign, planned, OTHER_TDES_KEY, created="")
+    damaged = msgspec.structs.replace(damaged, state=State.PENDING)
+    with pytest.raises(KeyRefused, match="damaged"):
+        table.load(vault, [first, record(3, State.PENDING), damaged])
+    assert table.records == [first]
+    assert set(engine._keys) == before
+
+
 def test_two_active_versions_are_refused() -> None:
     with pytest.raises(KeyRefused, match="two versions"):
         KeyTable(VAULT, [record(1, State.ACTIVE), record(2, State.ACTIVE)])
