@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from isoswitch.codecs.canonical.codes import Kind
+from isoswitch.codecs.canonical.errors import EncodeError
 from isoswitch.codecs.canonical.transaction import Outcome, Transaction
 from isoswitch.codecs.dialects.dialect import Dialect
 from isoswitch.codecs.dialects.edition import Fields
@@ -136,17 +137,29 @@ class Job:
         """Give the answer to this job's request, with a place for the MAC it needs.
 
         It is built once: what is written down is what is sent.
+
+        Raises
+        ------
+        EncodeError
+            The dialect cannot carry even the decision.
         """
         if self._answer is None or self._answer[:2] != (outcome, self.rrn):
             echoes = 37 in self.request and self.txn.kind not in NAMES_ANOTHER
             extra: Fields = {} if echoes else {37: self.rrn}
             if outcome.totals is not None:
                 extra |= totals_fields(self.dialect, outcome.totals)
-            message = self.dialect.to_response(
-                self.request, outcome, extra=extra, mac=bool(self.tak)
-            )
+            message = self._fit(outcome, extra)
             self._answer = outcome, self.rrn, message
         return self._answer[2]
+
+    def _fit(self, outcome: Outcome, extra: Fields) -> Message:
+        """Build an answer; what the dialect cannot carry must not keep it back."""
+        build, has_mac = self.dialect.to_response, bool(self.tak)
+        try:
+            return build(self.request, outcome, extra=extra, mac=has_mac)
+        except EncodeError:
+            decision = replace(outcome, emv=None, balance=None, statement=())
+            return build(self.request, decision, extra=extra, mac=has_mac)
 
     def keep_signed(self, outcome: Outcome, answer: Message) -> None:
         """Keep the answer to this outcome, authenticated already."""

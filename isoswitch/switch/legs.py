@@ -179,12 +179,14 @@ async def read_answer(
         The answer cannot be trusted, which is as good as none.
     DecodeError
         The answer makes no sense.
+    EncodeError
+        The terminal cannot be told what it says.
     """
     outcome = link.dialect.to_outcome(answer, job.txn)
+    response = job.response(outcome)
     if not job.tak:
         await verify_answer(services.hsm, link, answer)
         return outcome
-    response = job.response(outcome)
     mac = await verify_answer(
         services.hsm, link, answer, mac_command(job.dialect, response, job.tak)
     )

@@ -98,8 +98,8 @@ async def ask(
         Nothing was written.
     NotConfirmed
         It was in progress to the end.
-    NoAnswer, MacMismatch, DecodeError, HsmError
-        Whatever came cannot be trusted: the endpoint may have approved.
+    NoAnswer, MacMismatch, DecodeError, EncodeError, HsmError
+        Whatever came cannot be trusted, or told: the endpoint may have approved.
     """
     settings, began_at = link.settings, trio.current_time()
     answer = await link.request(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.codes import Function, Kind, ResponseCode
-from isoswitch.codecs.canonical.secrets import Pan
+from isoswitch.codecs.canonical.codes import EntryMode, Function, Kind, ResponseCode
+from isoswitch.codecs.canonical.secrets import Pan, Secret
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.entries import balances
 from isoswitch.simulators.beliefs import BeliefState
@@ -55,6 +55,22 @@ async def test_what_was_approved_offline_is_taken_and_the_issuer_told_later(
     await trio.sleep(60)
     (booking,) = world.issuers[issuer].bookings.entries
     assert (booking.kind, booking.amount_minor) == (BookingKind.APPROVED, 1_250)
+
+
+async def test_an_advice_is_taken_and_told_without_chip_data_that_nobody_can_read(
+    world: World,
+) -> None:
+    terminal = world.terminals["TERM0002"]
+    cut_short = Secret(bytes.fromhex("9F2701409F26081122"))
+    told = replace(
+        offline(terminal).transaction, emv=cut_short, entry_mode=EntryMode.CHIP
+    )
+    with trio.fail_after(10):
+        belief = await terminal.tell(terminal.build_from(told))
+    assert belief.state is BeliefState.APPROVED
+    await trio.sleep(60)
+    assert await owed_by(world, "north") == 1_250
+    assert len(world.issuers["north"].bookings.entries) == 1
 
 
 async def test_the_same_advice_again_is_taken_once(world: World) -> None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from isoswitch.codecs.canonical.codes import Kind, ResponseCode
-from isoswitch.codecs.canonical.secrets import Pin
+from isoswitch.codecs.canonical.codes import EntryMode, Kind, ResponseCode
+from isoswitch.codecs.canonical.secrets import Pin, Secret
 from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.journal.records import RecordKind
 from isoswitch.ledger.holds import HoldState
@@ -318,6 +318,32 @@ async def test_after_silence_the_leg_is_reversed_before_the_advice(
         BookingKind.APPROVED,
     ]
     assert booked[0].rrn == booked[1].rrn != booked[2].rrn
+
+
+async def pay_with_odd_chip(world: World) -> Outcome:
+    """Pay with chip data that are cut short."""
+    terminal = world.terminals["TERM0002"]
+    told = replace(
+        terminal.build(Kind.PURCHASE, CARD, 1250).transaction,
+        emv=Secret(bytes.fromhex("9F2701409F26081122")),
+        entry_mode=EntryMode.CHIP,
+    )
+    belief = await terminal.pay(terminal.build_from(told))
+    assert belief.sends == 1
+    assert belief.outcome is not None
+    return belief.outcome
+
+
+async def test_chip_data_that_nobody_can_read_keep_nobody_from_standing_in(
+    away: World,
+) -> None:
+    assert (await pay_with_odd_chip(away)).is_approved
+    assert await owed(away) == [(1, 1250)]
+
+
+async def test_nor_do_they_after_silence(silent: World) -> None:
+    assert (await pay_with_odd_chip(silent)).is_approved
+    assert await owed(silent) == [(1, 1250)]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from isoswitch.codecs.canonical.codes import (
     ResponseCode,
     ReversalReason,
 )
+from isoswitch.codecs.canonical.errors import DecodeError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Pan, Secret
 from isoswitch.codecs.canonical.totals import Totals
@@ -30,10 +31,8 @@ from isoswitch.codecs.canonical.transaction import (
     StatementLine,
     Transaction,
 )
+from isoswitch.codecs.emv.tags import NEVER_IN_CLEAR
 from isoswitch.codecs.emv.tlv import decode_tlv
-
-# Track 1 and 2 equivalent data, the card's number.
-CARD_TAGS = frozenset({"56", "57", "5A"})
 
 
 class _Original(msgspec.Struct, frozen=True, array_like=True):
@@ -106,7 +105,7 @@ def pack_leg(
 
     ``mti``, ``stan``, ``rrn``, ``transmitted_at`` and ``acquirer_id`` are those of the
     leg. Only an advice tells ``with_chip`` what the chip said, and of that no card
-    number and no track.
+    number, no track, no name and no PIN; of what cannot be searched for them, nothing.
     """
     amount = txn.amount or Money(0, "000")
     return _encode_leg(
@@ -244,10 +243,15 @@ def _read_original(packed: _Original | None) -> OriginalData | None:
 
 
 def _without_card(chip: Secret[bytes]) -> bytes:
-    """Give chip data without the objects that hold the card's number or a track."""
-    objects = decode_tlv(chip.reveal())
+    """Give chip data without the objects that hold what is never shown in clear."""
+    try:
+        objects = decode_tlv(chip.reveal())
+    except DecodeError:
+        return b""
     telling = {
-        path.partition(".")[0] for path, each in objects.walk() if each.tag in CARD_TAGS
+        path.partition(".")[0]
+        for path, each in objects.walk()
+        if each.tag in NEVER_IN_CLEAR or (each.is_template and not each.children)
     }
     return objects.replace(dict.fromkeys(telling)).encode()
 

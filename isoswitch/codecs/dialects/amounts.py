@@ -43,7 +43,7 @@ def numeric_currency(code: str) -> str:
     >>> numeric_currency("EUR"), numeric_currency("978")
     ('978', '978')
     """
-    if code.isdigit():
+    if code.isascii() and code.isdecimal():
         return code
     numeric = _LETTERS.get(code)
     if numeric is None:
@@ -174,14 +174,15 @@ def read_partial(edition: Edition, response: Message, txn: Transaction) -> Money
     Raises
     ------
     DecodeError
-        It has none, or one that is no part of what was asked for.
+        It has none, or one that is no part of what was asked for, which nothing is not.
     """
     currency = txn.amount.currency if txn.amount else ""
     amount = edition.read_amount(response.values(), currency)
     if amount is None:
         raise missing(4)
-    if txn.amount is not None and (
-        amount.currency != txn.amount.currency or amount.minor > txn.amount.minor
+    if amount.minor < 1 or (
+        txn.amount is not None
+        and (amount.currency != txn.amount.currency or amount.minor > txn.amount.minor)
     ):
         reason = "no part of the requested amount"
         raise DecodeError(reason, field="4", offset=response.offset(4))
@@ -204,7 +205,7 @@ def _find(
             item[sign_at + 1 :],
         )
         numbers = currency + decimals + digits
-        if sign and sign in "CD" and numbers.isdigit():
+        if sign and sign in "CD" and numbers.isascii() and numbers.isdecimal():
             minor = int(digits) if sign == "C" else -int(digits)
             if not decimals:
                 return Money(minor, currency)

@@ -35,7 +35,9 @@ def read_card(msg: Message, values: Values) -> tuple[Pan | None, Track2 | None, 
         track = track.strip(";?").replace("D", "=", 1)
         track2 = Track2(track)
         on_track, _, rest = track.partition("=")
-        expiry = expiry or (rest[:4] if rest[:4].isdigit() else "")
+        month = rest[:4]
+        is_month = month.isascii() and month.isdecimal()
+        expiry = expiry or (month if is_month else "")
         if not number:
             number, de = on_track, 35
     if not number:

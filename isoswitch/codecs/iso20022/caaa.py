@@ -69,6 +69,7 @@ from isoswitch.codecs.iso20022.caaa_tables import (
 )
 from isoswitch.codecs.iso20022.cards import (
     expiry_of,
+    find_balance,
     format_expiry,
     need,
     partial_amount,
@@ -526,10 +527,8 @@ def read_balance(body: Leaves) -> Money | None:
     digits, letters = body.get("TxRspn/Bal/Amt"), body.get("TxRspn/Bal/Ccy", "")
     if digits is None:
         return None
-    path = "TxRspn/Bal/Amt"
-    found = read_value(path, lambda text: parse_amount(text.strip(), letters), digits)
-    is_below = body.get("TxRspn/Bal/Sgn") in {"false", "0"}
-    return Money(-found.minor if is_below else found.minor, found.currency)
+    is_debit = body.get("TxRspn/Bal/Sgn") in {"false", "0"}
+    return find_balance(digits, letters, is_debit=is_debit)
 
 
 def _pin_entry(body: Leaves) -> PinEntry:

@@ -142,7 +142,15 @@ def read_local_at(body: Leaves, path: str) -> datetime | None:
     text = body.get(path, "").strip()
     if not text or text.endswith("Z"):
         return None
-    return read_value(path, datetime.fromisoformat, text).replace(tzinfo=None)
+    return read_value(path, _parse_local, text)
+
+
+def _parse_local(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=None)
+    except ValueError:
+        msg = "not a date and time"
+        raise ValueError(msg) from None
 
 
 def _row(kind: Kind) -> CaaaRow:

@@ -53,6 +53,7 @@ from isoswitch.codecs.iso20022.cain_tables import (
 )
 from isoswitch.codecs.iso20022.cards import (
     expiry_of,
+    find_balance,
     format_expiry,
     hex_octets,
     need,
@@ -501,11 +502,8 @@ def _read_balance(leaves: Leaves) -> Money | None:
     currency = leaves.get("AcctBal/Bal/Ccy") or leaves.get("TxAmts/Ccy", "")
     if digits is None or leaves.get("AcctBal/Bal/Tp") not in {"AVLB", "LDGR"}:
         return None
-    balance = read_value(
-        "AcctBal/Bal/Amt", lambda text: parse_amount(text.strip(), currency), digits
-    )
     is_debit = leaves.get("AcctBal/Bal/CdtDbt") == "DBIT"
-    return Money(-balance.minor if is_debit else balance.minor, balance.currency)
+    return find_balance(digits, currency, is_debit=is_debit)
 
 
 def _entry_mode(leaves: Leaves) -> EntryMode:

@@ -11,7 +11,7 @@ from isoswitch.codecs.canonical.errors import DocumentError
 from isoswitch.codecs.canonical.money import Money
 from isoswitch.codecs.canonical.secrets import Track2
 from isoswitch.codecs.iso20022.leaves import Leaves
-from isoswitch.codecs.iso20022.values import parse_day, parse_instant
+from isoswitch.codecs.iso20022.values import parse_amount, parse_day, parse_instant
 
 Value = TypeVar("Value")
 _MONTH: Final = re.compile(r"\d\d(0[1-9]|1[0-2])")
@@ -86,8 +86,9 @@ def read_card(number: str, track: str, expiry: str) -> tuple[str, Track2 | None,
         return number, None, expiry
     track = track.strip(";?").replace("D", "=", 1)
     on_track, _, rest = track.partition("=")
-    on_expiry = rest[:4] if rest[:4].isdigit() else ""
-    return number or on_track, Track2(track), expiry or on_expiry
+    month = rest[:4]
+    is_month = month.isascii() and month.isdecimal()
+    return number or on_track, Track2(track), expiry or (month if is_month else "")
 
 
 def partial_amount(path: str, amount: Money | None, asked: Money | None) -> Money:
@@ -96,15 +97,32 @@ def partial_amount(path: str, amount: Money | None, asked: Money | None) -> Mone
     Raises
     ------
     DocumentError
-        There is none, or it is not.
+        There is none, or it is not; nothing is no part.
     """
     if amount is None:
         raise DocumentError("missing", path=path)
-    if asked is not None and (
-        amount.currency != asked.currency or amount.minor > asked.minor
+    if amount.minor < 1 or (
+        asked is not None
+        and (amount.currency != asked.currency or amount.minor > asked.minor)
     ):
         raise DocumentError("no part of the requested amount", path=path)
     return amount
+
+
+def find_balance(digits: str, currency: str, *, is_debit: bool) -> Money | None:
+    """Find the balance that an answer tells; no approval fails on one that is none.
+
+    Examples
+    --------
+    >>> find_balance("12.50", "EUR", is_debit=True), find_balance("?", "EUR", \
+is_debit=False)
+    (Money(minor=-1250, currency='978'), None)
+    """
+    try:
+        balance = parse_amount(digits.strip(), currency)
+    except ValueError:
+        return None
+    return Money(-balance.minor if is_debit else balance.minor, balance.currency)
 
 
 def read_instant(leaves: Leaves, path: str) -> datetime | None:

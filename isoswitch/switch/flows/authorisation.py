@@ -129,9 +129,9 @@ async def ask_issuer(services: Services, job: Job, route: Route) -> Outcome:
             services.breakers.failed(name, error)
             await recorder.not_written(job, leg, str(error))
             continue
-        except (NoAnswer, MacMismatch, DecodeError, HsmError) as error:
-            # Whatever came cannot be trusted: the issuer may have approved, so that
-            # nobody else may be asked.
+        except (NoAnswer, MacMismatch, DecodeError, EncodeError, HsmError) as error:
+            # Whatever came cannot be trusted, or told: the issuer may have approved,
+            # so that nobody else may be asked.
             services.breakers.failed(name, error)
             return await _give_up(services, job, leg, route, error)
         if outcome.code is PARTIAL and not may_be_partial(job):

@@ -138,6 +138,41 @@ def test_an_advice_tells_its_leg_without_pin_track_and_card_tags() -> None:
     )
 
 
+TRACK = "4761739001010010D31122011212120531127F"
+UNSEALED = {
+    "a track of contactless stripe": f"9F2701409F6B13{TRACK}9C0100",
+    "what follows a number in a track": "9F2701409F1F04313233349F200212349C0100",
+    "a name": "5F2003412F429F2701409C0100",
+    "a template that nobody can read": f"9F270140E1155714{TRACK}9C0100",
+}
+
+
+def chip_told(chip: str) -> Secret[bytes] | None:
+    """Give what is sealed of chip data."""
+    packed = pack_leg(
+        replace(PURCHASE, emv=Secret(bytes.fromhex(chip))),
+        mti="0220",
+        stan="000078",
+        rrn="322817000012",
+        transmitted_at=NOW,
+        acquirer_id="100764",
+        with_chip=True,
+    )
+    return unpack_advice(packed).emv
+
+
+@pytest.mark.parametrize("what", UNSEALED)
+def test_what_is_never_shown_of_a_chip_is_not_sealed(what: str) -> None:
+    told = chip_told(UNSEALED[what])
+    assert told is not None
+    assert told.reveal().hex() == "9f2701409c0100"
+
+
+@pytest.mark.parametrize("chip", ["9F2701409F26081122", "9F", "9F2701"])
+def test_chip_data_that_nobody_can_read_are_not_sealed(chip: str) -> None:
+    assert chip_told(chip) is None
+
+
 def test_what_a_leg_had_not_its_reversal_has_not() -> None:
     undone = reversal_of(BARE)
     assert (undone.pan, undone.local_at, undone.expiry) == (None, None, "")

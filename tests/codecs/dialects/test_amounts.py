@@ -120,6 +120,8 @@ def test_an_additional_amount_is_never_cut(
         "0202017840D000000015000"[:19],
         "0002978X000000005000",
         "0002EURC" + "0" * 12,
+        "0002978C00000000500\N{SUPERSCRIPT TWO}",
+        "000297\N{SUPERSCRIPT TWO}C000000005000",
     ],
 )
 def test_a_malformed_additional_amount_is_passed_over(text: str) -> None:

@@ -620,6 +620,15 @@ def test_a_partial_approval_carries_its_amount(name: str) -> None:
         assert str(response[30])[:half] == request[4]
 
 
+@DIALECTS
+def test_nothing_is_no_part_of_what_was_asked_for(name: str) -> None:
+    with pytest.raises(DecodeError, match="no part of the requested amount"):
+        answers_of(
+            name,
+            Outcome(code=ResponseCode.PARTIALLY_APPROVED, amount=Money(0, "978")),
+        )
+
+
 ECHOED = {
     "iso87-ascii": {2, 3, 4, 7, 11, 12, 13, 25, 32, 37, 41, 42, 49},
     "iso87-bcd": {2, 3, 4, 7, 11, 12, 13, 25, 32, 37, 41, 42, 49},

@@ -213,6 +213,7 @@ def test_an_approval_leaves_out_a_balance_in_an_unknown_currency() -> None:
     [
         (None, "Tx/TxDtls/AuthrsdAmt: missing"),
         (Money(10**9, "978"), "Tx/TxDtls/AuthrsdAmt: no part of the requested"),
+        (Money(0, "978"), "Tx/TxDtls/AuthrsdAmt: no part of the requested"),
     ],
 )
 def test_a_partial_approval_without_its_part_is_refused(
@@ -223,6 +224,14 @@ def test_a_partial_approval_without_its_part_is_refused(
     response = CAAA.to_response(request, outcome, created_at=NOW)
     with pytest.raises(DocumentError, match=reason):
         CAAA.to_outcome(response, PURCHASE)
+
+
+def test_a_time_that_is_none_is_refused_without_its_text() -> None:
+    message = CAAA.to_request(FULL, LEG)
+    path = "AuthstnReq/Tx/TxId/TxDtTm"
+    told = {**message.leaves, path: "4111111111111111-01-01T00:00:00"}
+    with pytest.raises(DocumentError, match=r"TxDtTm: not a date and time$"):
+        CAAA.to_transaction(replace(message, leaves=told))
 
 
 def test_an_advice_of_a_decline_stays_one() -> None:

@@ -140,7 +140,9 @@ def test_a_reversal_is_answered() -> None:
     assert (read.original.stan, read.original.rrn) == (LEG.stan, LEG.rrn)
 
 
-@pytest.mark.parametrize("amount", [Money(1000, "978"), Money(1, "840"), None])
+@pytest.mark.parametrize(
+    "amount", [Money(1000, "978"), Money(1, "840"), Money(0, "978"), None]
+)
 def test_a_partial_approval_is_a_part_of_what_was_asked(amount: Money | None) -> None:
     outcome = Outcome(code=ResponseCode.PARTIALLY_APPROVED, amount=amount)
     request = CAIN.to_request(PURCHASE, LEG)
@@ -153,6 +155,17 @@ def test_a_partial_approval_is_a_part_of_what_was_asked(amount: Money | None) ->
     else:
         with pytest.raises(DocumentError, match="no part of the requested"):
             CAIN.to_outcome(response, PURCHASE)
+
+
+@pytest.mark.parametrize(("digits", "currency"), [("50.00", "999"), ("?", "978")])
+def test_an_approval_does_not_fail_on_its_balance(digits: str, currency: str) -> None:
+    outcome = Outcome(code=ResponseCode.APPROVED, balance=Money(5000, "978"))
+    request = CAIN.to_request(PURCHASE, LEG)
+    answer = CAIN.to_response(request, outcome, created_at=NOW)
+    told = {"AcctBal/Bal/Amt": digits, "AcctBal/Bal/Ccy": currency}
+    assert told.keys() < answer.leaves.keys()
+    read = CAIN.to_outcome(replace(answer, leaves={**answer.leaves, **told}), PURCHASE)
+    assert (read.is_approved, read.balance) == (True, None)
 
 
 def test_what_gets_no_answer_is_told() -> None:
