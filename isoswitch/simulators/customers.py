@@ -89,16 +89,42 @@ async def tell_of_a_payment(visit: Visit) -> Belief:
 
 
 async def set_aside_and_complete(visit: Visit) -> Belief:
-    """Set an amount aside, perhaps more, and take it in one part or two."""
+    """Set an amount aside, perhaps more, take it in one part or two, and regret it."""
     belief = await pay(visit, kind=Kind.PREAUTHORISATION)
     if belief.state is not BeliefState.APPROVED:
         return belief
     if visit.random.random() < 0.3:
         await visit.terminal.increase(belief, AMOUNT_MINOR_MIN)
+    taken = []
     if visit.random.random() < 0.3:
         part = visit.part_of(belief) // 2 + 1
-        await visit.terminal.complete(belief, part, is_final=False)
-    return await visit.terminal.complete(belief, visit.part_of(belief))
+        taken += [await visit.terminal.complete(belief, part, is_final=False)]
+    taken += [await visit.terminal.complete(belief, visit.part_of(belief))]
+    regrets = [bring_back, have_voided, cancel]
+    for _ in range(visit.random.choice((0, 0, 1, 2, 3))):
+        belief, regret = visit.random.choice(taken), visit.random.choice(regrets)
+        if belief.state is BeliefState.APPROVED and belief.approved_minor:
+            await regret(visit, belief)
+        if regret is bring_back:
+            # What was refunded stands although a later cancellation is acknowledged.
+            regrets = [bring_back, have_voided]
+    return taken[-1]
+
+
+async def bring_back(visit: Visit, belief: Belief) -> None:
+    """Have a part refunded or all of it, which may be more than is left."""
+    minor = visit.random.choice((visit.part_of(belief), belief.approved_minor))
+    await visit.terminal.refund(belief, minor)
+
+
+async def have_voided(visit: Visit, belief: Belief) -> None:
+    """Have a payment voided, if nothing of it was refunded."""
+    await visit.terminal.void(belief)
+
+
+async def cancel(visit: Visit, belief: Belief) -> None:
+    """Undo what was approved."""
+    await visit.terminal.reverse(belief)
 
 
 async def set_aside_and_void(visit: Visit) -> Belief:
