@@ -355,7 +355,8 @@ class Terminal(Table):
 
     ``listener`` is where it connects. ``tls`` is its side of mutual TLS: the switch
     pins the public key of its certificate, the simulated terminal presents it. Under
-    ``tmk`` each sign-in brings new working keys, in key blocks unless ``legacy_keys``.
+    ``tmk`` each sign-in brings new working keys, in key blocks unless ``legacy_keys``,
+    and with ``single_length_keys`` those of single DES, which no other terminal gets.
     With ``partial_approvals`` it can go on with less than it asked for.
     """
 
@@ -365,6 +366,7 @@ class Terminal(Table):
     tak: KeyName | None = None
     tmk: KeyName | None = None
     legacy_keys: bool = False
+    single_length_keys: bool = False
     key_overlap_s: Seconds = 300.0
     partial_approvals: bool = False
     currency: CurrencyNumber | None = None

@@ -269,6 +269,7 @@ def _terminal(loaded: LoadedNetwork, name: str, terminal: Terminal) -> TerminalS
         tak=terminal.tak or "",
         tmk=terminal.tmk or "",
         is_legacy=terminal.legacy_keys,
+        has_single_length=terminal.single_length_keys,
         key_overlap_s=terminal.key_overlap_s,
         partial_approvals=terminal.partial_approvals,
         currency=terminal.currency or loaded.network.switch.currency,

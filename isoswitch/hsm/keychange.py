@@ -160,7 +160,7 @@ class KeyStore:
             present = [each for each in records if each.plan.name == plan.name]
             if any(each.plan.usage is not plan.usage for each in present):
                 raise KeyRefused(f"key {plan.name} exists with another usage")
-            version = max((each.plan.version for each in present), default=0) + 1
+            version = max(map(_newest_number, present), default=0) + 1
             record = form_record(
                 self._vault,
                 msgspec.structs.replace(plan, version=version),
@@ -211,6 +211,22 @@ class KeyStore:
             self._write(records, "activate", activated)
         return activated
 
+    def agree(self, name: str, version: int) -> KeyRecord:
+        """Mark a pending version as the one that the partner is told we took.
+
+        Raises
+        ------
+        KeyRefused
+            No such version, or it is not pending.
+        """
+        with self.exclusive():
+            pending = self._get(name, version, {State.PENDING})
+            records = self.list_keys()
+            agreed = msgspec.structs.replace(pending, is_agreed=True)
+            records[records.index(pending)] = agreed
+            self._write(records, "agree", agreed)
+        return agreed
+
     def retire(self, name: str, version: int) -> KeyRecord:
         """Stop using a version; what the partner still sends under it is accepted.
 
@@ -237,7 +253,12 @@ class KeyStore:
         """
         with self.exclusive():
             removed = self._get(name, version, {State.PENDING, State.RETIRED})
-            records = [each for each in self.list_keys() if each != removed]
+            newest = _newest_number(removed)
+            records = [
+                _after_removal(each, name, newest)
+                for each in self.list_keys()
+                if each != removed
+            ]
             self._write(records, "remove", removed)
         return removed
 
@@ -510,6 +531,18 @@ def _retired(record: KeyRecord, name: str, accepted_until: float) -> KeyRecord:
     return msgspec.structs.replace(
         record, state=State.RETIRED, accepted_until=accepted_until
     )
+
+
+def _newest_number(record: KeyRecord) -> int:
+    """Give the highest version of its name that a record knows of."""
+    return max(record.plan.version, record.newest_removed)
+
+
+def _after_removal(record: KeyRecord, name: str, newest: int) -> KeyRecord:
+    """Have the other records of a name remember a number that is not free again."""
+    if record.plan.name != name or newest <= record.newest_removed:
+        return record
+    return msgspec.structs.replace(record, newest_removed=newest)
 
 
 def _now() -> str:

@@ -3,13 +3,15 @@
 A link or a terminal changes a key in steps, each of which may be repeated::
 
     we offer        OfferKey -> pending, sent -> confirmed -> ActivateKey
-    they offer      ImportKey -> pending, answered ---------> ActivateKey
+    they offer      ImportKey -> pending -> AgreeKey, answered -> ActivateKey
     nobody wants it                      pending -> DropKey
 
 A key travels under another one: in a key block (TR-31, version B or D) under a key
 block protection key (K1), or in TDES-ECB under a key encryption key (K0) and then only
 with its check value. What was ever in use is not taken again, so that an old message
-that is replayed brings back no old key.
+that is replayed brings back no old key. Several processes may change one key: a number
+is given to one key only, and what is agreed on or activated is named by its check value
+too, so that nobody uses another key than the partner was told of.
 
 Changes go through the key file and its audit trail. Every worker looks at the file
 before it runs a command: what one worker has answered, all others know.
@@ -59,6 +61,7 @@ from isoswitch.hsm.keys import (
 from isoswitch.hsm.keytable import KeyTable, LoadedKey, random_value
 from isoswitch.hsm.port import (
     ActivateKey,
+    AgreeKey,
     DropKey,
     ImportKey,
     OfferKey,
@@ -151,15 +154,11 @@ class KeyPlane:
         store = self._store(command.cause)
         with store.exclusive():
             record = _pending(store, command.name)
-            if record is not None and _was_sent(store, record, command.cause):
-                # Nobody told the partner that we have it, or it would be active.
+            if record is not None and self._gives_way(store, record, command):
                 store.remove(command.name, record.plan.version)
                 record = None
             if record is None:
-                plan = _newest(store, command.name).plan
-                plan = msgspec.structs.replace(
-                    plan, is_test=False, length=max(command.length, plan.length)
-                )
+                plan = _next_plan(_newest(store, command.name).plan, command.length)
                 value = _draw(plan, command.length)
                 record = store.add(
                     plan, value, action="offer", offered_under=command.under
@@ -171,6 +170,15 @@ class KeyPlane:
         value = whole_value(self._vault, record)
         return _protect(wrapping, record, value, command)
 
+    def agree_key(self, command: AgreeKey) -> None:
+        """Keep a key that the partner is told we took; see ``AgreeKey``."""
+        store = self._store(command.cause)
+        with store.exclusive():
+            record = _named(store, command)
+            if record.state is not State.ACTIVE and not record.is_agreed:
+                store.agree(command.name, command.version)
+        self.refresh()
+
     def activate_key(self, command: ActivateKey) -> None:
         """Use a pending version from now on; see ``ActivateKey``."""
         store = self._store(command.cause)
@@ -180,7 +188,7 @@ class KeyPlane:
                 plan = record.plan
                 if plan.name == command.name and 0 < record.accepted_until <= now:
                     store.remove(plan.name, plan.version)
-            if not _is_active(store, command.name, command.version):
+            if _named(store, command).state is not State.ACTIVE:
                 store.activate(
                     command.name,
                     command.version,
@@ -196,6 +204,15 @@ class KeyPlane:
             if record is not None and record.plan.version == command.version:
                 store.remove(command.name, command.version)
         self.refresh()
+
+    def _gives_way(self, store: KeyStore, record: KeyRecord, command: OfferKey) -> bool:
+        """Whether a pending version is replaced by what is to be offered now."""
+        if not record.offered_under:
+            # Nobody told the partner that we have it, or it would be agreed on.
+            return _was_sent(store, record, command.cause) and not record.is_agreed
+        value = whole_value(self._vault, record)
+        is_ours = record.offered_under == command.under
+        return is_ours and not _has_length(value, record.plan, command.length)
 
     def _store(self, cause: str) -> KeyStore:
         return KeyStore(
@@ -313,11 +330,24 @@ def _changes(store: KeyStore) -> list[Entry]:
         raise KeyRefused(msg) from None
 
 
-def _is_active(store: KeyStore, name: str, version: int) -> bool:
-    return any(
-        each.plan.version == version and each.state is State.ACTIVE
-        for each in _versions(store, name)
-    )
+def _named(store: KeyStore, command: AgreeKey | ActivateKey) -> KeyRecord:
+    """Find the version that a command means, by its number and its check value.
+
+    Raises
+    ------
+    KeyRefused
+        It is gone, or another key stands in its place.
+    """
+    told = command.check_value.hex().upper()
+    for record in _versions(store, command.name):
+        if record.plan.version == command.version:
+            # A terminal's check value has four bytes, where ours has three.
+            digits = min(len(told), len(record.kcv))
+            if digits < 2 * CHECK_BYTES_MIN or told[:digits] != record.kcv[:digits]:
+                msg = f"key {command.name} version {command.version} is another key"
+                raise KeyRefused(msg)
+            return record
+    raise KeyRefused(f"key {command.name} has no version {command.version}")
 
 
 def _find_repeat(store: KeyStore, name: str, kcv: str) -> KeyRecord | None:
@@ -338,11 +368,14 @@ def _make_room(store: KeyStore, name: str) -> None:
     Raises
     ------
     KeyRefused
-        The pending one is our own: both sides offer at once.
+        The pending one is our own: both sides offer at once. Or the partner was told
+        that we took it.
     """
     record = _pending(store, name)
     if record is None:
         return
+    if record.is_agreed:
+        raise KeyRefused(f"key {name} version {record.plan.version} is agreed on")
     if record.offered_under:
         raise KeyRefused(f"key {name} version {record.plan.version} is offered by us")
     store.remove(name, record.plan.version)
@@ -354,6 +387,26 @@ def _check_new(store: KeyStore, name: str, kcv: str) -> None:
     known |= {(each.key, each.kcv) for each in _changes(store)}
     if (name, kcv) in known:
         raise KeyRefused(f"key {name}: this value was in use before")
+
+
+def _next_plan(plan: KeyPlan, length: int) -> KeyPlan:
+    """Plan the next version of a key, of as many bytes as shall travel.
+
+    Of TDES a stored key has two parts at least, also where they are equal.
+    """
+    if plan.algorithm is Algorithm.TDES and length:
+        plan = msgspec.structs.replace(plan, length=max(length, 2 * SINGLE_LENGTH))
+    return msgspec.structs.replace(plan, is_test=False)
+
+
+def _has_length(value: KeyValue, plan: KeyPlan, length: int) -> bool:
+    """Whether a pending key is of the length that shall travel; see ``OfferKey``."""
+    if plan.algorithm is not Algorithm.TDES:
+        return True
+    left, right = value.reveal()[:SINGLE_LENGTH], value.reveal()[SINGLE_LENGTH:]
+    if left == right or length == SINGLE_LENGTH:
+        return left == right and length == SINGLE_LENGTH
+    return length in {0, plan.length}
 
 
 def _draw(plan: KeyPlan, length: int) -> KeyValue:

@@ -363,8 +363,10 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     ``accepted_until`` ends, in UTC epoch seconds, what a retired key is still good
     for; 0 has no end. ``offered_under`` names the key under which a pending one was
-    given to the partner, and may be given again. ``public`` is the public key of a
-    signature key, hexadecimal SubjectPublicKeyInfo.
+    given to the partner, and may be given again. ``is_agreed`` holds for a pending one
+    that the partner sent and is told we took. ``newest_removed`` is the highest version
+    of this name that was removed: no number is given twice. ``public`` is the public
+    key of a signature key, hexadecimal SubjectPublicKeyInfo.
     """
 
     plan: KeyPlan
@@ -373,6 +375,8 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     created: str = ""
     accepted_until: float = 0.0
     offered_under: str = ""
+    is_agreed: bool = False
+    newest_removed: int = 0
     blocks: dict[Role, str]
     public: str = ""
 

@@ -249,8 +249,12 @@ class OfferKey(Command, frozen=True, tag=True, kw_only=True):
     """Make the next version of a key and give it for the partner; pending.
 
     Asked again before it is activated or dropped, gives the same key. ``length`` counts
-    the bytes of the value that travel, 0 as many as before; 8 is single length.
+    the bytes of a TDES value that travel, 0 as many as before; 8 is single length, and
+    only on this word. A pending key of another length is replaced, never cut.
     Gives a ``WorkingKey``.
+
+    A key of the partner's that is pending gives way, unless both sides have agreed on
+    it; then raises ``KeyRefused``.
     """
 
     name: str
@@ -261,14 +265,29 @@ class OfferKey(Command, frozen=True, tag=True, kw_only=True):
     cause: str
 
 
-class ActivateKey(Command, frozen=True, tag=True, kw_only=True):
-    """Use a pending version of a key from now on. Gives ``b""``.
+class AgreeKey(Command, frozen=True, tag=True, kw_only=True):
+    """Keep a key of the partner's, who is told next that we took it. Gives ``b""``.
 
-    What the partner sends under the one before is accepted for ``overlap_s``.
+    From then on it gives way to no other. Raises ``KeyRefused`` when it is there no
+    longer: then the partner must not hear that we took it.
     """
 
     name: str
     version: int
+    check_value: bytes
+    cause: str
+
+
+class ActivateKey(Command, frozen=True, tag=True, kw_only=True):
+    """Use a pending version of a key from now on. Gives ``b""``.
+
+    What the partner sends under the one before is accepted for ``overlap_s``. Raises
+    ``KeyRefused`` when the version is gone, or is a key with another check value.
+    """
+
+    name: str
+    version: int
+    check_value: bytes
     overlap_s: float
     cause: str
 
@@ -366,6 +385,7 @@ AnyCommand = (
     | ListKeys
     | ImportKey
     | OfferKey
+    | AgreeKey
     | ActivateKey
     | DropKey
 )

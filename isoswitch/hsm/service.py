@@ -21,6 +21,7 @@ from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.metrics import OK, CommandMetrics, outcome_of
 from isoswitch.hsm.port import (
     ActivateKey,
+    AgreeKey,
     AnyCommand,
     CheckHealth,
     DropKey,
@@ -59,6 +60,7 @@ class CryptoService:
             **{kind: partial(handler, keys) for kind, handler in HANDLERS.items()},
             ImportKey: self._import_key,
             OfferKey: self._offer_key,
+            AgreeKey: self._agree_key,
             ActivateKey: self._activate_key,
             DropKey: self._drop_key,
             CheckHealth: self._check_health,
@@ -104,6 +106,10 @@ class CryptoService:
 
     def _offer_key(self, command: OfferKey, _last: bytes) -> bytes:
         return self._key_plane().offer_key(command).encode()
+
+    def _agree_key(self, command: AgreeKey, _last: bytes) -> bytes:
+        self._key_plane().agree_key(command)
+        return b""
 
     def _activate_key(self, command: ActivateKey, _last: bytes) -> bytes:
         self._key_plane().activate_key(command)

@@ -10,8 +10,11 @@ anybody uses it, and the old one for a while after::
     new key active                      new key active
 
 An offer without an answer is made again with the same key, because the endpoint may
-have taken it. While we offer, the endpoint's own offers are declined: two changes that
-cross would leave each side with the other's key. What may be replayed is refused by
+have taken it. While we offer, the endpoint's own offers are declined, and while we take
+one of its keys, ours wait: two changes that cross would leave each side with the
+other's key. Other processes may run sessions of the same link, so the crypto process
+has the last word: it keeps a key before the endpoint hears that we took it, and then
+offers none of ours until that one is in use. What may be replayed is refused by
 the crypto process, which takes no key twice; and a copy of a message that was declined
 is declined again, because who sent it has given that key up.
 """
@@ -48,7 +51,14 @@ from isoswitch.codecs.dialects.key_change import (
     write_key_change,
 )
 from isoswitch.codecs.iso8583.message import Message
-from isoswitch.hsm.port import ActivateKey, DropKey, ImportKey, OfferKey, WorkingKey
+from isoswitch.hsm.port import (
+    ActivateKey,
+    AgreeKey,
+    DropKey,
+    ImportKey,
+    OfferKey,
+    WorkingKey,
+)
 from isoswitch.journal.records import RecordKind
 from isoswitch.switch.incoming import NetworkRequest
 from isoswitch.switch.keyjournal import AGREED, KeyEvent, note_key, read_story
@@ -97,7 +107,7 @@ class _Lane:
         self.declined: dict[bytes, ResponseCode] = {}
         # What we have begun to offer, and what both agreed on but is not active yet.
         self.to_offer: list[KeyPurpose] = []
-        self.agreed: dict[str, int] = {}
+        self.agreed: dict[str, WorkingKey] = {}
         self.retry_at = 0.0
         self.changed_at = trio.current_time()
         self.sent_before = 0
@@ -209,7 +219,8 @@ class KeyExchange:
     async def _keep(self, services: Services, lane: _Lane) -> None:
         while True:
             try:
-                await _settle(services, lane)
+                if not lane.lock.locked():
+                    await _settle(services, lane)
                 watches_age = services.leases.drains(lane.link.settings)
                 reason = lane.find_reason(watches_age=watches_age)
                 if reason:
@@ -253,7 +264,14 @@ async def _offer(
     command = OfferKey(
         name=name, under=profile.under, is_legacy=profile.is_legacy, cause=lane.cause
     )
-    key = WorkingKey.decode((await services.hsm.run(command))[0])
+    try:
+        key = WorkingKey.decode((await services.hsm.run(command))[0])
+    except KeyRefused:
+        # What another process agreed on, and did not get to use, comes first.
+        story = await read_story(services.store, name)
+        if story.event in AGREED:
+            lane.agreed[name] = story.key
+        raise
     change = Change(
         key=name, version=key.version, check_value=key.check_value.hex().upper()
     )
@@ -286,7 +304,7 @@ async def _offer(
         log.error("key_refused", key=name, cause=lane.cause, reason=fault)
         return replace(change, result=fault), False
     await note_key(services, name, KeyEvent.CONFIRMED, **change.facts)
-    lane.agreed[name] = key.version
+    lane.agreed[name] = key
     await _settle(services, lane)
     return replace(change, result=CHANGED), True
 
@@ -319,13 +337,16 @@ async def _take_all(services: Services, lane: _Lane) -> None:
 
 
 async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> None:
-    """Take one key of the endpoint: import it, say so, use it."""
+    """Take one key of the endpoint, unless we offer one ourselves."""
     declined = lane.declined.get(_digest(request.message))
     if declined is not None:
         request.reply(Outcome(code=declined), {})
         return
     try:
-        purpose, key = await _import(services, lane, request)
+        if lane.lock.locked():
+            raise _Refusal(ResponseCode.SYSTEM_MALFUNCTION, "we offer a key ourselves")
+        async with lane.lock:
+            await _take_alone(services, lane, request)
     except _Refusal as refusal:
         body = {
             "event": "key refused",
@@ -336,7 +357,12 @@ async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> Non
         log.error("key_refused", cause=lane.cause, reason=refusal.reason)
         lane.decline(request.message, refusal.code)
         request.reply(Outcome(code=refusal.code), {})
-        return
+
+
+async def _take_alone(services: Services, lane: _Lane, request: NetworkRequest) -> None:
+    """Import a key, keep it, say so, use it; raises _Refusal."""
+    await _settle(services, lane)
+    purpose, key = await _import(services, lane, request)
     name = lane.names[purpose]
     await note_key(
         services,
@@ -346,6 +372,7 @@ async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> Non
         version=key.version,
         check_value=key.check_value.hex().upper(),
     )
+    await _keep_key(services, lane, name, key)
     # The answer stands in the queue before anything that the new key authenticates.
     told = TransportedKey(
         payload=b"", check_value=key.check_value, is_block=not lane.profile.is_legacy
@@ -354,9 +381,27 @@ async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> Non
         Outcome(code=ResponseCode.APPROVED),
         write_key_change(lane.link.dialect, purpose, told),
     )
-    lane.agreed[name] = key.version
+    lane.agreed[name] = key
     await _settle(services, lane)
     lane.begin_anew()
+
+
+async def _keep_key(
+    services: Services, lane: _Lane, name: str, key: WorkingKey
+) -> None:
+    """See that an imported key gives way to no other any more; raises _Refusal."""
+    command = AgreeKey(
+        name=name, version=key.version, check_value=key.check_value, cause=lane.cause
+    )
+    try:
+        await services.hsm.run(command)
+    except KeyRefused as error:
+        # Another process offers a key of ours since.
+        reason = str(error)
+        await note_key(
+            services, name, KeyEvent.REFUSED, version=key.version, reason=reason
+        )
+        raise _Refusal(ResponseCode.SYSTEM_MALFUNCTION, reason) from None
 
 
 async def _import(
@@ -364,8 +409,6 @@ async def _import(
 ) -> tuple[KeyPurpose, WorkingKey]:
     """Have the crypto process store a key; raises _Refusal."""
     profile = lane.profile
-    if lane.lock.locked():
-        raise _Refusal(ResponseCode.SYSTEM_MALFUNCTION, "we offer a key ourselves")
     try:
         purpose, sent = read_key_change(lane.link.dialect, request.message)
         command = ImportKey(
@@ -392,10 +435,12 @@ async def _import(
 
 async def _settle(services: Services, lane: _Lane) -> None:
     """Use the keys that both sides have agreed on."""
-    for name, version in list(lane.agreed.items()):
+    for name, key in list(lane.agreed.items()):
+        version = key.version
         command = ActivateKey(
             name=name,
             version=version,
+            check_value=key.check_value,
             overlap_s=lane.profile.overlap_s,
             cause=lane.cause,
         )
@@ -426,7 +471,7 @@ async def _resume(services: Services, lane: _Lane) -> bool:
     for purpose, story in stories.items():
         name = lane.names[purpose]
         if story.event in AGREED:
-            lane.agreed[name] = story.version
+            lane.agreed[name] = story.key
         elif story.event is KeyEvent.OFFERED:
             lane.to_offer.append(purpose)
         if story.activated_at:

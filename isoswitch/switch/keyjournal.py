@@ -12,10 +12,11 @@ stop between the partner's word and ours loses nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from isoswitch.hsm.port import WorkingKey
 from isoswitch.journal.records import Record, RecordKind
 from isoswitch.store.port import Store
 from isoswitch.switch.services import Services
@@ -37,10 +38,14 @@ AGREED = frozenset({KeyEvent.CONFIRMED, KeyEvent.ACCEPTED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyStory:
-    """The last event of a key, and when its active version became so (or ``""``)."""
+    """The last event of a key, which version it is of, and when one became active.
+
+    ``key`` has number and check value, where the event tells them; ``activated_at`` may
+    be ``""``.
+    """
 
     event: KeyEvent | None = None
-    version: int = 0
+    key: WorkingKey = field(default_factory=lambda: WorkingKey(0, b""))
     activated_at: str = ""
 
 
@@ -66,9 +71,16 @@ async def read_story(store: Store, name: str) -> KeyStory:
 
 def _continue(story: KeyStory, record: Record) -> KeyStory:
     event = KeyEvent(record.body["event"])
+    key = WorkingKey(
+        record.body.get("version", 0),
+        bytes.fromhex(record.body.get("check_value", "")),
+    )
+    if story.event in AGREED and key.version < story.key.version:
+        # What another process says of an earlier key leaves the agreed one to use.
+        return story
     return KeyStory(
         event=event,
-        version=record.body.get("version", 0),
+        key=key,
         activated_at=record.at if event is KeyEvent.ACTIVATED else story.activated_at,
     )
 

@@ -101,7 +101,8 @@ class TerminalSettings:
     ``tak`` empty means that its messages carry no MAC. ``certificate_pin`` is the
     SHA-256 of its public key (SPKI) in hex, empty for plain TCP. With a ``tmk``, every
     sign-in brings new working keys under it: key blocks, or with ``is_legacy``
-    encrypted keys. Old ones are accepted for ``key_overlap_s``.
+    encrypted keys, and with ``has_single_length`` those of single DES. Old ones are
+    accepted for ``key_overlap_s``.
     With ``partial_approvals`` it can go on with less than it asked for, also where its
     messages do not say so.
     """
@@ -114,6 +115,7 @@ class TerminalSettings:
     certificate_pin: str = ""
     tmk: str = ""
     is_legacy: bool = False
+    has_single_length: bool = False
     key_overlap_s: float = 300.0
     partial_approvals: bool = False
 

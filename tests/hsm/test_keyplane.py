@@ -30,6 +30,7 @@ from isoswitch.hsm.keytable import KeyTable
 from isoswitch.hsm.knownanswers import KnownAnswers
 from isoswitch.hsm.port import (
     ActivateKey,
+    AgreeKey,
     DropKey,
     GenerateMac,
     ImportKey,
@@ -45,6 +46,7 @@ from isoswitch.hsm.vault import Vault
 from tests.hsm.softhsm import AES_KEY, OTHER_TDES_KEY, TDES_KEY, VALUES, plan
 
 NEW = KeyValue(bytes.fromhex("2F4AC8B3D0E6157F98EA13D5B66BC7A2"))
+NEW_KEY = WorkingKey(2, customary_kcv(NEW, Algorithm.TDES))
 KBPK = KeyValue(bytes.fromhex("9D4E1FA6037B52C8E1F4A96D0B3758C2" * 2))
 DATA = b"a message of some length"
 CAUSE = "link north"
@@ -176,8 +178,22 @@ def offer(service: CryptoService, name: str, under: str, **more: int) -> Working
     return WorkingKey.decode(result)
 
 
-def activate(service: CryptoService, name: str, version: int, *, s: float) -> None:
-    service.execute([ActivateKey(name=name, version=version, overlap_s=s, cause=CAUSE)])
+def activate(service: CryptoService, name: str, key: WorkingKey, *, s: float) -> None:
+    command = ActivateKey(
+        name=name,
+        version=key.version,
+        check_value=key.check_value,
+        overlap_s=s,
+        cause=CAUSE,
+    )
+    service.execute([command])
+
+
+def agree(service: CryptoService, name: str, key: WorkingKey) -> None:
+    command = AgreeKey(
+        name=name, version=key.version, check_value=key.check_value, cause=CAUSE
+    )
+    service.execute([command])
 
 
 def generated(service: CryptoService, name: str = "n/zak") -> bytes:
@@ -196,7 +212,7 @@ def test_a_key_from_the_partner_is_pending_until_it_is_activated(
     # The partner may use it already; we do not.
     assert verified(service, mac_under(NEW)) == b"2"
     assert generated(service) == mac_under(TDES_KEY)
-    activate(service, "n/zak", 2, s=60)
+    activate(service, "n/zak", NEW_KEY, s=60)
     assert generated(service) == mac_under(NEW)
     assert verified(service, mac_under(NEW)) == b""
 
@@ -205,7 +221,7 @@ def test_the_old_key_is_accepted_for_its_window_and_no_longer(
     service: CryptoService, clock: Clock
 ) -> None:
     take(service, block())
-    activate(service, "n/zak", 2, s=60)
+    activate(service, "n/zak", NEW_KEY, s=60)
     clock.now += 59
     assert verified(service, mac_under(TDES_KEY)) == b""
     clock.now += 1
@@ -220,7 +236,7 @@ def test_an_expired_key_is_removed_with_the_next_change(
     for expected in (2, 3, 4):
         key = offer(service, "n/zak", "n/kbpk")
         assert key.version == expected
-        activate(service, "n/zak", key.version, s=60)
+        activate(service, "n/zak", key, s=60)
         clock.now += 61
     store = KeyStore(path, vault, operators=(), environment=Environment.TEST)
     states = [
@@ -261,10 +277,78 @@ def test_a_key_that_the_partner_was_not_told_of_gives_way_to_an_offer(
     assert ours.check_value != customary_kcv(NEW, Algorithm.TDES)
     with pytest.raises(MacMismatch):
         verified(service, mac_under(NEW))
-    activate(service, "n/zak", ours.version, s=60)
+    activate(service, "n/zak", ours, s=60)
     # It had its time: whoever sends it again is told so.
     with pytest.raises(KeyRefused, match="in use before"):
         take(service, block())
+
+
+def test_a_key_that_gave_way_leaves_its_number_to_no_other(
+    service: CryptoService,
+) -> None:
+    """Whoever took it may still mean to use it, and must not use ours instead."""
+    taken = take(service, block())
+    ours = offer(service, "n/zak", "n/kbpk")
+    assert ours.version == taken.version + 1
+    for act in (agree, lambda *key: activate(*key, s=60)):
+        with pytest.raises(KeyRefused, match="has no version 2"):
+            act(service, "n/zak", taken)
+    service.execute([DropKey(name="n/zak", version=ours.version, cause=CAUSE)])
+    assert offer(service, "n/zak", "n/kbpk").version == ours.version + 1
+    assert generated(service) == mac_under(TDES_KEY)
+
+
+def test_a_key_that_the_partner_is_told_of_gives_way_to_none(
+    service: CryptoService,
+) -> None:
+    taken = take(service, block())
+    for _ in range(2):
+        agree(service, "n/zak", taken)
+    with pytest.raises(KeyRefused, match="is pending"):
+        offer(service, "n/zak", "n/kbpk")
+    with pytest.raises(KeyRefused, match="agreed on"):
+        take(service, block(value=AES_KEY))
+    assert take(service, block()) == taken
+    activate(service, "n/zak", taken, s=60)
+    # Said again, as whoever got no answer does.
+    agree(service, "n/zak", taken)
+    assert generated(service) == mac_under(NEW)
+
+
+@pytest.mark.parametrize("told", [b"", NEW_KEY.check_value[:2], b"\x01\x02\x03"])
+def test_a_version_with_another_check_value_is_not_used(
+    service: CryptoService, told: bytes
+) -> None:
+    another = WorkingKey(take(service, block()).version, told)
+    for act in (agree, lambda *key: activate(*key, s=60)):
+        with pytest.raises(KeyRefused, match="is another key"):
+            act(service, "n/zak", another)
+    assert generated(service) == mac_under(TDES_KEY)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [(8, 16), (16, 8), (8, 0), (0, 8), (16, 24), (24, 0)]
+)
+def test_an_offer_of_another_length_is_another_key(
+    service: CryptoService, first: int, then: int
+) -> None:
+    """Cut, it would be a key with the check value of another one."""
+    before = offer(service, "t/tpk", "n/zmk", length=first)
+    after = offer(service, "t/tpk", "n/zmk", length=then)
+    is_same = (first, then) == (24, 0)
+    assert (after.version, after == before) == (2 if is_same else 3, is_same)
+    zmk = Key.load(SoftwareEngine(), AES_KEY, Algorithm.TDES, frozenset({Use.DECRYPT}))
+    clear = zmk.ecb(after.payload, decrypt=True)
+    assert len(clear) == (len(before.payload) if is_same else then or 16)
+    assert (clear[:8] == clear[8:] or len(clear) == 8) is (then == 8)
+    value = KeyValue(clear * (2 if len(clear) == 8 else 1))
+    assert after.check_value == customary_kcv(value, Algorithm.TDES)
+
+
+def test_an_aes_key_has_the_length_of_those_before_it(service: CryptoService) -> None:
+    first = offer(service, "n/aes", "n/kbpk", length=8)
+    again = offer(service, "n/aes", "n/kbpk")
+    assert (first.version, first.check_value) == (again.version, again.check_value)
 
 
 def test_a_version_that_an_operator_made_does_not_give_way(
@@ -296,7 +380,7 @@ def test_an_offer_under_a_zone_key_is_the_encrypted_value(
     value = KeyValue(clear * (16 // length))
     assert len(clear) == length
     assert key.check_value == customary_kcv(value, Algorithm.TDES, length=4)
-    activate(service, "n/zak", key.version, s=0)
+    activate(service, "n/zak", key, s=0)
     assert generated(service) == mac_under(value)
 
 
@@ -346,8 +430,8 @@ def test_a_key_for_both_sides_serves_ours(service: CryptoService) -> None:
 
 def test_the_same_key_again_is_the_same_version(service: CryptoService) -> None:
     assert take(service, block()) == take(service, block())
-    activate(service, "n/zak", 2, s=60)
-    activate(service, "n/zak", 2, s=60)
+    activate(service, "n/zak", NEW_KEY, s=60)
+    activate(service, "n/zak", NEW_KEY, s=60)
     assert take(service, block()).version == 2
 
 
@@ -356,9 +440,9 @@ def test_a_key_that_was_in_use_before_is_not_taken_again(
 ) -> None:
     old = block(value=NEW)
     take(service, old)
-    activate(service, "n/zak", 2, s=10)
+    activate(service, "n/zak", NEW_KEY, s=10)
     for _ in range(2):
-        activate(service, "n/zak", offer(service, "n/zak", "n/kbpk").version, s=10)
+        activate(service, "n/zak", offer(service, "n/zak", "n/kbpk"), s=10)
         clock.now += 20
     with pytest.raises(KeyRefused, match="before"):
         take(service, old)
@@ -380,8 +464,8 @@ def test_a_later_key_of_the_partner_replaces_its_pending_one(
     service: CryptoService,
 ) -> None:
     take(service, block())
-    assert take(service, block(value=AES_KEY)).version == 2
-    assert verified(service, mac_under(AES_KEY)) == b"2"
+    assert take(service, block(value=AES_KEY)).version == 3
+    assert verified(service, mac_under(AES_KEY)) == b"3"
 
 
 @pytest.mark.parametrize(
@@ -394,7 +478,9 @@ def test_a_later_key_of_the_partner_replaces_its_pending_one(
         lambda service: offer(service, "nobody", "n/kbpk"),
         lambda service: take(service, block(), under="n/zak"),
         lambda service: take(service, block(), name="nobody"),
-        lambda service: activate(service, "n/zak", 9, s=1),
+        lambda service: activate(
+            service, "n/zak", WorkingKey(9, NEW_KEY.check_value), s=1
+        ),
     ],
 )
 def test_keys_serve_no_other_purpose(service: CryptoService, act: Act) -> None:
@@ -414,7 +500,7 @@ def test_every_worker_knows_what_one_has_answered(
     other = open_worker(path, vault, clock)
     take(service, block())
     assert verified(other, mac_under(NEW)) == b"2"
-    activate(other, "n/zak", 2, s=60)
+    activate(other, "n/zak", NEW_KEY, s=60)
     assert generated(service) == mac_under(NEW)
 
 
@@ -452,7 +538,7 @@ def test_keys_that_do_not_load_for_a_moment_are_loaded_later(
     """A clock that is put back keeps nothing from being loaded."""
     other = open_worker(path, vault, clock)
     take(service, block())
-    activate(service, "n/zak", 2, s=60)
+    activate(service, "n/zak", NEW_KEY, s=60)
     with no_files_left():
         assert generated(other) == mac_under(TDES_KEY)
     for pause in pauses:
@@ -486,7 +572,7 @@ def test_a_new_storage_master_key_is_followed(
     store = KeyStore(path, vault, operators=("ann",), environment=Environment.TEST)
     store.rewrap(target, storage_key="storage-2")
     take(service, block())
-    activate(service, "n/zak", 2, s=60)
+    activate(service, "n/zak", NEW_KEY, s=60)
     assert generated(service) == mac_under(NEW)
 
 
@@ -516,11 +602,11 @@ def test_a_pin_is_translated_under_the_new_keys(
         pan="5544332211009966",
     )
     (before,) = service.execute([command])
-    activate(service, "n/zpk", offer(service, "n/zpk", "n/kbpk").version, s=60)
+    activate(service, "n/zpk", offer(service, "n/zpk", "n/kbpk"), s=60)
     (after,) = service.execute([command])
     assert before != after
     # A block under the terminal's old key is in flight while its new one is active.
-    activate(service, "t/tpk", offer(service, "t/tpk", "n/zmk").version, s=60)
+    activate(service, "t/tpk", offer(service, "t/tpk", "n/zmk"), s=60)
     assert service.execute([command]) == [after]
     clock.now += 61
     with pytest.raises((VerificationFailed, HsmError)):

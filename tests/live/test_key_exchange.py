@@ -44,7 +44,11 @@ async def test_two_tokens_change_a_key_as_one(tmp_path: Path) -> None:
             offer = OfferKey(name="n/zak", under="n/kbpk", cause="test")
             key = WorkingKey.decode((await first.run(offer))[0])
             activate = ActivateKey(
-                name="n/zak", version=key.version, overlap_s=300, cause="test"
+                name="n/zak",
+                version=key.version,
+                check_value=key.check_value,
+                overlap_s=300,
+                cause="test",
             )
             await second.run(activate)
             (new,) = await first.run(generate)

@@ -14,6 +14,7 @@ from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import (
     HsmUnavailable,
     IsoswitchError,
+    KeyRefused,
     VerificationFailed,
 )
 from isoswitch.codecs.canonical.transaction import Outcome
@@ -21,6 +22,7 @@ from isoswitch.codecs.dialects.key_change import KeyPurpose
 from isoswitch.hsm.keychange import KeyStore
 from isoswitch.hsm.port import (
     ActivateKey,
+    AgreeKey,
     AnyCommand,
     Hsm,
     ImportKey,
@@ -137,7 +139,7 @@ async def pay(world: World, endpoint: str, terminal: str = "TERM0001") -> Belief
 
 
 async def order(world: World, endpoint: str) -> list[Change]:
-    """Change the keys of a link on an operator's word."""
+    """Change the keys of a link on an operator's word, at the first node."""
     assert world.switch is not None
     assert world.switch.services is not None
     return await world.switch.keys.order(
@@ -468,6 +470,136 @@ async def test_of_two_offers_that_cross_neither_is_lost(world: World) -> None:
     assert await pay(world, "north") is BeliefState.APPROVED
 
 
+class PausingHsm:
+    """A crypto service whose reply to one kind of command waits, once."""
+
+    def __init__(self, inner: Hsm, after: type[AnyCommand]) -> None:
+        self._inner = inner
+        self._after: type[AnyCommand] | None = after
+        self.reached = trio.Event()
+        self.go_on = trio.Event()
+
+    async def run(self, *commands: AnyCommand) -> list[bytes]:
+        results = await self._inner.run(*commands)
+        if self._after is not None and isinstance(commands[0], self._after):
+            self._after = None
+            self.reached.set()
+            await self.go_on.wait()
+        return results
+
+
+@asynccontextmanager
+async def beside_pausing_hsm(
+    nursery: trio.Nursery, after: type[AnyCommand], *, nodes: int = 1
+) -> AsyncIterator[tuple[World, PausingHsm]]:
+    """Run a world over a crypto service that pauses, and audit all sides."""
+    pausing: list[PausingHsm] = []
+
+    def wrap(hsm: Hsm) -> Hsm:
+        pausing.append(PausingHsm(hsm, after))
+        return pausing[0]
+
+    made = World(change=with_key_exchange(), wrap_hsm=wrap, nodes=nodes)
+    async with audited(nursery, made) as world:
+        yield world, pausing[0]
+
+
+NAMES = {KeyPurpose.PIN: "north/zpk", KeyPurpose.MAC: "north/zak"}
+
+
+@pytest.mark.parametrize("after", [ImportKey, AgreeKey, ActivateKey])
+@pytest.mark.parametrize("purpose", KeyPurpose)
+async def test_our_offer_waits_until_the_partners_key_is_in_use(
+    nursery: trio.Nursery, purpose: KeyPurpose, after: type[AnyCommand]
+) -> None:
+    codes: list[ResponseCode | None] = []
+    changes: list[Change] = []
+    async with beside_pausing_hsm(nursery, after) as (world, pausing):
+
+        async def take() -> None:
+            codes.append(await world.issuers["north"].change_key(purpose))
+
+        async def offer() -> None:
+            changes.extend(await order(world, "north"))
+
+        async with trio.open_nursery() as both:
+            both.start_soon(take)
+            await pausing.reached.wait()
+            both.start_soon(offer)
+            await trio.sleep(0.5)
+            assert not changes
+            pausing.go_on.set()
+        assert codes == [ResponseCode.APPROVED]
+        assert [change.result for change in changes] == [CHANGED] * 2
+        states = await versions(world, NAMES[purpose])
+        assert states == {1: "retired", 2: "retired", 3: "active"}
+        assert await pay(world, "north") is BeliefState.APPROVED
+
+
+@pytest.mark.parametrize("purpose", KeyPurpose)
+async def test_a_key_that_another_node_replaced_meanwhile_is_declined(
+    nursery: trio.Nursery, purpose: KeyPurpose
+) -> None:
+    codes: list[ResponseCode | None] = []
+    async with beside_pausing_hsm(nursery, ImportKey, nodes=2) as (world, pausing):
+
+        async def take() -> None:
+            codes.append(await world.issuers["north"].change_key(purpose))
+
+        async with trio.open_nursery() as both:
+            both.start_soon(take)
+            await pausing.reached.wait()
+            changes = await order(world, "north")
+            pausing.go_on.set()
+        assert codes == [ResponseCode.SYSTEM_MALFUNCTION]
+        assert [change.result for change in changes] == [CHANGED] * 2
+        name = NAMES[purpose]
+        assert await versions(world, name) == {1: "retired", 3: "active"}
+        assert (await events(world, name))[-2:] == ["accepted", "refused"]
+        assert await pay(world, "north") is BeliefState.APPROVED
+
+
+@pytest.mark.parametrize("purpose", KeyPurpose)
+async def test_what_one_node_agreed_on_gives_way_to_no_offer_of_another(
+    nursery: trio.Nursery, purpose: KeyPurpose
+) -> None:
+    codes: list[ResponseCode | None] = []
+    async with beside_pausing_hsm(nursery, AgreeKey, nodes=2) as (world, pausing):
+
+        async def take() -> None:
+            codes.append(await world.issuers["north"].change_key(purpose))
+
+        async with trio.open_nursery() as both:
+            both.start_soon(take)
+            await pausing.reached.wait()
+            with pytest.raises(KeyRefused, match="is pending"):
+                await order(world, "north")
+            pausing.go_on.set()
+        assert codes == [ResponseCode.APPROVED]
+        assert await pay(world, "north") is BeliefState.APPROVED
+        await trio.sleep(30)
+        states = await versions(world, NAMES[purpose])
+        assert states == {1: "retired", 2: "retired", 3: "active"}
+        assert await pay(world, "north") is BeliefState.APPROVED
+
+
+async def test_what_a_dead_node_agreed_on_is_used_by_the_others(
+    nursery: trio.Nursery,
+) -> None:
+    async with beside_pausing_hsm(nursery, AgreeKey, nodes=2) as (world, pausing):
+        issuer = world.issuers["north"]
+        nursery.start_soon(issuer.change_key, KeyPurpose.PIN)
+        await pausing.reached.wait()
+        world.nodes[1].die()
+        with pytest.raises(KeyRefused, match="is pending"):
+            await order(world, "north")
+        await trio.sleep(30)
+        assert (await events(world, "north/zpk"))[:2] == ["accepted", "activated"]
+        states = await versions(world, "north/zpk")
+        assert states == {1: "retired", 2: "retired", 3: "active"}
+        assert await pay(world, "north") is BeliefState.APPROVED
+
+
 @pytest.mark.parametrize("mti", ["0800", "0840"])
 async def test_a_key_change_without_a_key_is_a_format_error(
     world: World, mti: str
@@ -501,7 +633,7 @@ async def test_keys_change_after_one_that_could_not_be_written_down(
     await trio.sleep(1)
     assert await versions(world, "north/zak") == {1: "active", 2: "pending"}
     assert [change.result for change in await order(world, "north")] == [CHANGED] * 2
-    assert (await versions(world, "north/zak"))[2] == "active"
+    assert await versions(world, "north/zak") == {1: "retired", 3: "active"}
     assert await pay(world, "north") is BeliefState.APPROVED
 
 
@@ -632,6 +764,19 @@ async def test_a_terminal_signs_in_and_uses_its_new_keys(
     assert await pay(world, "south", name) is BeliefState.APPROVED
 
 
+async def test_where_a_terminal_cannot_ask_its_profile_says_the_length(
+    nursery: trio.Nursery,
+) -> None:
+    async with audited(nursery, World(change=with_single_length)) as world:
+        terminal = world.terminals["TERM0002"]
+        outcome = await terminal.sign_in()
+        assert outcome is not None
+        assert outcome.is_approved
+        assert await pay(world, "north", "TERM0002") is BeliefState.APPROVED
+        states = await versions(world, "TERM0002/tpk")
+        assert states == {1: "retired", 2: "active"}
+
+
 async def test_a_terminal_that_missed_the_answer_goes_on_with_its_old_keys(
     world: World,
 ) -> None:
@@ -645,11 +790,17 @@ async def test_a_terminal_that_missed_the_answer_goes_on_with_its_old_keys(
     assert await versions(world, "TERM0001/tak") == {1: "retired", 2: "active"}
 
 
-@pytest.mark.parametrize("code", ["001", "003"])
-async def test_a_unionpay_terminal_gets_its_keys_in_de_62(
-    world: World, nursery: trio.Nursery, code: str
-) -> None:
-    """DE 60.3 asks for single or double length keys: 24 or 40 bytes."""
+def with_single_length(settings: SwitchSettings) -> SwitchSettings:
+    """Let the second terminal have keys of single DES, and no others."""
+    settings = with_key_exchange()(settings)
+    single = replace(settings.terminals["TERM0002"], has_single_length=True)
+    return replace(settings, terminals={**settings.terminals, "TERM0002": single})
+
+
+async def connect_unionpay(
+    world: World, nursery: trio.Nursery, *, first_stan: int
+) -> Terminal:
+    """Start a terminal that names itself TERM0002 and speaks UnionPay's dialect."""
 
     async def connect() -> trio.abc.Stream:
         return await world.connect("cup")
@@ -665,26 +816,78 @@ async def test_a_unionpay_terminal_gets_its_keys_in_de_62(
         tmk="TERM0002/tmk",
     )
     terminal = Terminal(
-        profile, keyring=world.keyring, connect=connect, clock=world, first_stan=700
+        profile,
+        keyring=world.keyring,
+        connect=connect,
+        clock=world,
+        first_stan=first_stan,
     )
     await nursery.start(terminal.run)
+    return terminal
 
-    async def sign_in(code: str) -> Outcome:
-        request = terminal.build_network(Kind.SIGN_ON)
-        asked = request.message.replace({60: f"00000007{code}"})
-        outcome = await terminal.sign_in(replace(request, message=asked))
-        assert outcome is not None
-        return outcome
 
-    with_track_key = await sign_in("004")
-    assert with_track_key.code is ResponseCode.INVALID_TRANSACTION
-    assert (await sign_in(code)).is_approved
-    assert await versions(world, "TERM0002/tpk") == {1: "active", 2: "pending"}
-    card = get_card("visa-ok")
-    belief = await terminal.purchase(card, 1250, pin=card.pin)
-    assert belief.state is BeliefState.APPROVED
-    for key in ("tpk", "tak"):
-        states = await versions(world, f"TERM0002/{key}")
+async def sign_in_for(terminal: Terminal, code: str) -> Outcome:
+    """Sign in and ask for the keys that DE 60.3 says."""
+    request = terminal.build_network(Kind.SIGN_ON)
+    asked = request.message.replace({60: f"00000007{code}"})
+    outcome = await terminal.sign_in(replace(request, message=asked))
+    assert outcome is not None
+    return outcome
+
+
+SINGLE, DOUBLE = "001", "003"
+UNIONPAY = pytest.mark.parametrize(
+    ("change", "code", "other"),
+    [
+        (with_single_length, SINGLE, DOUBLE),
+        (with_key_exchange(), DOUBLE, SINGLE),
+    ],
+    ids=["single length", "double length"],
+)
+
+
+@UNIONPAY
+async def test_a_unionpay_terminal_gets_its_keys_in_de_62(
+    nursery: trio.Nursery,
+    change: Callable[[SwitchSettings], SwitchSettings],
+    code: str,
+    other: str,
+) -> None:
+    """DE 60.3 asks for the keys of the terminal's profile: 24 or 40 bytes."""
+    async with audited(nursery, World(change=change)) as world:
+        terminal = await connect_unionpay(world, nursery, first_stan=700)
+        for wrong in ("004", other):
+            declined = await sign_in_for(terminal, wrong)
+            assert declined.code is ResponseCode.INVALID_TRANSACTION
+        assert await versions(world, "TERM0002/tpk") == {1: "active"}
+        assert (await sign_in_for(terminal, code)).is_approved
+        assert await versions(world, "TERM0002/tpk") == {1: "active", 2: "pending"}
+        card = get_card("visa-ok")
+        belief = await terminal.purchase(card, 1250, pin=card.pin)
+        assert belief.state is BeliefState.APPROVED
+        for key in ("tpk", "tak"):
+            states = await versions(world, f"TERM0002/{key}")
+            assert states == {1: "retired", 2: "active"}
+
+
+@UNIONPAY
+async def test_a_stranger_does_not_choose_the_length_of_a_terminals_keys(
+    nursery: trio.Nursery,
+    change: Callable[[SwitchSettings], SwitchSettings],
+    code: str,
+    other: str,
+) -> None:
+    """Anybody may name a terminal in a sign-in over plain TCP."""
+    async with audited(nursery, World(change=change)) as world:
+        terminal = await connect_unionpay(world, nursery, first_stan=700)
+        stranger = await connect_unionpay(world, nursery, first_stan=500)
+        assert not (await sign_in_for(stranger, other)).is_approved
+        assert (await sign_in_for(terminal, code)).is_approved
+        assert not (await sign_in_for(stranger, other)).is_approved
+        card = get_card("visa-ok")
+        belief = await terminal.purchase(card, 1250, pin=card.pin)
+        assert belief.state is BeliefState.APPROVED
+        states = await versions(world, "TERM0002/tpk")
         assert states == {1: "retired", 2: "active"}
 
 

@@ -72,10 +72,13 @@ class TransportedKey:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """How many keys a terminal signs in for; ``length`` 0 leaves theirs as it is."""
+    """How many keys a terminal signs in for, and of how many bytes.
+
+    ``length`` 0 leaves theirs as it is; None where the dialect cannot say.
+    """
 
     count: int = 2
-    length: int = 0
+    length: int | None = None
 
 
 def write_key_change(

@@ -21,6 +21,7 @@ from isoswitch.codecs.dialects.key_change import (
     read_sign_in,
     write_terminal_keys,
 )
+from isoswitch.hsm.keychange import SINGLE_LENGTH
 from isoswitch.hsm.port import ActivateKey, OfferKey, WorkingKey
 from isoswitch.switch.flows.network import APPROVED
 from isoswitch.switch.keyjournal import KeyEvent, note_key, read_story
@@ -32,6 +33,10 @@ NO_KEYS = Outcome.declined(
 )
 NO_TRACK_KEY = Outcome.declined(
     ResponseCode.INVALID_TRANSACTION, "this switch gives no track keys"
+)
+OTHER_LENGTH = Outcome.declined(
+    ResponseCode.INVALID_TRANSACTION,
+    "the terminal's profile wants keys of another length",
 )
 NO_CRYPTO = Outcome.declined(
     ResponseCode.SYSTEM_MALFUNCTION, "the crypto service cannot make keys now"
@@ -58,6 +63,10 @@ async def sign_in(
     wish = read_sign_in(dialect, code)
     if wish.count > PIN_AND_MAC:
         return SignedIn(outcome=NO_TRACK_KEY, fields={})
+    # Whoever asks is not known yet: the profile says what the keys are.
+    length = SINGLE_LENGTH if terminal.has_single_length else 0
+    if wish.length not in {None, length}:
+        return SignedIn(outcome=OTHER_LENGTH, fields={})
     names = (terminal.tpk, terminal.tak)
     try:
         results = await services.hsm.run(
@@ -65,7 +74,7 @@ async def sign_in(
                 OfferKey(
                     name=name,
                     under=terminal.tmk,
-                    length=wish.length,
+                    length=length,
                     check_bytes=TERMINAL_CHECK_BYTES,
                     is_legacy=terminal.is_legacy,
                     cause=f"terminal {terminal.id}",
@@ -113,10 +122,11 @@ async def confirm_keys(services: Services, terminal: TerminalSettings) -> None:
             continue
         command = ActivateKey(
             name=name,
-            version=story.version,
+            version=story.key.version,
+            check_value=story.key.check_value,
             overlap_s=terminal.key_overlap_s,
             cause=f"terminal {terminal.id}",
         )
         await services.hsm.run(command)
-        await note_key(services, name, KeyEvent.ACTIVATED, version=story.version)
-        log.info("key_activated", key=name, version=story.version)
+        await note_key(services, name, KeyEvent.ACTIVATED, version=story.key.version)
+        log.info("key_activated", key=name, version=story.key.version)

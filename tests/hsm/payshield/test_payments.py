@@ -31,6 +31,7 @@ from isoswitch.hsm.payshield.keys import UnitKey
 from isoswitch.hsm.payshield.layouts import KeyKind
 from isoswitch.hsm.port import (
     ActivateKey,
+    AgreeKey,
     AnyCommand,
     DropKey,
     GenerateMac,
@@ -297,7 +298,14 @@ KSN = bytes.fromhex("FFFF9876543210E00001")
         ),
         ImportKey(name="zone/zpk", under="zmk", payload=bytes(16), cause="link"),
         OfferKey(name="zone/zpk", under="zmk", cause="link"),
-        ActivateKey(name="zone/zpk", version=2, overlap_s=1.0, cause="link"),
+        AgreeKey(name="zone/zpk", version=2, check_value=bytes(3), cause="link"),
+        ActivateKey(
+            name="zone/zpk",
+            version=2,
+            check_value=bytes(3),
+            overlap_s=1.0,
+            cause="link",
+        ),
         DropKey(name="zone/zpk", version=2, cause="link"),
     ],
     ids=lambda command: type(command).__name__,
