@@ -1,7 +1,8 @@
-"""Whether a store is what was written: its chain, and the tables that follow from it.
+"""Whether a store is what was written: its chain, and what of its tables follows.
 
-The chain shows that no record was changed, removed, added or swapped. The rules below
-compare the tables with the records, so that a row edited by hand shows as well.
+The chain shows that no record was changed, removed, added or swapped. The rules
+(``rules.py``) compare with the records, and with one another, what the tables say of
+transactions, store and forward, and the ledger: most edits of these by hand show.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from isoswitch.journal.chain import (
 )
 from isoswitch.store.place import Place
 from isoswitch.store.reader import Connection, StoreReader, open_connection
+from isoswitch.store.rules import RULES
 
 TAIL_RECORDS = 1000
 FINDINGS_MAX = 20
@@ -32,87 +34,6 @@ class StoreContradiction(StoreUnavailable):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A sentence that must hold, and the query that lists where it does not."""
-
-    sentence: str
-    breaches: str
-
-
-# A row without a fingerprint holds the key of a transaction that never came.
-RULES: tuple[Rule, ...] = (
-    Rule(
-        sentence="a record lies under the transaction it names",
-        breaches="""
-            SELECT 'record ' || seq FROM journal
-            WHERE transaction_id IS DISTINCT FROM record ->> 'transaction_id'
-        """,
-    ),
-    Rule(
-        sentence="a transaction in the journal has its row",
-        breaches="""
-            SELECT DISTINCT 'transaction ' || transaction_id FROM journal
-            WHERE record ->> 'kind' IN ('opened', 'sending', 'closed')
-                AND transaction_id NOT IN (SELECT id FROM transactions)
-        """,
-    ),
-    Rule(
-        sentence="the state of a transaction is the one its records tell",
-        breaches="""
-            WITH told AS (
-                SELECT transaction_id AS id,
-                    max(CASE WHEN record ->> 'kind' IN ('closed', 'reversal_owed')
-                        THEN 1 ELSE 0 END) AS closed,
-                    max(CASE WHEN record ->> 'kind' = 'sending'
-                        THEN 1 ELSE 0 END) AS sending,
-                    max(CASE WHEN record ->> 'kind' = 'opened'
-                        THEN 1 ELSE 0 END) AS opened
-                FROM journal GROUP BY transaction_id
-            )
-            SELECT 'transaction ' || id FROM transactions LEFT JOIN told USING (id)
-            WHERE fingerprint <> '' AND state IS DISTINCT FROM CASE
-                WHEN closed = 1 THEN 'closed'
-                WHEN sending = 1 THEN 'sending'
-                WHEN opened = 1 THEN 'opened'
-            END
-        """,
-    ),
-    Rule(
-        sentence="a reversal that is owed stands in store and forward",
-        breaches="""
-            SELECT DISTINCT 'transaction ' || transaction_id FROM journal
-            WHERE record ->> 'kind' = 'reversal_owed'
-                AND transaction_id NOT IN (
-                    SELECT transaction_id FROM saf WHERE message = 'reversal'
-                )
-        """,
-    ),
-    Rule(
-        sentence="an approval in an issuer's place is counted, and its advice owed",
-        breaches="""
-            SELECT DISTINCT 'transaction ' || transaction_id FROM journal
-            WHERE record ->> 'kind' = 'stood_in' AND NOT (
-                transaction_id IN (SELECT transaction_id FROM stand_ins)
-                AND transaction_id IN (
-                    SELECT transaction_id FROM saf WHERE message = 'advice'
-                )
-            )
-        """,
-    ),
-    Rule(
-        sentence="a reversal in store and forward was owed",
-        breaches="""
-            SELECT 'entry ' || id FROM saf
-            WHERE message = 'reversal' AND transaction_id NOT IN (
-                SELECT transaction_id FROM journal
-                WHERE record ->> 'kind' = 'reversal_owed'
-            )
-        """,
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreVerdict:
     """What an inspection found; ``findings`` are sentences, at most 20."""
 
@@ -121,7 +42,7 @@ class StoreVerdict:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the store is what was written to it, as far as it can tell."""
+        """Whether the chain holds, and every rule."""
         return self.chain.is_sound and not self.findings
 
 
@@ -194,9 +115,11 @@ def _damage(connection: Connection) -> list[str]:
 
 def _breaches(connection: Connection) -> list[str]:
     return [
-        f"{place}: it does not hold that {rule.sentence}"
+        ": ".join((place, f"it does not hold that {rule.sentence}", *differing))
         for rule in RULES
-        for (place,) in connection.execute(f"{rule.breaches} LIMIT {FINDINGS_MAX}")
+        for place, *differing in connection.execute(
+            f"{rule.breaches} LIMIT {FINDINGS_MAX}"
+        )
     ]
 
 

@@ -546,6 +546,8 @@ def _opening(
 ) -> UnitOfWork:
     body = {
         "kind": row.kind,
+        "amount_minor": row.amount_minor,
+        "currency": row.currency,
         "listener": "portal",
         "merchant": row.merchant_id,
         "business_date": row.business_date,

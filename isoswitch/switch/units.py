@@ -55,8 +55,11 @@ class Silence:
 
 def opened_body(job: Job) -> dict[str, Any]:
     """Give what is written down of a request, besides its message."""
+    amount = job.txn.amount
     return {
         "kind": job.txn.kind,
+        "amount_minor": amount.minor if amount else 0,
+        "currency": amount.currency if amount else "",
         "listener": job.listener,
         "terminal": job.txn.terminal_id,
         "merchant": job.merchant_id or job.txn.merchant_id,

@@ -362,12 +362,22 @@ async def test_what_was_changed_by_hand_shows(url: DatabaseUrl) -> None:
     async with open_postgres_store(url) as store:
         for number in ("1", "2"):
             await store.commit(opening(number))
+        await store.commit(timing_out("1"))
     with connect(url) as connection:
         with pytest.raises(psycopg.Error, match="append-only"):
             connection.execute("DELETE FROM journal WHERE seq = 2")
-        connection.execute("UPDATE transactions SET state = 'closed' WHERE id = '1'")
-    (finding,) = inspect_store(url).findings
-    assert finding.startswith("transaction 1: it does not hold that the state")
+        connection.execute("UPDATE transactions SET amount_minor = 1, reversed = false")
+        connection.execute("UPDATE saf SET state = 'delivered'")
+    findings = inspect_store(url).findings
+    assert sorted(each.partition(":")[0] for each in findings) == [
+        "entry 1",
+        "transaction 1",
+        "transaction 1",
+        "transaction 2",
+    ]
+    assert findings[-1].endswith(
+        "0 delivered by the journal, 1 stored, 0 set aside by the journal, 0 stored"
+    )
     with connect(url) as connection:
         connection.execute("ALTER TABLE journal DISABLE TRIGGER ALL")
         connection.execute("DELETE FROM journal WHERE seq = 2")

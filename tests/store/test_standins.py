@@ -160,7 +160,7 @@ async def test_an_approval_that_nobody_is_told_of_shows_in_an_inspection(
         await store.commit(replace(standing_in("2"), saf_puts=()))
     assert inspect_store(path).findings == (
         (
-            "transaction 2: it does not hold that an approval in an issuer's place is "
-            "counted, and its advice owed"
+            "transaction 2: it does not hold that what is owed stands in store and "
+            "forward, and nothing else does: 1 advice to alpha by the journal, 0 stored"
         ),
     )

@@ -21,7 +21,7 @@ from isoswitch.store.standins import StandIn
 AT = "2026-01-31T12:00:00.000000Z"
 
 
-def record(kind: RecordKind, transaction_id: str = "", **body: object) -> Record:
+def record(kind: RecordKind, transaction_id: str = "", /, **body: object) -> Record:
     """Make a record."""
     return Record(kind=kind, transaction_id=transaction_id, at=AT, body=body)
 
@@ -49,12 +49,22 @@ def transaction(transaction_id: str, **changes: object) -> StoredTransaction:
 
 def opening(transaction_id: str, **changes: object) -> UnitOfWork:
     """Make the first unit of a purchase: opened and sending."""
+    row = transaction(transaction_id, **changes)
     return UnitOfWork(
         records=(
-            record(RecordKind.OPENED, transaction_id, amount="12.50 EUR"),
+            record(
+                RecordKind.OPENED,
+                transaction_id,
+                kind=row.kind,
+                amount_minor=row.amount_minor,
+                currency=row.currency,
+                listener="pos",
+                terminal=row.terminal_id,
+                business_date=row.business_date,
+            ),
             record(RecordKind.SENDING, transaction_id, endpoint="alpha"),
         ),
-        opens=(transaction(transaction_id, **changes),),
+        opens=(row,),
     )
 
 
@@ -63,7 +73,7 @@ def closing(transaction_id: str, outcome: str = '{"code":"approved"}') -> UnitOf
     return UnitOfWork(
         records=(
             record(RecordKind.ANSWERED, transaction_id, code="00"),
-            record(RecordKind.CLOSED, transaction_id, outcome="approved"),
+            record(RecordKind.CLOSED, transaction_id, code="approved"),
         ),
         moves=(close_move(transaction_id, outcome),),
     )
@@ -74,10 +84,15 @@ def timing_out(transaction_id: str) -> UnitOfWork:
     return UnitOfWork(
         records=(
             record(RecordKind.TIMED_OUT, transaction_id),
-            record(RecordKind.REVERSAL_OWED, transaction_id),
-            record(RecordKind.CLOSED, transaction_id, outcome="declined"),
+            record(RecordKind.REVERSAL_OWED, transaction_id, endpoint="alpha"),
+            record(RecordKind.CLOSED, transaction_id, code="issuer_unavailable"),
         ),
-        moves=(close_move(transaction_id, '{"code":"issuer_unavailable"}'),),
+        moves=(
+            replace(
+                close_move(transaction_id, '{"code":"issuer_unavailable"}'),
+                mark_reversed=True,
+            ),
+        ),
         saf_puts=(saf_entry(transaction_id),),
     )
 
@@ -135,7 +150,7 @@ def standing_in(
     return UnitOfWork(
         records=(
             record(RecordKind.OPENED, transaction_id),
-            record(RecordKind.STOOD_IN, transaction_id),
+            record(RecordKind.STOOD_IN, transaction_id, endpoint="alpha"),
             record(RecordKind.CLOSED, transaction_id),
         ),
         opens=(transaction(transaction_id, state=TransactionState.CLOSED),),

@@ -12,6 +12,8 @@ from trio.testing import MockClock
 
 from isoswitch.simulators.swarm import settle
 from isoswitch.simulators.world import World
+from isoswitch.store.inspection import inspect_store
+from tests.store.copying import copy_disk
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
@@ -34,20 +36,19 @@ def run_virtual(
 
 
 @pytest.fixture
-async def world(nursery: trio.Nursery) -> AsyncIterator[World]:
+async def world(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[World]:
     """A network of two terminals, one switch and two issuers."""
     network = World()
     await nursery.start(network.run)
     yield network
-    verdict = await settle(network)
-    assert verdict.is_settled, verdict.describe()
+    await _audit(network, tmp_path)
 
 
 Run = Callable[[World], Awaitable[None]]
 
 
 @pytest.fixture
-async def run(nursery: trio.Nursery) -> AsyncIterator[Run]:
+async def run(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Run]:
     """Starts worlds with settings of their own, audited when the test is over."""
     running: list[World] = []
 
@@ -57,5 +58,20 @@ async def run(nursery: trio.Nursery) -> AsyncIterator[Run]:
 
     yield start
     for each in running:
-        verdict = await settle(each)
-        assert verdict.is_settled, verdict.describe()
+        await _audit(each, tmp_path)
+
+
+async def _audit(network: World, folder: Path) -> None:
+    """Compare all sides of a network when it is at rest, and inspect its store.
+
+    The inspection raises no alarm before that, either.
+    """
+    _inspect(network, folder / f"{id(network)}-busy.db")
+    verdict = await settle(network)
+    assert verdict.is_settled, verdict.describe()
+    _inspect(network, folder / f"{id(network)}-settled.db")
+
+
+def _inspect(network: World, path: Path) -> None:
+    copy_disk(network.disk, path)
+    assert inspect_store(path).findings == ()
