@@ -98,7 +98,12 @@ class _Patience:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; the next one has as long again."""
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            # hypercorn answers, and would tell nobody.
+            log.exception("request_failed", path=scope["path"])
+            raise
         self._wait_anew()
 
     async def end_late(self, connection: trio.CancelScope) -> None:

@@ -16,6 +16,8 @@ from isoswitch.switch.server import Switch
 from isoswitch.switch.sockets import listen_tcp
 
 REQUEST_BYTES_MAX = 16 * 1024
+# Of one connection at once, over HTTP/2.
+REQUESTS_MAX = 8
 
 
 async def serve_portal(
@@ -34,18 +36,19 @@ async def serve_portal(
     sock = listen_tcp(settings.host, settings.port)
     port: int = sock.getsockname()[1]
     config = Config()
-    # What fails in here is raised, and told by the log of the switch.
+    # What fails is told by the log of the switch.
     config.errorlog = None
     if settings.certificate is not None:
         config.certfile = str(settings.certificate)
         config.keyfile = str(settings.key)
     config.h11_max_incomplete_size = REQUEST_BYTES_MAX
-    connections = Connections(
-        make_app(switch, settings.clients),
-        config,
-        connections_max=settings.connections_max,
-    )
+    config.h2_max_concurrent_streams = REQUESTS_MAX
     with sock:
+        connections = Connections(
+            make_app(switch, settings.clients),
+            config,
+            connections_max=settings.connections_max,
+        )
         async with trio.open_nursery() as nursery:
             if settings.callback_secrets:
                 caller = Caller(

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import trio
+from hypercorn.config import Config
+from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
 
+from isoswitch.commands.certificates import TestAuthority
 from isoswitch.portal import connections, door
 from isoswitch.portal.server import serve_portal
 from isoswitch.portal.settings import PortalSettings
 from isoswitch.simulators.world import World
+from isoswitch.switch.settings import TlsFiles
+from isoswitch.switch.sockets import listen_tcp
 from tests.portal.signers import CLIENTS
 
 pytestmark = pytest.mark.live
@@ -121,3 +129,55 @@ async def test_an_answer_that_nobody_takes_ends_its_connection(
         await stuck.send_all(asked)
         await wait_let_in(port)
         await stuck.aclose()
+
+
+async def test_http2_asks_for_little_at_once() -> None:
+    begin = STUCK_HTTP2[:24] + b"\x00\x00\x00\x04" + bytes(5)
+    async with portal_of() as port:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            await stream.send_all(begin)
+            told = b""
+            with trio.fail_after(PATIENCE_S):
+                while len(told) < 9 or len(told) < 9 + int.from_bytes(told[:3]):
+                    told += await stream.receive_some()
+    settings = told[9 : 9 + int.from_bytes(told[:3])]
+    rows = {
+        settings[n : n + 2]: settings[n + 2 : n + 6] for n in range(0, len(settings), 6)
+    }
+    # SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113, 6.5.2).
+    assert int.from_bytes(rows[b"\x00\x03"]) == 8
+
+
+async def test_over_tls_strangers_without_a_handshake_do_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HANDSHAKE_TIMEOUT_S", 0.2)
+    ca = tmp_path / "ca.pem"
+    files = TlsFiles(certificate=tmp_path / "it.pem", key=tmp_path / "it.key", ca=ca)
+    TestAuthority(ca).sign(files, "it", is_server=True)
+    async with portal_of(certificate=files.certificate, key=files.key) as port:
+        assert await ask(port, b"\x16\x03\x01") == b""
+        trusted = ssl.create_default_context(cafile=ca)
+        async with httpx.AsyncClient(verify=trusted) as client:
+            health = f"https://127.0.0.1:{port}/health/live"
+            assert (await client.get(health)).status_code == 200
+
+
+async def test_what_fails_in_a_request_is_told_and_the_next_one_answered() -> None:
+    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+        raise LookupError(scope["path"])
+
+    listener = listen_tcp("127.0.0.1", 0)
+    config = Config()
+    config.errorlog = None
+    portal = connections.Connections(fail, config, connections_max=2)
+    with listener, capture_logs() as told:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(portal.accept_forever, listener)
+            for _ in range(2):
+                answer = await ask(listener.getsockname()[1], HEALTH_ONCE)
+                assert answer.startswith(b"HTTP/1.1 500")
+            nursery.cancel_scope.cancel()
+    failed = [each for each in told if each["event"] == "request_failed"]
+    assert [each["path"] for each in failed] == ["/health/live"] * 2
