@@ -253,12 +253,16 @@ LEDGER_RULES: tuple[Rule, ...] = (
     Rule(
         sentence="a hold has captured what its entries say, and its state with it",
         breaches="""
-            WITH entries AS (
-                SELECT CASE WHEN kind = 'completion' THEN original_id
-                    ELSE transaction_id END AS id, p.currency, sum(minor) AS minor
-                FROM postings p LEFT JOIN transactions t ON t.id = p.transaction_id
-                WHERE entry_id LIKE '%/capture' AND minor > 0
-                GROUP BY 1, 2
+            WITH taken AS (
+                SELECT transaction_id AS id, currency, minor
+                FROM postings WHERE entry_id LIKE '%/capture' AND minor > 0
+                UNION ALL
+                SELECT original_id, p.currency, minor
+                FROM postings p JOIN transactions t ON t.id = p.transaction_id
+                WHERE entry_id LIKE '%/capture' AND minor > 0 AND kind = 'completion'
+            ), entries AS (
+                SELECT id, currency, sum(minor) AS minor FROM taken
+                GROUP BY id, currency
             )
             SELECT 'hold ' || h.id, 'it says ' || captured_minor
                 || ', the entries ' || coalesce(minor, 0)
@@ -267,6 +271,21 @@ LEDGER_RULES: tuple[Rule, ...] = (
             WHERE captured_minor <> coalesce(minor, 0)
                 OR state = 'captured' AND captured_minor = 0
                 OR state IN ('released', 'expired') AND captured_minor <> 0
+        """,
+    ),
+    # A completion's part is a hold of its own.
+    Rule(
+        sentence="what was captured of a hold for others lies in their holds",
+        breaches="""
+            WITH parts AS (
+                SELECT original_id AS id, sum(captured_minor) AS minor
+                FROM holds h JOIN transactions t ON t.id = h.id
+                WHERE kind = 'completion' GROUP BY original_id
+            )
+            SELECT 'hold ' || h.id, 'it says ' || parted_minor || ', their holds '
+                || coalesce(minor, 0)
+            FROM holds h LEFT JOIN parts ON parts.id = h.id
+            WHERE parted_minor <> coalesce(minor, 0)
         """,
     ),
     Rule(
@@ -285,7 +304,8 @@ LEDGER_RULES: tuple[Rule, ...] = (
         breaches=f"""
             WITH net AS (
                 SELECT debit, credit, currency,
-                    captured_minor - returned_minor + coalesce(given, 0) AS minor
+                    captured_minor - parted_minor - returned_minor
+                        + coalesce(given, 0) AS minor
                 FROM holds LEFT JOIN ({GIVEN_BACK}) AS back USING (id)
             ), moved AS (
                 SELECT debit AS account, currency, minor FROM net

@@ -353,6 +353,11 @@ EDITS: dict[str, tuple[str, str, str]] = {
         "hold 4",
         "it says 9, the entries 1250",
     ),
+    "parted": (
+        "UPDATE holds SET parted_minor = 50 WHERE id = '4'",
+        "hold 4",
+        "it says 50, their holds 0",
+    ),
     "returning": (
         "UPDATE holds SET returning_minor = 5 WHERE id = '1'",
         "hold 1",
