@@ -29,7 +29,7 @@ from isoswitch.hsm.functions.key import DECRYPT, MAC, Key
 from isoswitch.hsm.functions.tr31 import Header, ProtectionKey
 from isoswitch.hsm.functions.zone_key import import_zone_key
 from isoswitch.hsm.handlers.data import decrypt_data
-from isoswitch.hsm.keyfile import KeyFile, locked, read_key_file, write_key_file
+from isoswitch.hsm.keyfile import KeyFile, KnownKeyFile, locked
 from isoswitch.hsm.keys import KeyPlan, KeyRecord, Mode, Role, State, Usage
 from isoswitch.hsm.keytable import KeyTable, form_record, random_value
 from isoswitch.hsm.port import DecryptData
@@ -77,6 +77,8 @@ class KeyStore:
         Who makes the changes; they stand in the trail.
     environment
         In production published test keys are refused.
+    file
+        What is known of the key file, where it is read more often.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class KeyStore:
         *,
         operators: tuple[str, ...],
         environment: Environment,
+        file: KnownKeyFile | None = None,
     ) -> None:
         self._path = path
+        self._file = file or KnownKeyFile(path)
         self._environment = environment
         self._vault = vault
         self._operators = operators
@@ -122,8 +126,14 @@ class KeyStore:
 
     def list_keys(self) -> list[KeyRecord]:
         """Give all records, by name and version."""
-        records = read_key_file(self._path, self._vault).records
+        records = self._file.read(self._vault).records
         return sorted(records, key=lambda each: (each.plan.name, each.plan.version))
+
+    def list_versions(self, name: str) -> list[KeyRecord]:
+        """Give the records of one name, by version."""
+        records = self._file.read(self._vault).records
+        versions = [each for each in records if each.plan.name == name]
+        return sorted(versions, key=lambda each: each.plan.version)
 
     def list_changes(self) -> list[Entry]:
         """Give the audit trail after proving it.
@@ -133,7 +143,7 @@ class KeyStore:
         VerificationFailed
             An entry was changed or is missing.
         """
-        head = read_key_file(self._path, self._vault).audit_head
+        head = self._file.read(self._vault).audit_head
         return read_entries(self.trail, head=head)
 
     def generate(self, plan: KeyPlan) -> KeyRecord:
@@ -395,7 +405,7 @@ class KeyStore:
             records = [self._rewrapped(record, target) for record in self.list_keys()]
             head = self._record("rewrap")
             file = KeyFile(storage_key=storage_key, records=records, audit_head=head)
-            write_key_file(self._path, file, target)
+            self._file.write(file, target)
         self._vault = target
         return len(records)
 
@@ -422,7 +432,7 @@ class KeyStore:
         return self._vault.unwrap(block, plan.header(role), plan.algorithm, uses)
 
     def _versions(self, name: str) -> list[KeyRecord]:
-        versions = [each for each in self.list_keys() if each.plan.name == name]
+        versions = self.list_versions(name)
         if not versions:
             raise KeyRefused(f"no key named {name}")
         return versions
@@ -443,10 +453,10 @@ class KeyStore:
 
     def _write(self, records: list[KeyRecord], action: str, record: KeyRecord) -> None:
         """Write down the act, then what it changes."""
-        file = read_key_file(self._path, self._vault)
+        file = self._file.read(self._vault)
         head = self._record(action, record)
         file = msgspec.structs.replace(file, records=records, audit_head=head)
-        write_key_file(self._path, file, self._vault)
+        self._file.write(file, self._vault)
 
     def _record(self, action: str, record: KeyRecord | None = None) -> str:
         entry = Entry(time=_now(), action=action, operators=self._operators)

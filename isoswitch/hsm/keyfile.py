@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -21,6 +22,9 @@ from isoswitch.hsm.keys import KeyRecord
 from isoswitch.hsm.vault import Vault
 
 FORMAT = 2
+
+_BEGINNING_BYTES = 512
+_RAW = list[msgspec.Raw]
 
 
 class KeyFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +47,60 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     keys: msgspec.Raw
 
 
+class KnownKeyFile:
+    """A key file as one process knows it; parsed again only where it was replaced.
+
+    Parameters
+    ----------
+    path
+        The key file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mark: tuple[object, ...] | None = None
+        self._file: KeyFile | None = None
+        self._records: dict[bytes, KeyRecord] = {}
+
+    def read(self, vault: Vault) -> KeyFile:
+        """Give what the file holds; see ``read_key_file``."""
+        with _opened(self._path) as file:
+            mark = (*_mark(file), vault)
+            if self._file is None or mark != self._mark:
+                stored = _decode(file.read(), self._path)
+                _verify(stored, self._path, vault)
+                self._file = self._parse(stored)
+                self._mark = mark
+        return self._file
+
+    def read_storage_key(self) -> str:
+        """Give the label of its storage master key; see ``read_storage_key``."""
+        with _opened(self._path) as file:
+            if self._file and self._mark and _mark(file) == self._mark[:-1]:
+                return self._file.storage_key
+            return _decode(file.read(), self._path).storage_key
+
+    def write(self, file: KeyFile, vault: Vault) -> None:
+        """Replace the file; see ``write_key_file``. Other writers are kept away."""
+        write_key_file(self._path, file, vault)
+        with _opened(self._path) as written:
+            self._mark = (*_mark(written), vault)
+        self._file = file
+
+    def _parse(self, stored: _Stored) -> KeyFile:
+        """Decode the records that are not known from before."""
+        known = self._records
+        self._records = {
+            octets: known.get(octets) or msgspec.json.decode(octets, type=KeyRecord)
+            for octets in map(bytes, msgspec.json.decode(stored.keys, type=_RAW))
+        }
+        return KeyFile(
+            storage_key=stored.storage_key,
+            records=list(self._records.values()),
+            audit_head=stored.audit_head,
+        )
+
+
 def read_key_file(path: Path, vault: Vault) -> KeyFile:
     """Read a key file and prove it.
 
@@ -53,12 +111,7 @@ def read_key_file(path: Path, vault: Vault) -> KeyFile:
         to another storage master key.
     """
     stored = _read(path)
-    if not hmac.compare_digest(_authenticate(stored, vault), stored.mac):
-        msg = (
-            f"{path} was changed outside isoswitch or belongs to another storage "
-            f"master key than {stored.storage_key}; restore it from its backup"
-        )
-        raise ConfigError(msg)
+    _verify(stored, path, vault)
     return KeyFile(
         storage_key=stored.storage_key,
         records=msgspec.json.decode(stored.keys, type=list[KeyRecord]),
@@ -113,14 +166,37 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> _Stored:
+    with _opened(path) as file:
+        return _decode(file.read(), path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
-        stored = msgspec.json.decode(path.read_bytes(), type=_Stored)
+        with path.open("rb") as file:
+            yield file
     except FileNotFoundError:
         msg = f"no key file {path}; make one with 'isoswitch keys' or 'make setup'"
         raise ConfigError(msg) from None
     except OSError as fault:
         msg = f"the key file {path} cannot be read: {fault.strerror}"
         raise ConfigError(msg) from fault
+
+
+def _mark(file: BinaryIO) -> tuple[object, ...]:
+    """Tell one state of the file from any other.
+
+    It begins with the digest of the last entry of the trail and the MAC, which no two
+    states share; a file that was changed in its place is told by time and size.
+    """
+    found = os.fstat(file.fileno())
+    beginning = os.pread(file.fileno(), _BEGINNING_BYTES, 0)
+    return found.st_ino, found.st_mtime_ns, found.st_size, beginning
+
+
+def _decode(content: bytes, path: Path) -> _Stored:
+    try:
+        stored = msgspec.json.decode(content, type=_Stored)
     except msgspec.MsgspecError:
         msg = f"{path} is no key file; restore it from its backup"
         raise ConfigError(msg) from None
@@ -131,6 +207,16 @@ def _read(path: Path) -> _Stored:
         )
         raise ConfigError(msg)
     return stored
+
+
+def _verify(stored: _Stored, path: Path, vault: Vault) -> None:
+    """Raise if the MAC is not that of the records."""
+    if not hmac.compare_digest(_authenticate(stored, vault), stored.mac):
+        msg = (
+            f"{path} was changed outside isoswitch or belongs to another storage "
+            f"master key than {stored.storage_key}; restore it from its backup"
+        )
+        raise ConfigError(msg)
 
 
 def _authenticate(stored: _Stored, vault: Vault) -> str:

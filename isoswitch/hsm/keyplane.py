@@ -48,7 +48,7 @@ from isoswitch.hsm.keychange import (
     partner_header,
     whole_value,
 )
-from isoswitch.hsm.keyfile import read_key_file, read_storage_key
+from isoswitch.hsm.keyfile import KnownKeyFile
 from isoswitch.hsm.keys import (
     KeyPlan,
     KeyRecord,
@@ -107,7 +107,8 @@ class KeyPlane:
         self._stamp = _stamp(path)
         # The state of the file that did not load, and when that was.
         self._failure: tuple[tuple[int, int, int], float] | None = None
-        self._label = read_storage_key(path)
+        self._file = KnownKeyFile(path)
+        self._label = self._file.read_storage_key()
         self._vault = open_vault(self._label)
         self.table = KeyTable(self._vault, self._read(), now=now)
 
@@ -184,10 +185,9 @@ class KeyPlane:
         store = self._store(command.cause)
         now = self._now()
         with store.exclusive():
-            for record in store.list_keys():
-                plan = record.plan
-                if plan.name == command.name and 0 < record.accepted_until <= now:
-                    store.remove(plan.name, plan.version)
+            for record in store.list_versions(command.name):
+                if 0 < record.accepted_until <= now:
+                    store.remove(command.name, record.plan.version)
             if _named(store, command).state is not State.ACTIVE:
                 store.activate(
                     command.name,
@@ -220,6 +220,7 @@ class KeyPlane:
             self._vault,
             operators=(cause,),
             environment=self._environment,
+            file=self._file,
         )
 
     def _is_too_soon(self, stamp: tuple[int, int, int]) -> bool:
@@ -231,13 +232,13 @@ class KeyPlane:
 
     def _reopen(self) -> None:
         """Follow a change of the storage master key."""
-        label = read_storage_key(self._path)
+        label = self._file.read_storage_key()
         if label != self._label:
             self._vault = self._open_vault(label)
             self._label = label
 
     def _read(self) -> list[KeyRecord]:
-        records = read_key_file(self._path, self._vault).records
+        records = self._file.read(self._vault).records
         if self._environment is Environment.PRODUCTION:
             check_not_published(records)
         return records
@@ -292,12 +293,8 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _versions(store: KeyStore, name: str) -> list[KeyRecord]:
-    return [each for each in store.list_keys() if each.plan.name == name]
-
-
 def _newest(store: KeyStore, name: str) -> KeyRecord:
-    versions = _versions(store, name)
+    versions = store.list_versions(name)
     if not versions:
         msg = f"no version of key {name} tells its usage; generate the first one"
         raise KeyRefused(msg)
@@ -305,7 +302,7 @@ def _newest(store: KeyStore, name: str) -> KeyRecord:
 
 
 def _pending(store: KeyStore, name: str) -> KeyRecord | None:
-    for record in _versions(store, name):
+    for record in store.list_versions(name):
         if record.state is State.PENDING:
             return record
     return None
@@ -339,7 +336,7 @@ def _named(store: KeyStore, command: AgreeKey | ActivateKey) -> KeyRecord:
         It is gone, or another key stands in its place.
     """
     told = command.check_value.hex().upper()
-    for record in _versions(store, command.name):
+    for record in store.list_versions(command.name):
         if record.plan.version == command.version:
             # A terminal's check value has four bytes, where ours has three.
             digits = min(len(told), len(record.kcv))
@@ -355,7 +352,7 @@ def _find_repeat(store: KeyStore, name: str, kcv: str) -> KeyRecord | None:
 
     Our own offer, sent back to us, is not one.
     """
-    for record in _versions(store, name):
+    for record in store.list_versions(name):
         is_current = record.state is State.ACTIVE or not record.offered_under
         if record.kcv == kcv and record.state is not State.RETIRED and is_current:
             return record

@@ -113,12 +113,20 @@ class KeyTable:
         HsmError
             As when the table is made, or the token fails; then it stays as it was.
         """
-        held = {_identity(key.record): key for key in self._loaded()}
+        held = {id(key.record): key for key in self._loaded()}
         versions: dict[str, list[LoadedKey]] = {}
+        changed: list[KeyRecord] = []
+        for record in records:
+            key = held.pop(id(record), None)
+            if key is None:
+                changed.append(record)
+            else:
+                versions.setdefault(record.plan.name, []).append(key)
+        former = {_identity(key.record): key for key in held.values()}
         loaded: list[LoadedKey] = []
         try:
-            for record in sorted(records, key=_precedence):
-                key = held.pop(_identity(record), None)
+            for record in changed:
+                key = former.pop(_identity(record), None)
                 if key is None:
                     key = _load(vault, record)
                     loaded.append(key)
@@ -129,9 +137,11 @@ class KeyTable:
             for key in loaded:
                 key.destroy()
             raise
-        self._versions = versions
+        self._versions = {
+            name: sorted(versions[name], key=_precedence) for name in sorted(versions)
+        }
         self._forget_choices()
-        for key in held.values():
+        for key in former.values():
             key.destroy()
 
     def get_mac_keys(self, name: str, purpose: Purpose) -> tuple[MacKey, ...]:
@@ -365,9 +375,9 @@ def _identity(record: KeyRecord) -> tuple[KeyPlan, str]:
     return record.plan, record.kcv
 
 
-def _precedence(record: KeyRecord) -> tuple[str, int, int]:
-    state = _STATE_ORDER.index(record.state)
-    return record.plan.name, state, -record.plan.version
+def _precedence(key: LoadedKey) -> tuple[int, int]:
+    record = key.record
+    return _STATE_ORDER.index(record.state), -record.plan.version
 
 
 def _load(vault: Vault, record: KeyRecord) -> LoadedKey:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from isoswitch.hsm.audit import Entry, append_entry, read_entries
@@ -55,3 +57,17 @@ def test_a_line_may_be_long(trail: Path) -> None:
     append_entry(trail, entry("rotate", *["somebody"] * 2000))
     head = append_entry(trail, entry("activate", "ann"))
     assert actions(trail, head) == ["generate", "rotate", "activate"]
+
+
+def test_to_append_only_the_end_is_read(trail: Path) -> None:
+    head = append_entry(trail, entry("generate", "ann"))
+    line = trail.read_bytes()
+    with trail.open("wb") as file:
+        file.truncate(1 << 40)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n" + line)
+    append_entry(trail, entry("rotate", "ann"))
+    with trail.open("rb") as file:
+        file.seek(1 << 40)
+        last = msgspec.json.decode(file.read().splitlines()[-1], type=Entry)
+    assert (last.action, last.previous) == ("rotate", head)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from isoswitch.codecs.canonical.errors import ConfigError
 from isoswitch.hsm.keyfile import (
     KeyFile,
+    KnownKeyFile,
     locked,
     read_key_file,
     read_storage_key,
     write_key_file,
 )
+from isoswitch.hsm.keys import State
 from isoswitch.hsm.keytable import form_record
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.testkeys import PUBLISHED, check_not_published
@@ -27,6 +31,10 @@ VAULT = Vault.of_value(SoftwareEngine(), AES_KEY)
 RECORDS = [form_record(VAULT, plan, VALUES[plan.name], created="") for plan in PLANS]
 
 FILE = KeyFile(storage_key="storage-1", records=RECORDS, audit_head="abc")
+
+
+def replaced(**changes: Any) -> KeyFile:
+    return msgspec.structs.replace(FILE, **changes)
 
 
 @pytest.fixture
@@ -57,6 +65,53 @@ def test_a_new_version_replaces_the_file_as_a_whole(path: Path) -> None:
     assert path.stat().st_ino != before
     assert read_key_file(path, VAULT).records == RECORDS[:1]
     assert {each.name for each in path.parent.iterdir()} == {"keys.json", "keys.lock"}
+
+
+def test_only_what_was_changed_is_decoded_again(path: Path) -> None:
+    known = KnownKeyFile(path)
+    before = known.read(VAULT)
+    assert before == FILE
+    assert known.read(VAULT) is before
+    changed = msgspec.structs.replace(RECORDS[0], state=State.RETIRED)
+    write_key_file(path, replaced(records=[changed, *RECORDS[1:]]), VAULT)
+    after = known.read(VAULT)
+    assert after.records == [changed, *RECORDS[1:]]
+    kept = zip(before.records[1:], after.records[1:], strict=True)
+    assert all(new is old for old, new in kept)
+
+
+def test_what_this_process_wrote_is_not_read_again(path: Path) -> None:
+    known = KnownKeyFile(path)
+    file = replaced(records=RECORDS[1:], storage_key="storage-2")
+    known.write(file, VAULT)
+    assert known.read(VAULT) is file
+    assert known.read_storage_key() == read_storage_key(path) == "storage-2"
+    assert read_key_file(path, VAULT) == file
+
+
+def test_no_two_states_of_a_file_are_taken_for_one(path: Path) -> None:
+    """Not even of one size, in one place and of one time."""
+    known = KnownKeyFile(path)
+    assert known.read(VAULT).audit_head == "abc"
+    other = path.with_name("other.json")
+    write_key_file(other, replaced(audit_head="abd"), VAULT)
+    found = path.stat()
+    path.write_bytes(other.read_bytes())
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert path.stat().st_size == found.st_size
+    assert known.read(VAULT).audit_head == "abd"
+    write_key_file(path, replaced(storage_key="storage-3"), VAULT)
+    assert known.read_storage_key() == "storage-3"
+
+
+def test_a_known_file_is_proved_under_every_storage_key(path: Path) -> None:
+    known = KnownKeyFile(path)
+    known.read(VAULT)
+    with pytest.raises(ConfigError, match="another storage master key"):
+        known.read(Vault.of_value(SoftwareEngine(), VALUES["store/seal"]))
+    path.write_bytes(path.read_bytes().replace(b'"active"', b'"retire"', 1))
+    with pytest.raises(ConfigError, match="changed outside"):
+        known.read(VAULT)
 
 
 def _reactivate(content: dict[str, Any]) -> None:
