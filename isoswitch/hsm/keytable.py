@@ -91,7 +91,7 @@ class KeyTable:
         self._mac_keys: dict[tuple[str, Purpose], tuple[MacKey, ...]] = {}
         self._pin_keys: dict[tuple[str, Purpose, int], tuple[PinKey, ...]] = {}
         self._objects: dict[tuple[str, Purpose], tuple[Key, ...]] = {}
-        self._terminals: dict[str, tuple[TerminalKeys, ...]] = {}
+        self._terminals: dict[str, Mapping[int, TerminalKeys]] = {}
         self._pending: dict[Handle, int] = {}
         self._stale_at = math.inf
         self.engine = vault.engine
@@ -210,8 +210,8 @@ class KeyTable:
             for key in self._get(name, purpose)
         ]
 
-    def get_terminal_keys(self, name: str) -> tuple[TerminalKeys, ...]:
-        """Give what derives the keys of transactions, of each version to try.
+    def get_terminal_keys(self, name: str) -> Mapping[int, TerminalKeys]:
+        """Give what derives the keys of transactions, by version, the active one first.
 
         Raises
         ------
@@ -223,8 +223,29 @@ class KeyTable:
         terminals = self._terminals.get(name)
         if terminals is None:
             keys = self._get(name, Purpose.DERIVE_TRANSACTION_KEYS)
-            terminals = tuple(key.terminals for key in keys if key.terminals)
+            terminals = {
+                key.record.plan.version: key.terminals for key in keys if key.terminals
+            }
             self._terminals[name] = terminals
+        return terminals
+
+    def get_terminal_version(self, name: str, version: int) -> TerminalKeys:
+        """Give what derives the keys of transactions from one version.
+
+        ``version`` 0 is the only one there is.
+
+        Raises
+        ------
+        KeyRefused
+            No such key or version, or 0 and several that terminals may have.
+        """
+        versions = self.get_terminal_keys(name)
+        if not version and len(versions) > 1:
+            msg = f"key {name} has several versions; name the one of the terminal"
+            raise KeyRefused(msg)
+        terminals = versions.get(version or next(iter(versions)))
+        if terminals is None:
+            raise KeyRefused(f"key {name} has no version {version} to use")
         return terminals
 
     def get_records(self, name: str, purpose: Purpose) -> list[KeyRecord]:

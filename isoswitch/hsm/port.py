@@ -6,7 +6,10 @@ never done when it does not verify.
 
 A key that is a base derivation key (B0) needs a key serial number, ``ksn``, which
 names the terminal's transaction; every other key needs none. What is verified and
-decrypted came in the terminal's request, what is made is for the response to it.
+decrypted came in the terminal's request, what is made is for the response to it. A
+serial number does not say which version of the base key a terminal has:
+``base_version`` is the one that verified its request, and may be 0 only while there is
+no other.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ class VerifyMac(Command, frozen=True, tag=True, kw_only=True):
     """Check a MAC; the algorithm follows from the key's usage.
 
     Gives ``b""``, or in decimal digits the version of a pending key that verifies it:
-    the partner uses that one already.
+    the partner uses that one already. Of a base derivation key gives the version that
+    verifies it, for the response to that terminal.
 
     Raises ``MacMismatch``. A shorter MAC is compared with the leading bytes.
     """
@@ -62,6 +66,7 @@ class GenerateMac(Command, frozen=True, tag=True, kw_only=True):
     length: int = 8
     splice: Splice | None = None
     ksn: bytes = b""
+    base_version: int = 0
 
 
 class TranslatePin(Command, frozen=True, tag=True, kw_only=True):
@@ -205,6 +210,7 @@ class EncryptData(Command, frozen=True, tag=True, kw_only=True):
     data: bytes
     context: bytes = b""
     ksn: bytes = b""
+    base_version: int = 0
 
 
 class DecryptData(Command, frozen=True, tag=True, kw_only=True):
@@ -217,6 +223,7 @@ class DecryptData(Command, frozen=True, tag=True, kw_only=True):
     data: bytes
     context: bytes = b""
     ksn: bytes = b""
+    base_version: int = 0
 
 
 class HashData(Command, frozen=True, tag=True, kw_only=True):

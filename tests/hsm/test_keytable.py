@@ -161,8 +161,8 @@ def test_a_destroyed_table_leaves_no_key_of_a_terminal(
     base = form_record(vault, plan("bdk", "B0", "X", algorithm), AES_KEY, created="")
     before = len(engine._keys)
     table = KeyTable(vault, [base])
-    (terminals,) = table.get_terminal_keys("bdk")
-    assert table.get_terminal_keys("bdk") == (terminals,)
+    (terminals,) = table.get_terminal_keys("bdk").values()
+    assert table.get_terminal_keys("bdk") == {1: terminals}
     pin_format = PinFormat.ISO_4 if algorithm == "aes" else PinFormat.ISO_0
     terminals.derive_pin_key(ksn, pin_format).key.destroy()
     table.destroy()

@@ -58,7 +58,7 @@ def _run_terminal_cipher(
 ) -> bytes:
     if command.context:
         raise HsmError("the data of a terminal is bound to no context")
-    terminals = keys.get_terminal_keys(command.key)[0]
+    terminals = keys.get_terminal_version(command.key, command.base_version)
     try:
         key = terminals.derive_data_key(command.ksn, direction)
     except DecodeError:

@@ -14,23 +14,25 @@ from isoswitch.hsm.terminals import Direction, TerminalKeys
 
 
 def verify_mac(keys: KeyTable, command: VerifyMac, _last: bytes) -> bytes:
-    """Check a MAC; gives the version of a pending key that verifies it."""
+    """Check a MAC; gives the version of a pending or base key that verifies it."""
 
     def verify(key: MacKey) -> MacKey:
         mac.verify(key, command.data, command.mac)
         return key
 
-    def verify_of_terminal(terminals: TerminalKeys) -> bytes:
+    def verify_of_terminal(candidate: tuple[int, TerminalKeys]) -> bytes:
+        version, terminals = candidate
         try:
             key = terminals.derive_mac_key(command.ksn, Direction.REQUEST)
         except DecodeError:
             raise MacMismatch("the MAC does not match") from None
         with key:
             mac.verify(key, command.data, command.mac)
-        return b""
+        return str(version).encode()
 
     if command.ksn:
-        return try_each(keys.get_terminal_keys(command.key), verify_of_terminal)
+        candidates = list(keys.get_terminal_keys(command.key).items())
+        return try_each(candidates, verify_of_terminal)
     used = try_each(keys.get_mac_keys(command.key, Purpose.VERIFY_MAC), verify)
     version = keys.find_pending(used)
     return b"" if version is None else str(version).encode()
@@ -45,7 +47,7 @@ def generate_mac(keys: KeyTable, command: GenerateMac, last: bytes) -> bytes:
         if not command.ksn:
             key = keys.get_mac_keys(command.key, Purpose.GENERATE_MAC)[0]
             return mac.generate(key, data, length=command.length)
-        terminals = keys.get_terminal_keys(command.key)[0]
+        terminals = keys.get_terminal_version(command.key, command.base_version)
         with terminals.derive_mac_key(command.ksn, Direction.RESPONSE) as key:
             return mac.generate(key, data, length=command.length)
     except DecodeError:

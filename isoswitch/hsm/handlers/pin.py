@@ -112,4 +112,5 @@ def _with_source(
         with source.key:
             return use(source)
 
-    return try_each(keys.get_terminal_keys(command.source), use_of_terminal)
+    terminals = list(keys.get_terminal_keys(command.source).values())
+    return try_each(terminals, use_of_terminal)

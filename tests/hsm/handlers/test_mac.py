@@ -46,7 +46,7 @@ def test_the_macs_of_a_terminal_are_those_of_the_standard(
         VerifyMac(key=key, data=DATA, mac=theirs, ksn=number),
         GenerateMac(key=key, data=DATA, length=length, ksn=number),
     ]
-    assert payments.execute(commands) == [b"", bytes.fromhex(response_mac)]
+    assert payments.execute(commands) == [b"1", bytes.fromhex(response_mac)]
 
 
 @pytest.mark.parametrize(
