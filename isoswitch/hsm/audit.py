@@ -8,12 +8,17 @@ removed or put in between, and none cut off, without the key file telling.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from isoswitch.codecs.canonical.errors import VerificationFailed
+
+IMPORT = "import"
+"""The action of an entry about a key that came to us."""
 
 # Where the last line is looked for first; most are a tenth as long.
 _TAIL_BYTES = 4096
@@ -67,20 +72,120 @@ def read_entries(path: Path, *, head: str) -> list[Entry]:
     """
     entries: list[Entry] = []
     digests = [""]
-    for number, line in enumerate(_lines(path), start=1):
+    for entry, digest in _proved(path, _lines(path), previous="", first=1):
+        entries.append(entry)
+        digests.append(digest)
+    _check_head(path, head, digests)
+    return entries
+
+
+class KnownTrail:
+    """Which values of keys a trail tells of, as one process knows it.
+
+    What was proved once is not read again.
+
+    Parameters
+    ----------
+    path
+        The trail.
+    """
+
+    # How far it was read, in bytes and lines.
+    _inode: int
+    _end: int
+    _count: int
+    # Of the last entry that the key file named, and of those after it.
+    _digests: list[str]
+    _used: dict[str, set[str]]
+    _imported: set[tuple[str, str, tuple[str, ...]]]
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._forget()
+
+    def follow(self, *, head: str) -> None:
+        """Read and prove what was added; ``head`` is what the key file names.
+
+        Raises
+        ------
+        VerificationFailed
+            As of ``read_entries``.
+        """
+        try:
+            self._read_on(head)
+        except VerificationFailed:
+            # Another trail or an earlier key file may have been put back.
+            self._forget()
+            self._read_on(head)
+
+    def has_used(self, key: str, kcv: str) -> bool:
+        """Whether a value was ever a version of a key."""
+        return kcv in self._used.get(key, ())
+
+    def has_imported(self, key: str, kcv: str, *, operator: str) -> bool:
+        """Whether a value came to us in the name of this operator alone."""
+        return (key, kcv, (operator,)) in self._imported
+
+    def _read_on(self, head: str) -> None:
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                if found.st_ino != self._inode or found.st_size < self._end:
+                    self._forget()
+                self._inode = found.st_ino
+                file.seek(self._end)
+                self._take(self._whole_lines(file))
+        else:
+            self._forget()
+        _check_head(self._path, head, self._digests)
+        self._digests = self._digests[self._digests.index(head) :]
+
+    def _take(self, lines: Iterator[bytes]) -> None:
+        proved = _proved(
+            self._path, lines, previous=self._digests[-1], first=self._count + 1
+        )
+        for entry, digest in proved:
+            self._digests.append(digest)
+            self._used.setdefault(entry.key, set()).add(entry.kcv)
+            if entry.action == IMPORT:
+                self._imported.add((entry.key, entry.kcv, entry.operators))
+
+    def _whole_lines(self, file: BinaryIO) -> Iterator[bytes]:
+        for line in file:
+            if line.endswith(b"\n"):
+                self._end += len(line)
+                self._count += 1
+                yield line[:-1]
+
+    def _forget(self) -> None:
+        self._inode = 0
+        self._end = 0
+        self._count = 0
+        self._digests = [""]
+        self._used = {}
+        self._imported = set()
+
+
+def _check_head(path: Path, head: str, digests: list[str]) -> None:
+    if head not in digests:
+        msg = f"{path}: the last entry that the key file names is missing"
+        raise VerificationFailed(msg)
+
+
+def _proved(
+    path: Path, lines: Iterable[bytes], *, previous: str, first: int
+) -> Iterator[tuple[Entry, str]]:
+    """Give entries with their digests; each names the one before it."""
+    for number, line in enumerate(lines, start=first):
         try:
             entry = msgspec.json.decode(line, type=Entry)
         except msgspec.MsgspecError:
             raise VerificationFailed(f"{path}: line {number} is no entry") from None
-        if entry.previous != digests[-1]:
+        if entry.previous != previous:
             msg = f"{path}: the line before line {number} is not as it was written"
             raise VerificationFailed(msg)
-        entries.append(entry)
-        digests.append(_digest(line))
-    if head not in digests:
-        msg = f"{path}: the last entry that the key file names is missing"
-        raise VerificationFailed(msg)
-    return entries
+        previous = _digest(line)
+        yield entry, previous
 
 
 def _lines(path: Path) -> list[bytes]:

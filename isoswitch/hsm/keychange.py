@@ -21,7 +21,7 @@ import msgspec
 
 from isoswitch.codecs.canonical.errors import HsmError, KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import KeyValue
-from isoswitch.hsm.audit import Entry, append_entry, read_entries
+from isoswitch.hsm.audit import IMPORT, Entry, append_entry, read_entries
 from isoswitch.hsm.engine import Algorithm, Use
 from isoswitch.hsm.functions import tr31
 from isoswitch.hsm.functions.ibm3624 import Ibm3624Rule
@@ -329,7 +329,7 @@ class KeyStore:
         except (ValueError, KeyError):
             codes = f"{header.usage} {header.algorithm} {header.mode}"
             raise KeyRefused(f"no command serves a key of {codes}") from None
-        return self.add(plan, value, action="import")
+        return self.add(plan, value, action=IMPORT)
 
     def import_cryptogram(
         self,
@@ -365,7 +365,7 @@ class KeyStore:
         if len(cryptogram) == SINGLE_LENGTH:
             value = KeyValue(value.reveal() * 2)
         plan = msgspec.structs.replace(plan, length=len(value.reveal()))
-        return self.add(plan, value, action="import")
+        return self.add(plan, value, action=IMPORT)
 
     def export_block(self, name: str, *, protection_key: str) -> str:
         """Give the active version of a key as a TR-31 block of version B or D.

@@ -34,7 +34,7 @@ from isoswitch.codecs.canonical.errors import (
     VerificationFailed,
 )
 from isoswitch.codecs.canonical.secrets import KeyValue
-from isoswitch.hsm.audit import Entry
+from isoswitch.hsm.audit import IMPORT, KnownTrail
 from isoswitch.hsm.engine import Algorithm
 from isoswitch.hsm.functions import tr31
 from isoswitch.hsm.functions.kcv import customary_kcv, verify_kcv
@@ -111,6 +111,12 @@ class KeyPlane:
         self._label = self._file.read_storage_key()
         self._vault = open_vault(self._label)
         self.table = KeyTable(self._vault, self._read(), now=now)
+        self._trail = KnownTrail(self._store("").trail)
+        try:
+            # Later it would keep payments waiting.
+            self._followed_trail()
+        except KeyRefused as fault:
+            log.error("keys cannot be imported", reason=str(fault))
 
     def refresh(self) -> None:
         """Load what was changed since the last look, here or by another worker.
@@ -141,11 +147,11 @@ class KeyPlane:
             kcv = check_value(self._vault.engine, value, plan.algorithm)
             record = _find_repeat(store, plan.name, kcv)
             if record is None:
-                _check_new(store, plan.name, kcv)
+                self._check_new(store, plan.name, kcv)
                 _make_room(store, plan.name)
                 plan = msgspec.structs.replace(plan, is_test=False)
                 self._check_allowed(plan, kcv)
-                record = store.add(plan, value, action="import")
+                record = store.add(plan, value, action=IMPORT)
         self.refresh()
         return WorkingKey(record.plan.version, bytes.fromhex(record.kcv))
 
@@ -209,10 +215,30 @@ class KeyPlane:
         """Whether a pending version is replaced by what is to be offered now."""
         if not record.offered_under:
             # Nobody told the partner that we have it, or it would be agreed on.
-            return _was_sent(store, record, command.cause) and not record.is_agreed
+            return self._was_sent(record, command.cause) and not record.is_agreed
         value = whole_value(self._vault, record)
         is_ours = record.offered_under == command.under
         return is_ours and not _has_length(value, record.plan, command.length)
+
+    def _was_sent(self, record: KeyRecord, cause: str) -> bool:
+        """Whether a pending version came from the partner, and not from an operator."""
+        trail = self._followed_trail()
+        return trail.has_imported(record.plan.name, record.kcv, operator=cause)
+
+    def _check_new(self, store: KeyStore, name: str, kcv: str) -> None:
+        """Refuse a key that was in use before, as far back as the trail goes."""
+        is_stored = any(each.kcv == kcv for each in store.list_versions(name))
+        if is_stored or self._followed_trail().has_used(name, kcv):
+            raise KeyRefused(f"key {name}: this value was in use before")
+
+    def _followed_trail(self) -> KnownTrail:
+        """Give the trail as it is now; one that does not hold tells of no key."""
+        try:
+            self._trail.follow(head=self._file.read(self._vault).audit_head)
+        except (VerificationFailed, OSError) as fault:
+            msg = f"the audit trail does not hold: {fault}; restore it from its backup"
+            raise KeyRefused(msg) from None
+        return self._trail
 
     def _store(self, cause: str) -> KeyStore:
         return KeyStore(
@@ -308,25 +334,6 @@ def _pending(store: KeyStore, name: str) -> KeyRecord | None:
     return None
 
 
-def _was_sent(store: KeyStore, record: KeyRecord, cause: str) -> bool:
-    """Whether a pending version came from the partner, and not from an operator."""
-    name, kcv = record.plan.name, record.kcv
-    return not record.offered_under and any(
-        (each.action, each.operators, each.key, each.kcv)
-        == ("import", (cause,), name, kcv)
-        for each in _changes(store)
-    )
-
-
-def _changes(store: KeyStore) -> list[Entry]:
-    """Give the audit trail; one that does not hold tells nothing about any key."""
-    try:
-        return store.list_changes()
-    except VerificationFailed as fault:
-        msg = f"the audit trail does not hold: {fault}; restore it from its backup"
-        raise KeyRefused(msg) from None
-
-
 def _named(store: KeyStore, command: AgreeKey | ActivateKey) -> KeyRecord:
     """Find the version that a command means, by its number and its check value.
 
@@ -376,14 +383,6 @@ def _make_room(store: KeyStore, name: str) -> None:
     if record.offered_under:
         raise KeyRefused(f"key {name} version {record.plan.version} is offered by us")
     store.remove(name, record.plan.version)
-
-
-def _check_new(store: KeyStore, name: str, kcv: str) -> None:
-    """Refuse a key that was in use before, as far back as the trail goes."""
-    known = {(each.plan.name, each.kcv) for each in store.list_keys()}
-    known |= {(each.key, each.kcv) for each in _changes(store)}
-    if (name, kcv) in known:
-        raise KeyRefused(f"key {name}: this value was in use before")
 
 
 def _next_plan(plan: KeyPlan, length: int) -> KeyPlan:

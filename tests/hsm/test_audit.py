@@ -8,12 +8,29 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from isoswitch.hsm.audit import Entry, append_entry, read_entries
+from isoswitch.codecs.canonical.errors import VerificationFailed
+from isoswitch.hsm.audit import (
+    IMPORT,
+    Entry,
+    KnownTrail,
+    append_entry,
+    read_entries,
+)
 from tests.hsm.full_disk import full_disk
 
 
 def entry(action: str, *operators: str) -> Entry:
     return Entry(time="2026-11-23T00:00:00+00:00", action=action, operators=operators)
+
+
+def act(trail: Path, kcv: str, *, action: str = "offer") -> str:
+    """Write down that something was done with a value of one key."""
+    told = msgspec.structs.replace(entry(action, "link n"), key="n/zpk", kcv=kcv)
+    return append_entry(trail, told)
+
+
+def used(known: KnownTrail, *values: str) -> list[bool]:
+    return [known.has_used("n/zpk", each) for each in values]
 
 
 def actions(trail: Path, head: str) -> list[str]:
@@ -71,3 +88,60 @@ def test_to_append_only_the_end_is_read(trail: Path) -> None:
         file.seek(1 << 40)
         last = msgspec.json.decode(file.read().splitlines()[-1], type=Entry)
     assert (last.action, last.previous) == ("rotate", head)
+
+
+def test_what_is_known_of_a_trail_grows_with_it(trail: Path) -> None:
+    known = KnownTrail(trail)
+    known.follow(head="")
+    assert used(known, "AA") == [False]
+    known.follow(head=act(trail, "AA"))
+    head = act(trail, "BB", action=IMPORT)
+    with trail.open("ab") as file:
+        file.write(b'{"time":"2026-11-23T00:0')
+    known.follow(head=head)
+    assert used(known, "AA", "BB", "CC") == [True, True, False]
+    assert known.has_imported("n/zpk", "BB", operator="link n")
+    assert not known.has_imported("n/zpk", "BB", operator="link s")
+    assert not known.has_imported("n/zpk", "AA", operator="link n")
+    act(trail, "CC")
+    known.follow(head=head)
+    assert used(known, "CC") == [True]
+
+
+def test_what_was_proved_once_is_not_read_again(trail: Path) -> None:
+    known = KnownTrail(trail)
+    known.follow(head=act(trail, "AA"))
+    blank = b" " * (trail.stat().st_size - 1) + b"\n"
+    head = act(trail, "BB")
+    with trail.open("r+b") as file:
+        file.write(blank)
+    known.follow(head=head)
+    assert used(known, "AA", "BB") == [True, True]
+    with pytest.raises(VerificationFailed, match="line 1 "):
+        KnownTrail(trail).follow(head=head)
+
+
+def test_a_trail_from_a_backup_is_followed(trail: Path) -> None:
+    known = KnownTrail(trail)
+    first = act(trail, "AA")
+    backup = trail.read_bytes()
+    known.follow(head=act(trail, "BB"))
+    known.follow(head=first)
+    trail.write_bytes(backup)
+    known.follow(head=first)
+    assert used(known, "AA", "BB") == [True, False]
+    known.follow(head=act(trail, "CC"))
+    assert used(known, "AA", "CC") == [True, True]
+
+
+def test_a_trail_that_does_not_hold_tells_nothing(trail: Path) -> None:
+    known = KnownTrail(trail)
+    head = act(trail, "AA")
+    known.follow(head=head)
+    with trail.open("ab") as file:
+        file.write(b"hello\n")
+    with pytest.raises(VerificationFailed, match="line 2 is no entry"):
+        known.follow(head=head)
+    trail.unlink()
+    with pytest.raises(VerificationFailed, match="is missing"):
+        known.follow(head=head)

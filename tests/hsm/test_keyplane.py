@@ -548,11 +548,12 @@ def test_keys_that_do_not_load_for_a_moment_are_loaded_later(
 
 
 def test_beside_a_trail_that_does_not_hold_nothing_is_known_of_a_key(
-    path: Path, vault: Vault, service: CryptoService
+    path: Path, vault: Vault, clock: Clock
 ) -> None:
     store = KeyStore(path, vault, operators=("ann",), environment=Environment.TEST)
     store.rotate("n/zpk")
     store.trail.write_bytes(store.trail.read_bytes().replace(b"bob", b"eve", 1))
+    service = open_worker(path, vault, clock)
     with pytest.raises(KeyRefused, match="does not hold"):
         take(service, block())
     with pytest.raises(KeyRefused, match="does not hold"):
