@@ -76,6 +76,7 @@ SEEDS_TO_FIND_MAX = 300
         pytest.param(304047, id="a key that could not be written down"),
         pytest.param(304199, id="a transfer was blocked before its payment ended"),
         pytest.param(500086, id="a death that was due when the storm was over"),
+        pytest.param(6001433, id="news of a transfer lost its race three times"),
     ],
 )
 def test_a_story_that_once_found_a_defect_is_good(seed: int) -> None:

@@ -24,6 +24,7 @@ from isoswitch.codecs.iso20022.transfers import (
     ReturnedTransfer,
     SettlementRequest,
     StatusReport,
+    StatusRequest,
     TransferStatus,
 )
 from isoswitch.codecs.iso20022.values import OriginalMessage, Reason
@@ -617,3 +618,20 @@ async def test_the_rest_of_a_part_that_overtakes_the_lost_answer_is_recalled(
     ]
     before = "sent" if after_s < 10 else "in_doubt"
     assert told_operator == [f"returned while {before}: it is recalling now"]
+
+
+async def test_nodes_with_two_clocks_ask_no_more_often_than_one(
+    nursery: trio.Nursery,
+) -> None:
+    world = World(change=with_house(), nodes=2)
+    await nursery.start(world.run)
+    await trio.sleep(5)
+    world.nodes[1].clock.offset_s = 3600.0
+    react(world, fault=Fault.SILENCE)
+    assert not await pay(world)
+    house = house_of(world)
+    house._takers = {**house._takers, StatusRequest: lambda line, message: None}
+    await trio.sleep(60)
+    transfer = await find(world)
+    assert transfer.state is TransferState.IN_DOUBT
+    assert 5 < transfer.asked <= 60 / PROFILES["default"].ask_every_s

@@ -9,7 +9,8 @@ whoever reads the store goes on with it, so that a restart changes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,6 +96,8 @@ class Transfers:
         self._waiters: dict[str, _Waiter] = {}
         # When a transfer was first seen here that somebody else should end.
         self._seen_at: dict[str, float] = {}
+        # How often a transfer was asked about when we last looked, and since when.
+        self._asked_at: dict[str, tuple[int, float]] = {}
         self.on_given_back: GivenBack | None = None
 
     async def pay(
@@ -152,14 +155,17 @@ class Transfers:
                 await self._look(waiting)
                 for transfer in waiting:
                     await self._follow(transfer)
-                self._seen_at = {
-                    each.id: self._seen_at[each.id]
-                    for each in waiting
-                    if each.id in self._seen_at
-                }
+                self._forget({each.id for each in waiting})
             except StoreUnavailable as error:
                 log.error("transfers_postponed", reason=str(error))
             await trio.sleep(TICK_S)
+
+    def _forget(self, waiting: Set[str]) -> None:
+        """Forget what was seen of transfers that wait no more."""
+        for gone in self._seen_at.keys() - waiting:
+            del self._seen_at[gone]
+        for gone in self._asked_at.keys() - waiting:
+            del self._asked_at[gone]
 
     async def _look(self, waiting: Iterable[Transfer]) -> None:
         """Tell who waits here what another node has heard of a transfer."""
@@ -186,7 +192,13 @@ class Transfers:
         return next(named, None)
 
     async def hear(self, news: News, *, house: str) -> None:
-        """Apply what a house says of a transfer; a lost race is run again."""
+        """Apply what a house says of a transfer; a lost race is run again.
+
+        Raises
+        ------
+        StoreUnavailable
+            Nothing was stored: it must be said again.
+        """
         for _ in range(ATTEMPTS_MAX):
             transfer = await self.find(news, house=house)
             if transfer is None:
@@ -217,6 +229,7 @@ class Transfers:
                 # It stays as it was; no news may end the switch.
                 await self._except(transfer, f"{news.event} is not booked: {refusal}")
             return
+        raise StoreUnavailable(f"{news.event} of transfer {news.uetr} was not stored")
 
     async def _happen(
         self, transfer: Transfer, event: Event, *, reason: str = ""
@@ -336,12 +349,25 @@ class Transfers:
         if transfer.state in UNDECIDED:
             if self._has_lost_its_owner(transfer, profile):
                 await self._happen(transfer, Event.EXPIRED)
-        elif transfer.state in FOLLOWED and is_over(
+        elif transfer.state in FOLLOWED and self._is_due(transfer, profile):
+            await self._ask(transfer)
+
+    def _is_due(self, transfer: Transfer, profile: TransferProfile) -> bool:
+        """Whether it is time to ask again, by the time that is stored and by our own.
+
+        Of two nodes whose clocks differ each takes the time of the other for wrong, and
+        both would ask all the time.
+        """
+        pauses_s = profile.pauses_s(transfer.state)
+        asked, asked_at = self._asked_at.get(transfer.id, (transfer.asked, -math.inf))
+        if asked != transfer.asked:
+            asked_at = trio.current_time()
+        self._asked_at[transfer.id] = transfer.asked, asked_at
+        return trio.current_time() - asked_at >= pauses_s[1] and is_over(
             transfer.next_at,
             now=self._services.clock.now().timestamp(),
-            within_s=max(profile.pauses_s(transfer.state)),
-        ):
-            await self._ask(transfer)
+            within_s=max(pauses_s),
+        )
 
     def _has_lost_its_owner(self, transfer: Transfer, profile: TransferProfile) -> bool:
         """Whether nobody expires a transfer, here or at another node.
