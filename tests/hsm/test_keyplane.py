@@ -561,6 +561,18 @@ def test_beside_a_trail_that_does_not_hold_nothing_is_known_of_a_key(
     assert offer(service, "n/zak", "n/kbpk").version == 2
 
 
+def test_a_trail_that_cannot_be_read_keeps_no_worker_from_its_start(
+    path: Path, vault: Vault, clock: Clock
+) -> None:
+    trail = path.with_suffix(".audit")
+    trail.rename(trail.with_suffix(".kept"))
+    trail.mkdir()
+    service = open_worker(path, vault, clock)
+    assert generated(service) == mac_under(TDES_KEY)
+    with pytest.raises(KeyRefused, match="does not hold"):
+        take(service, block())
+
+
 def test_a_new_storage_master_key_is_followed(
     path: Path, vault: Vault, clock: Clock
 ) -> None:
