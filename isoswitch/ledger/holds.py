@@ -46,6 +46,10 @@ class AmountExceeded(LedgerRefused):
     """More than is held, or more than was captured."""
 
 
+class HoldMoved(LedgerRefused):
+    """Something else changed the hold after this change was made up."""
+
+
 class EntryConflict(LedgerRefused):
     """The same id came before with other content."""
 
@@ -116,11 +120,15 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resize:
-    """Hold more, or less, by so many minor units; ``expires_at`` empty keeps it."""
+    """Hold more, or less, by so many minor units; ``expires_at`` empty keeps it.
+
+    Who reckoned from what is held says so in ``from_minor``.
+    """
 
     id: str
     by_minor: int
     expires_at: str = ""
+    from_minor: int | None = None
 
 
 @quick
@@ -154,7 +162,8 @@ class Return:
     """Give captured money back without a hold for it.
 
     What ``has_happened`` is written down whatever was given back besides: somebody has
-    it twice, and who owes it is not for the ledger to refuse.
+    it twice, and who owes it is not for the ledger to refuse. Who reckoned from what
+    was returned before says so in ``from_minor``.
     """
 
     id: str
@@ -162,6 +171,7 @@ class Return:
     business_date: str
     minor: int
     has_happened: bool = False
+    from_minor: int | None = None
 
 
 Change = Place | Redirect | Resize | Capture | Release | Return
@@ -267,6 +277,7 @@ def _redirect(change: Redirect, hold: Hold) -> Effect:
 
 
 def _resize(change: Resize, hold: Hold) -> Effect:
+    _check_reckoned(hold, change.from_minor, hold.held_minor)
     held = hold.held_minor + change.by_minor
     if held < max(1, hold.captured_minor):
         msg = f"hold {change.id} cannot shrink below what was captured"
@@ -343,6 +354,7 @@ def _return(change: Return, book: Book) -> Effect:
     )
     if _is_repeat(entry, book):
         return NOTHING
+    _check_reckoned(hold, change.from_minor, hold.returned_minor)
     if not (change.has_happened and 0 < change.minor <= hold.own_minor):
         _check_returnable(hold, change.minor)
     after = replace(hold, returned_minor=hold.returned_minor + change.minor)
@@ -381,6 +393,12 @@ def _is_repeat(entry: Entry, book: Book) -> bool:
         msg = f"entry {entry.id} exists with other content"
         raise EntryConflict(msg)
     return True
+
+
+def _check_reckoned(hold: Hold, from_minor: int | None, is_minor: int) -> None:
+    if from_minor not in (None, is_minor):
+        msg = f"hold {hold.id} is not what this was reckoned from any more"
+        raise HoldMoved(msg)
 
 
 def _check_returnable(hold: Hold, minor: int) -> None:

@@ -232,12 +232,20 @@ def undo(
         minor = min(before - leave_minor, hold.held_minor - least)
         if hold.state is not HoldState.OPEN or minor <= 0:
             return Undoing(changes=(), before_minor=before, after_minor=before)
-        changes = (Resize(id=hold.id, by_minor=-minor),)
+        changes = (Resize(id=hold.id, by_minor=-minor, from_minor=hold.held_minor),)
         return Undoing(changes=changes, before_minor=before, after_minor=before - minor)
     minor = min(before - leave_minor, hold.returnable_minor)
     if minor <= 0:
         return Undoing(changes=(), before_minor=before, after_minor=before)
-    changes = (Return(id=hold.id, by=by, business_date=business_date, minor=minor),)
+    changes = (
+        Return(
+            id=hold.id,
+            by=by,
+            business_date=business_date,
+            minor=minor,
+            from_minor=hold.returned_minor,
+        ),
+    )
     return Undoing(changes=changes, before_minor=before, after_minor=before - minor)
 
 
@@ -250,7 +258,7 @@ def _undo_hold(hold: Hold, *, leave_minor: int) -> Undoing:
         after = max(leave_minor, least)
         changes = (Release(id=hold.id),)
         if after > least:
-            changes = (Resize(id=hold.id, by_minor=after - held),)
+            changes = (Resize(id=hold.id, by_minor=after - held, from_minor=held),)
     return Undoing(changes=changes, before_minor=held, after_minor=after)
 
 
