@@ -151,10 +151,14 @@ class Capture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Give what remains of a hold free; ``is_expired`` when its time is over."""
+    """Give what remains of a hold free; ``is_expired`` when its time is over.
+
+    Who reckoned from what remained says so in ``from_minor``.
+    """
 
     id: str
     is_expired: bool = False
+    from_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +212,8 @@ def apply(change: Change, book: Book) -> Effect:
     Raises
     ------
     LedgerRefused
-        `HoldUnknown`, `HoldResolved`, `AmountExceeded` or `EntryConflict`.
+        `HoldUnknown`, `HoldResolved`, `HoldMoved`, `AmountExceeded` or
+        `EntryConflict`.
     """
     match change:
         case Place():
@@ -338,6 +343,7 @@ def _part(change: Capture, hold: Hold, book: Book) -> Hold:
 
 def _release(change: Release, book: Book) -> Effect:
     hold = _get_open(book, change.id)
+    _check_reckoned(hold, change.from_minor, hold.remaining_minor)
     after = _released(hold, is_expired=change.is_expired)
     return Effect(holds=(after, *_settle_original(book, after, hold)))
 

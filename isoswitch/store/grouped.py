@@ -197,12 +197,11 @@ class GroupCommitStore:
         return await self._ask(partial(self._reader.find_batch, terminal_id))
 
     async def batch_transactions(
-        self, terminal_id: str, since: int
+        self, terminal_id: str, since: int, *, currency: str = ""
     ) -> Sequence[StoredTransaction]:
         """Give a terminal's transactions from a batch on in their order."""
-        return await self._ask(
-            partial(self._reader.batch_transactions, terminal_id, since)
-        )
+        read = self._reader.batch_transactions
+        return await self._ask(partial(read, terminal_id, since, currency=currency))
 
     async def batch_totals(self, terminal_id: str, since: int) -> Sequence[TotalsLine]:
         """Give what a terminal's entries from a batch on come to."""

@@ -254,14 +254,16 @@ class MemoryStore:
         return self._disk.batches.get(terminal_id, 1)
 
     async def batch_transactions(
-        self, terminal_id: str, since: int
+        self, terminal_id: str, since: int, *, currency: str = ""
     ) -> Sequence[StoredTransaction]:
         """Give a terminal's transactions from a batch on in their order."""
         await self._look()
         return [
             row
             for row in self._disk.transactions.values()
-            if row.terminal_id == terminal_id and row.batch >= since
+            if row.terminal_id == terminal_id
+            and row.batch >= since
+            and (not currency or row.currency in (currency, ""))
         ]
 
     async def batch_totals(self, terminal_id: str, since: int) -> Sequence[TotalsLine]:

@@ -337,9 +337,12 @@ class Store(Protocol):
         ...
 
     async def batch_transactions(
-        self, terminal_id: str, since: int
+        self, terminal_id: str, since: int, *, currency: str = ""
     ) -> Sequence[StoredTransaction]:
-        """Give a terminal's transactions from a batch on in their order."""
+        """Give a terminal's transactions from a batch on in their order.
+
+        With a currency, those in another one are left out.
+        """
         ...
 
     async def batch_totals(self, terminal_id: str, since: int) -> Sequence[TotalsLine]:

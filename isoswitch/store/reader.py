@@ -261,15 +261,17 @@ class StoreReader:
         return dict(self._connection.execute("SELECT terminal_id, number FROM batches"))
 
     def batch_transactions(
-        self, terminal_id: str, since: int
+        self, terminal_id: str, since: int, *, currency: str = ""
     ) -> list[StoredTransaction]:
         """Give a terminal's transactions from a batch on in their order."""
+        where = "terminal_id = ? AND batch >= ?"
+        values: tuple[str | int, ...] = (terminal_id, since)
+        if currency:
+            where, values = f"{where} AND currency IN (?, '')", (*values, currency)
         return [
             to_stored_transaction(row)
             for row in self._connection.execute(
-                f"{SELECT_TRANSACTIONS} WHERE terminal_id = ? AND batch >= ? "
-                "ORDER BY rowid",
-                (terminal_id, since),
+                f"{SELECT_TRANSACTIONS} WHERE {where} ORDER BY rowid", values
             )
         ]
 

@@ -30,6 +30,7 @@ from isoswitch.ledger.holds import (
     Change,
     Hold,
     HoldState,
+    HoldUnknown,
     Place,
     Redirect,
     Release,
@@ -218,9 +219,18 @@ def undo(
 
     What was refunded of it stays refunded, and what of it was captured stays captured:
     so much more stands of it. A hold that is resolved already is left alone.
+
+    Raises
+    ------
+    HoldUnknown
+        The ledger does not know what moved money.
     """
     before = standing_minor(row)
-    if row.state is not TransactionState.CLOSED or hold is None:
+    is_closed = row.state is TransactionState.CLOSED
+    if hold is None and is_closed and before and row.kind in MOVES_MONEY:
+        msg = f"transaction {row.id} has no hold of its own in the ledger"
+        raise HoldUnknown(msg)
+    if hold is None or not is_closed:
         # It lost its owner before its outcome was known: nothing was captured.
         release = (Release(id=row.id),) if row.kind in SIDES else ()
         return Undoing(changes=release, before_minor=before, after_minor=0)
@@ -256,7 +266,7 @@ def _undo_hold(hold: Hold, *, leave_minor: int) -> Undoing:
     after = held
     if hold.state is HoldState.OPEN and leave_minor < held:
         after = max(leave_minor, least)
-        changes = (Release(id=hold.id),)
+        changes = (Release(id=hold.id, from_minor=hold.remaining_minor),)
         if after > least:
             changes = (Resize(id=hold.id, by_minor=after - held, from_minor=held),)
     return Undoing(changes=changes, before_minor=held, after_minor=after)

@@ -97,6 +97,8 @@ async def _expire(
             records=tuple(records if is_told else records[:1]),
             moves=(undone(row, undoing),),
             saf_puts=(reversal,) if is_told else (),
-            ledger=(Release(id=hold.id, is_expired=True),),
+            ledger=(
+                Release(id=hold.id, is_expired=True, from_minor=hold.remaining_minor),
+            ),
         )
     )

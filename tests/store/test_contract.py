@@ -240,6 +240,8 @@ async def test_totals_and_transactions_are_those_from_a_batch_on(
     assert await store.find_batch("T1") == 4
     rows = await store.batch_transactions("T1", 2)
     assert [(row.id, row.batch) for row in rows] == [("2", 2), ("3", 3)]
+    assert await store.batch_transactions("T1", 2, currency=rows[0].currency) == rows
+    assert await store.batch_transactions("T1", 2, currency="999") == []
     (line,) = await store.batch_totals("T1", 2)
     assert line.totals == Totals(debits=2, debits_minor=2500)
     assert await store.batch_totals("T1", 4) == []

@@ -156,7 +156,9 @@ async def find_open_rows(
     """Give the transactions that are open in a batch's currency."""
     terminal = job.terminal
     assert terminal is not None, "only a registered terminal reaches a flow"
-    rows = await services.store.batch_transactions(terminal.id, batch.since)
+    rows = await services.store.batch_transactions(
+        terminal.id, batch.since, currency=batch.currency
+    )
     found = [(row.currency or terminal.currency, row) for row in rows]
     wanted = {batch.currency} if batch.currency else {each for each, _ in found}
     since = {
