@@ -8,6 +8,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from isoswitch.codecs.canonical.codes import ResponseCode
+from isoswitch.codecs.canonical.sealing import store_outcome
+from isoswitch.codecs.canonical.transaction import Outcome
 from isoswitch.commands.console import FAILED, OK, Failure
 from isoswitch.commands.view import WAYS, show, tail, verify_journal
 from isoswitch.journal.records import Record, RecordKind
@@ -56,7 +59,7 @@ async def store(tmp_path: Path) -> Path:
         amount_minor=1250,
         currency="978",
         endpoint="north",
-        outcome='{"code": "approved"}',
+        outcome=store_outcome(Outcome(code=ResponseCode.APPROVED)),
     )
     async with open_sqlite_store(path) as opened:
         await opened.commit(UnitOfWork(records=records, opens=(row,)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import ssl
+from array import array
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from termios import FIONREAD
 from typing import Any
 
 import httpx
@@ -68,9 +71,9 @@ async def portal_of(**settings: Any) -> AsyncIterator[int]:
         nursery.cancel_scope.cancel()
 
 
-async def ask(port: int, request: bytes) -> bytes:
+async def ask(port: int, request: bytes, *, own: str = "127.0.0.1") -> bytes:
     """Read until the portal closes, which it has to do soon."""
-    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    stream = await trio.open_tcp_stream("127.0.0.1", port, local_address=own)
     async with stream:
         with trio.fail_after(PATIENCE_S):
             try:
@@ -88,12 +91,14 @@ async def wait_let_in(port: int) -> None:
 
 
 async def test_who_connects_above_the_limit_is_closed_and_comes_in_later() -> None:
-    async with portal_of(connections_max=2) as port:
+    # Half of the places are for one address.
+    async with portal_of(connections_max=4) as port:
         inside = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(2)]
         for stream in inside:
             await stream.send_all(HEALTH)
             assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
         assert await ask(port, HEALTH) == b""
+        assert await ask(port, HEALTH_ONCE, own="127.0.0.2") != b""
         await inside[0].aclose()
         await wait_let_in(port)
         await inside[1].aclose()
@@ -129,6 +134,52 @@ async def test_an_answer_that_nobody_takes_ends_its_connection(
         await stuck.send_all(asked)
         await wait_let_in(port)
         await stuck.aclose()
+
+
+GONE = {
+    "said nothing": b"",
+    "has its answer": HEALTH,
+    "stopped in its head": HEALTH[:20],
+    "said it speaks HTTP/2": HEALTH[:-2]
+    + b"Connection: Upgrade, HTTP2-Settings\r\n"
+    + b"Upgrade: h2c\r\nHTTP2-Settings: \r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("said", GONE.values(), ids=GONE)
+async def test_who_has_gone_takes_no_place(
+    said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Config, "keep_alive_timeout", 10 * PATIENCE_S)
+    async with portal_of(connections_max=1) as port:
+        for _ in range(3):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            await stream.send_all(said)
+            await stream.aclose()
+            await wait_let_in(port)
+
+
+async def test_an_answer_that_nobody_takes_does_not_keep_the_portal_from_ending() -> (
+    None
+):
+    with trio.fail_after(PATIENCE_S):
+        async with portal_of() as port:
+            stuck = await trio.open_tcp_stream("127.0.0.1", port)
+            await stuck.send_all(UNREAD)
+            before, unread = -1, 0
+            while before != unread:
+                # While others are answered, it goes on until it can write no more.
+                for _ in range(10):
+                    assert await ask(port, HEALTH_ONCE)
+                before, unread = unread, _unread_bytes(stuck)
+            assert unread
+    await stuck.aclose()
+
+
+def _unread_bytes(stream: trio.SocketStream) -> int:
+    (count,) = array("i", fcntl.ioctl(stream.socket.fileno(), FIONREAD, bytes(4)))
+    assert isinstance(count, int)
+    return count
 
 
 async def test_http2_asks_for_little_at_once() -> None:
