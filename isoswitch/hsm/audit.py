@@ -59,6 +59,21 @@ def append_entry(path: Path, entry: Entry) -> str:
     return _digest(line)
 
 
+def drop_interrupted(path: Path, *, head: str) -> None:
+    """Cut off the entry of an act that did not come about.
+
+    It is the one line after the entry that the key file names, ``head``. Where more
+    follow, an earlier key file was put back, and what they tell of did happen.
+    """
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        last, end = _last_line(file.fileno())
+        if last and _digest(last) != head and _previous(last) == head:
+            os.ftruncate(file.fileno(), end - len(last) - 1)
+            os.fsync(file.fileno())
+
+
 def read_entries(path: Path, *, head: str) -> list[Entry]:
     """Read the trail and prove it against the digest that the key file names.
 
@@ -96,6 +111,8 @@ class KnownTrail:
     _count: int
     # Of the last entry that the key file named, and of those after it.
     _digests: list[str]
+    # Those after it; what they tell of has not happened yet, or never will.
+    _waiting: list[Entry]
     _used: dict[str, set[str]]
     _imported: set[tuple[str, str, tuple[str, ...]]]
 
@@ -116,7 +133,11 @@ class KnownTrail:
         except VerificationFailed:
             # Another trail or an earlier key file may have been put back.
             self._forget()
-            self._read_on(head)
+            try:
+                self._read_on(head)
+            except VerificationFailed:
+                self._forget()
+                raise
 
     def has_used(self, key: str, kcv: str) -> bool:
         """Whether a value was ever a version of a key."""
@@ -138,7 +159,10 @@ class KnownTrail:
         else:
             self._forget()
         _check_head(self._path, head, self._digests)
-        self._digests = self._digests[self._digests.index(head) :]
+        known = self._digests.index(head)
+        self._count_in(self._waiting[:known])
+        self._digests = self._digests[known:]
+        self._waiting = self._waiting[known:]
 
     def _take(self, lines: Iterator[bytes]) -> None:
         proved = _proved(
@@ -146,6 +170,10 @@ class KnownTrail:
         )
         for entry, digest in proved:
             self._digests.append(digest)
+            self._waiting.append(entry)
+
+    def _count_in(self, entries: list[Entry]) -> None:
+        for entry in entries:
             self._used.setdefault(entry.key, set()).add(entry.kcv)
             if entry.action == IMPORT:
                 self._imported.add((entry.key, entry.kcv, entry.operators))
@@ -162,6 +190,7 @@ class KnownTrail:
         self._end = 0
         self._count = 0
         self._digests = [""]
+        self._waiting = []
         self._used = {}
         self._imported = set()
 
@@ -204,6 +233,14 @@ def _last_line(descriptor: int) -> tuple[bytes, int]:
         if begin or not start:
             return tail[begin:end].rstrip(b"\n"), start + end
         reach *= 2
+
+
+def _previous(line: bytes) -> str | None:
+    """Give what a line names as the one before it; None where it is no entry."""
+    try:
+        return msgspec.json.decode(line, type=Entry).previous
+    except msgspec.MsgspecError:
+        return None
 
 
 def _write_all(descriptor: int, octets: bytes) -> None:

@@ -21,7 +21,13 @@ import msgspec
 
 from isoswitch.codecs.canonical.errors import HsmError, KeyRefused, VerificationFailed
 from isoswitch.codecs.canonical.secrets import KeyValue
-from isoswitch.hsm.audit import IMPORT, Entry, append_entry, read_entries
+from isoswitch.hsm.audit import (
+    IMPORT,
+    Entry,
+    append_entry,
+    drop_interrupted,
+    read_entries,
+)
 from isoswitch.hsm.engine import Algorithm, Use
 from isoswitch.hsm.functions import tr31
 from isoswitch.hsm.functions.ibm3624 import Ibm3624Rule
@@ -403,9 +409,8 @@ class KeyStore:
         """
         with self.exclusive():
             records = [self._rewrapped(record, target) for record in self.list_keys()]
-            head = self._record("rewrap")
-            file = KeyFile(storage_key=storage_key, records=records, audit_head=head)
-            self._file.write(file, target)
+            file = KeyFile(storage_key=storage_key, records=records)
+            self._replace(file, target, self._entry("rewrap"))
         self._vault = target
         return len(records)
 
@@ -452,22 +457,35 @@ class KeyStore:
         raise KeyRefused(f"key {name} has no version {version}")
 
     def _write(self, records: list[KeyRecord], action: str, record: KeyRecord) -> None:
-        """Write down the act, then what it changes."""
+        entry = msgspec.structs.replace(
+            self._entry(action),
+            key=record.plan.name,
+            version=record.plan.version,
+            kcv=record.kcv,
+        )
         file = self._file.read(self._vault)
-        head = self._record(action, record)
-        file = msgspec.structs.replace(file, records=records, audit_head=head)
-        self._file.write(file, self._vault)
+        file = msgspec.structs.replace(file, records=records)
+        self._replace(file, self._vault, entry)
 
-    def _record(self, action: str, record: KeyRecord | None = None) -> str:
-        entry = Entry(time=_now(), action=action, operators=self._operators)
-        if record is not None:
-            entry = msgspec.structs.replace(
-                entry,
-                key=record.plan.name,
-                version=record.plan.version,
-                kcv=record.kcv,
-            )
-        return append_entry(self.trail, entry)
+    def _replace(self, file: KeyFile, vault: Vault, entry: Entry) -> None:
+        """Write down the act, then what it changes; both, or neither.
+
+        What happened is what the key file holds: an entry beyond the one that it names
+        is left of a crash, and gives way.
+        """
+        before = self._file.read(self._vault).audit_head
+        drop_interrupted(self.trail, head=before)
+        head = append_entry(self.trail, entry)
+        present = self._path.stat().st_ino
+        try:
+            self._file.write(msgspec.structs.replace(file, audit_head=head), vault)
+        except OSError:
+            if self._path.stat().st_ino == present:
+                drop_interrupted(self.trail, head=before)
+            raise
+
+    def _entry(self, action: str) -> Entry:
+        return Entry(time=_now(), action=action, operators=self._operators)
 
 
 def whole_value(vault: Vault, record: KeyRecord) -> KeyValue:

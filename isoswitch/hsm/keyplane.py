@@ -30,6 +30,7 @@ from isoswitch.codecs.canonical.errors import (
     ConfigError,
     DecodeError,
     HsmError,
+    KeyPending,
     KeyRefused,
     VerificationFailed,
 )
@@ -172,7 +173,7 @@ class KeyPlane:
                 )
             elif record.offered_under != command.under:
                 msg = f"key {command.name} version {record.plan.version} is pending"
-                raise KeyRefused(msg)
+                raise KeyPending(msg)
         self.refresh()
         value = whole_value(self._vault, record)
         return _protect(wrapping, record, value, command)
@@ -371,7 +372,7 @@ def _make_room(store: KeyStore, name: str) -> None:
 
     Raises
     ------
-    KeyRefused
+    KeyPending
         The pending one is our own: both sides offer at once. Or the partner was told
         that we took it.
     """
@@ -379,9 +380,9 @@ def _make_room(store: KeyStore, name: str) -> None:
     if record is None:
         return
     if record.is_agreed:
-        raise KeyRefused(f"key {name} version {record.plan.version} is agreed on")
+        raise KeyPending(f"key {name} version {record.plan.version} is agreed on")
     if record.offered_under:
-        raise KeyRefused(f"key {name} version {record.plan.version} is offered by us")
+        raise KeyPending(f"key {name} version {record.plan.version} is offered by us")
     store.remove(name, record.plan.version)
 
 

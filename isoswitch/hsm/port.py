@@ -241,7 +241,8 @@ class ImportKey(Command, frozen=True, tag=True, kw_only=True):
     again gives the same version. Gives a ``WorkingKey``.
 
     Raises ``VerificationFailed`` for a wrong block or check value, ``KeyRefused`` for
-    one of another usage, one that was in use before, or while we offer one ourselves.
+    one of another usage or one that was in use before, ``KeyPending`` while we offer
+    one ourselves or one that was agreed on is not in use.
     """
 
     name: str
@@ -261,7 +262,7 @@ class OfferKey(Command, frozen=True, tag=True, kw_only=True):
     Gives a ``WorkingKey``.
 
     A key of the partner's that is pending gives way, unless both sides have agreed on
-    it; then raises ``KeyRefused``.
+    it; then raises ``KeyPending``.
     """
 
     name: str

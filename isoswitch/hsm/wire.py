@@ -24,6 +24,7 @@ import msgspec
 from isoswitch.codecs.canonical.errors import (
     HsmError,
     HsmUnavailable,
+    KeyPending,
     KeyRefused,
     MacMismatch,
     NotSupported,
@@ -44,6 +45,7 @@ class Status(IntEnum):
     REFUSED = 5
     UNAVAILABLE = 6
     NOT_SUPPORTED = 7
+    KEY_PENDING = 8
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -79,6 +81,7 @@ STATUS_OF: dict[type[Exception], Status] = {
     MacMismatch: Status.MAC_MISMATCH,
     PinBlockInvalid: Status.PIN_BLOCK_INVALID,
     VerificationFailed: Status.VERIFICATION_FAILED,
+    KeyPending: Status.KEY_PENDING,
     KeyRefused: Status.KEY_REFUSED,
     HsmUnavailable: Status.UNAVAILABLE,
     NotSupported: Status.NOT_SUPPORTED,

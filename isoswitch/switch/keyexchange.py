@@ -36,7 +36,7 @@ from isoswitch.codecs.canonical.errors import (
     ConfigError,
     DecodeError,
     HsmError,
-    HsmUnavailable,
+    KeyPending,
     KeyRefused,
     LinkDown,
     NoAnswer,
@@ -71,6 +71,14 @@ TICK_S = 1.0
 INBOX_MAX = 16
 DECLINED_MAX = 64
 CHANGED = "changed"
+
+# Why a key of the endpoint is not taken; the first class that fits decides.
+_CODES = {
+    VerificationFailed: ResponseCode.CRYPTOGRAPHIC_ERROR,
+    KeyPending: ResponseCode.SYSTEM_MALFUNCTION,
+    KeyRefused: ResponseCode.SECURITY_VIOLATION,
+    HsmError: ResponseCode.SYSTEM_MALFUNCTION,
+}
 
 log = structlog.get_logger()
 
@@ -267,10 +275,7 @@ async def _offer(
     try:
         key = WorkingKey.decode((await services.hsm.run(command))[0])
     except KeyRefused:
-        # What another process agreed on, and did not get to use, comes first.
-        story = await read_story(services.store, name)
-        if story.event in AGREED:
-            lane.agreed[name] = story.key
+        await _adopt(services, lane, name)
         raise
     change = Change(
         key=name, version=key.version, check_value=key.check_value.hex().upper()
@@ -362,8 +367,9 @@ async def _take(services: Services, lane: _Lane, request: NetworkRequest) -> Non
 async def _take_alone(services: Services, lane: _Lane, request: NetworkRequest) -> None:
     """Import a key, keep it, say so, use it; raises _Refusal."""
     await _settle(services, lane)
-    purpose, key = await _import(services, lane, request)
-    name = lane.names[purpose]
+    purpose, command = _read_offer(lane, request)
+    name = command.name
+    key = await _import(services, lane, command)
     await note_key(
         services,
         name,
@@ -404,33 +410,47 @@ async def _keep_key(
         raise _Refusal(ResponseCode.SYSTEM_MALFUNCTION, reason) from None
 
 
-async def _import(
-    services: Services, lane: _Lane, request: NetworkRequest
-) -> tuple[KeyPurpose, WorkingKey]:
-    """Have the crypto process store a key; raises _Refusal."""
+def _read_offer(lane: _Lane, request: NetworkRequest) -> tuple[KeyPurpose, ImportKey]:
+    """Read the key that a message brings; raises _Refusal."""
     profile = lane.profile
     try:
         purpose, sent = read_key_change(lane.link.dialect, request.message)
-        command = ImportKey(
-            name=lane.names[purpose],
-            under=profile.under,
-            payload=sent.payload,
-            check_value=sent.check_value,
-            is_legacy=not sent.is_block,
-            cause=lane.cause,
-        )
-        if sent.is_block is profile.is_legacy:
-            reason = "the link's profile wants another form of keys"
-            raise _Refusal(ResponseCode.SECURITY_VIOLATION, reason)
-        return purpose, WorkingKey.decode((await services.hsm.run(command))[0])
     except DecodeError as error:
         raise _Refusal(ResponseCode.FORMAT_ERROR, str(error)) from None
-    except VerificationFailed as error:
-        raise _Refusal(ResponseCode.CRYPTOGRAPHIC_ERROR, str(error)) from None
-    except HsmUnavailable as error:
-        raise _Refusal(ResponseCode.SYSTEM_MALFUNCTION, str(error)) from None
-    except HsmError as error:
-        raise _Refusal(ResponseCode.SECURITY_VIOLATION, str(error)) from None
+    if sent.is_block is profile.is_legacy:
+        reason = "the link's profile wants another form of keys"
+        raise _Refusal(ResponseCode.SECURITY_VIOLATION, reason)
+    return purpose, ImportKey(
+        name=lane.names[purpose],
+        under=profile.under,
+        payload=sent.payload,
+        check_value=sent.check_value,
+        is_legacy=not sent.is_block,
+        cause=lane.cause,
+    )
+
+
+async def _import(services: Services, lane: _Lane, command: ImportKey) -> WorkingKey:
+    """Have the crypto process store a key; raises _Refusal."""
+    try:
+        try:
+            (result,) = await services.hsm.run(command)
+        except KeyPending:
+            # What was agreed on comes first.
+            await _adopt(services, lane, command.name)
+            await _settle(services, lane)
+            (result,) = await services.hsm.run(command)
+    except (VerificationFailed, HsmError) as error:
+        code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
+        raise _Refusal(code, str(error)) from None
+    return WorkingKey.decode(result)
+
+
+async def _adopt(services: Services, lane: _Lane, name: str) -> None:
+    """Find what was agreed on and not used: another process, or a reply, was lost."""
+    story = await read_story(services.store, name)
+    if story.event in AGREED:
+        lane.agreed[name] = story.key
 
 
 async def _settle(services: Services, lane: _Lane) -> None:
@@ -455,7 +475,8 @@ async def _settle(services: Services, lane: _Lane) -> None:
         else:
             await note_key(services, name, KeyEvent.ACTIVATED, version=version)
             log.info("key_activated", key=name, version=version)
-        lane.agreed.pop(name, None)
+        if lane.agreed.get(name) is key:
+            del lane.agreed[name]
 
 
 async def _resume(services: Services, lane: _Lane) -> bool:

@@ -12,7 +12,7 @@ stop between the partner's word and ours loses nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -34,6 +34,9 @@ class KeyEvent(StrEnum):
 
 AGREED = frozenset({KeyEvent.CONFIRMED, KeyEvent.ACCEPTED})
 """The partner uses the key now, and so must we."""
+
+# After these something is left to do with the key.
+_OPEN = AGREED | {KeyEvent.OFFERED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,24 +68,23 @@ async def read_story(store: Store, name: str) -> KeyStory:
     while chained := await store.records(_stream(name), after_seq=after_seq):
         after_seq = chained[-1].seq
         for each in chained:
-            story = _continue(story, each.record)
+            story = continue_story(story, each.record)
     return story
 
 
-def _continue(story: KeyStory, record: Record) -> KeyStory:
+def continue_story(story: KeyStory, record: Record) -> KeyStory:
+    """Give where a key stands after one more record of its stream."""
     event = KeyEvent(record.body["event"])
     key = WorkingKey(
         record.body.get("version", 0),
         bytes.fromhex(record.body.get("check_value", "")),
     )
-    if story.event in AGREED and key.version < story.key.version:
-        # What another process says of an earlier key leaves the agreed one to use.
+    if event is KeyEvent.ACTIVATED:
+        story = replace(story, activated_at=record.at)
+    if story.event in _OPEN and key.version < story.key.version:
+        # What another process says of an earlier key leaves the later one as it is.
         return story
-    return KeyStory(
-        event=event,
-        key=key,
-        activated_at=record.at if event is KeyEvent.ACTIVATED else story.activated_at,
-    )
+    return replace(story, event=event, key=key)
 
 
 def _stream(name: str) -> str:

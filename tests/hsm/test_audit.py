@@ -14,6 +14,7 @@ from isoswitch.hsm.audit import (
     Entry,
     KnownTrail,
     append_entry,
+    drop_interrupted,
     read_entries,
 )
 from tests.hsm.full_disk import full_disk
@@ -103,8 +104,10 @@ def test_what_is_known_of_a_trail_grows_with_it(trail: Path) -> None:
     assert known.has_imported("n/zpk", "BB", operator="link n")
     assert not known.has_imported("n/zpk", "BB", operator="link s")
     assert not known.has_imported("n/zpk", "AA", operator="link n")
-    act(trail, "CC")
+    later = act(trail, "CC")
     known.follow(head=head)
+    assert used(known, "CC") == [False]
+    known.follow(head=later)
     assert used(known, "CC") == [True]
 
 
@@ -132,6 +135,46 @@ def test_a_trail_from_a_backup_is_followed(trail: Path) -> None:
     assert used(known, "AA", "BB") == [True, False]
     known.follow(head=act(trail, "CC"))
     assert used(known, "AA", "CC") == [True, True]
+
+
+def test_an_act_that_a_crash_interrupted_is_dropped(trail: Path) -> None:
+    drop_interrupted(trail, head="")
+    act(trail, "AA")
+    drop_interrupted(trail, head="")
+    assert trail.read_bytes() == b""
+    known = KnownTrail(trail)
+    head = act(trail, "AA")
+    before = trail.read_bytes()
+    act(trail, "BB")
+    known.follow(head=head)
+    drop_interrupted(trail, head=head)
+    assert trail.read_bytes() == before
+    drop_interrupted(trail, head=head)
+    assert trail.read_bytes() == before
+    known.follow(head=act(trail, "CC"))
+    assert used(known, "AA", "BB", "CC") == [True, False, True]
+
+
+def test_what_follows_an_earlier_key_file_is_kept(trail: Path) -> None:
+    head = act(trail, "AA")
+    act(trail, "BB")
+    act(trail, "CC")
+    before = trail.read_bytes()
+    drop_interrupted(trail, head=head)
+    assert trail.read_bytes() == before
+
+
+def test_a_trail_that_never_held_tells_nothing_the_second_time_either(
+    trail: Path,
+) -> None:
+    head = act(trail, "AA")
+    with trail.open("ab") as file:
+        file.write(b"hello\n")
+    known = KnownTrail(trail)
+    for _ in range(3):
+        with pytest.raises(VerificationFailed, match="line 2 is no entry"):
+            known.follow(head=head)
+        assert used(known, "AA") == [False]
 
 
 def test_a_trail_that_does_not_hold_tells_nothing(trail: Path) -> None:

@@ -12,6 +12,7 @@ from psec.mac import generate_retail_mac
 
 from isoswitch.codecs.canonical.errors import (
     HsmError,
+    KeyPending,
     KeyRefused,
     MacMismatch,
     VerificationFailed,
@@ -43,6 +44,7 @@ from isoswitch.hsm.service import CryptoService
 from isoswitch.hsm.settings import Environment
 from isoswitch.hsm.software import SoftwareEngine
 from isoswitch.hsm.vault import Vault
+from tests.hsm.full_disk import full_disk
 from tests.hsm.softhsm import AES_KEY, OTHER_TDES_KEY, TDES_KEY, VALUES, plan
 
 NEW = KeyValue(bytes.fromhex("2F4AC8B3D0E6157F98EA13D5B66BC7A2"))
@@ -458,6 +460,26 @@ def test_while_we_offer_a_key_none_is_taken(service: CryptoService) -> None:
     offer(service, "n/zak", "n/kbpk")
     with pytest.raises(KeyRefused, match="offered"):
         take(service, block())
+
+
+def test_a_key_that_a_full_disk_did_not_take_is_taken_later(
+    service: CryptoService, path: Path
+) -> None:
+    trail = path.with_suffix(".audit")
+    room = trail.stat().st_size + 400
+    assert path.stat().st_size > room
+    with full_disk(at=room), pytest.raises(HsmError, match="cannot be changed"):
+        take(service, block())
+    assert take(service, block()).version == 2
+
+
+def test_a_key_on_its_way_into_use_may_be_waited_for(service: CryptoService) -> None:
+    offer(service, "n/zak", "n/kbpk")
+    with pytest.raises(KeyPending, match="is offered by us"):
+        take(service, block())
+    agree(service, "n/zpk", take(service, block("P0", "E"), name="n/zpk"))
+    with pytest.raises(KeyPending, match="is agreed on"):
+        take(service, block("P0", "E", VALUES["t/tpk"]), name="n/zpk")
 
 
 def test_a_later_key_of_the_partner_replaces_its_pending_one(

@@ -12,6 +12,7 @@ import trio
 
 from isoswitch.codecs.canonical.codes import Kind, ResponseCode
 from isoswitch.codecs.canonical.errors import (
+    HsmError,
     HsmUnavailable,
     IsoswitchError,
     KeyRefused,
@@ -50,6 +51,7 @@ CARDS = {"north": "visa-ok", "south": "mc-ok"}
 OVERLAP_S = 60.0
 KEY_CHANGE = {"kind": Equals(value=Kind.KEY_CHANGE)}
 SLOW = Rule(name="slow", then=Reaction(delay=Fixed(delay_s=2.0)), when={})
+NAMES = {KeyPurpose.PIN: "north/zpk", KeyPurpose.MAC: "north/zak"}
 CUP = ListenerSettings(
     name="cup", host="", port=0, dialect="cup-pos", framing="bin2", header="tpdu"
 )
@@ -353,12 +355,16 @@ async def test_keys_change_after_wrong_macs(watching: World) -> None:
 
 
 class DyingHsm:
-    """A crypto service that fails at a kind of command, or the switch dies at it."""
+    """A crypto service that fails at one kind of command, before it or after.
+
+    Or the switch dies at it.
+    """
 
     def __init__(self, inner: Hsm) -> None:
         self._inner = inner
         self.deadly: type[AnyCommand] | None = None
         self.broken: type[AnyCommand] | None = None
+        self.forgetful: type[AnyCommand] | None = None
         self.fault: IsoswitchError = HsmUnavailable("out of order")
         self.kill: Callable[[], None] = lambda: None
 
@@ -369,7 +375,11 @@ class DyingHsm:
             self.deadly = None
             self.kill()
             await trio.sleep_forever()
-        return await self._inner.run(*commands)
+        results = await self._inner.run(*commands)
+        if self.forgetful is not None and isinstance(commands[0], self.forgetful):
+            self.forgetful = None
+            raise HsmUnavailable("the reply is lost")
+        return results
 
 
 @asynccontextmanager
@@ -470,6 +480,54 @@ async def test_of_two_offers_that_cross_neither_is_lost(world: World) -> None:
     assert await pay(world, "north") is BeliefState.APPROVED
 
 
+@pytest.mark.parametrize("purpose", KeyPurpose)
+async def test_a_key_whose_answer_was_lost_keeps_no_later_one_out(
+    nursery: trio.Nursery, purpose: KeyPurpose
+) -> None:
+    """The partner makes another key for each attempt."""
+    async with beside_dying_hsm(nursery) as (world, dying):
+        issuer = world.issuers["north"]
+        dying.forgetful = AgreeKey
+        with trio.move_on_after(5):
+            await issuer.change_key(purpose)
+        assert await versions(world, NAMES[purpose]) == {1: "active", 2: "pending"}
+        assert await issuer.change_key(purpose) is ResponseCode.APPROVED
+        states = await versions(world, NAMES[purpose])
+        assert states == {1: "retired", 2: "retired", 3: "active"}
+        assert await pay(world, "north") is BeliefState.APPROVED
+
+
+async def test_a_change_that_the_disk_does_not_take_may_be_repeated(
+    nursery: trio.Nursery,
+) -> None:
+    async with beside_dying_hsm(nursery) as (world, dying):
+        dying.fault = HsmError("keys.json cannot be changed")
+        dying.broken = ImportKey
+        issuer = world.issuers["north"]
+        code = await issuer.change_key(KeyPurpose.MAC)
+        assert code is ResponseCode.SYSTEM_MALFUNCTION
+        dying.broken = None
+        assert await issuer.change_key(KeyPurpose.MAC) is ResponseCode.APPROVED
+        assert await pay(world, "north") is BeliefState.APPROVED
+
+
+async def test_offers_that_cross_at_two_nodes_may_be_repeated(
+    nursery: trio.Nursery,
+) -> None:
+    world = World(change=with_key_exchange(), nodes=2)
+    async with audited(nursery, world):
+        issuer = world.issuers["north"]
+        slow = Reaction(delay=Fixed(delay_s=0.5))
+        issuer.set_rules([Rule(name="slow", then=slow, when=KEY_CHANGE)])
+        async with trio.open_nursery() as both:
+            both.start_soon(order, world, "north")
+            await trio.sleep(0.2)
+            code = await issuer.change_key(KeyPurpose.PIN)
+            assert code is ResponseCode.SYSTEM_MALFUNCTION
+        assert await issuer.change_key(KeyPurpose.PIN) is ResponseCode.APPROVED
+        assert await pay(world, "north") is BeliefState.APPROVED
+
+
 class PausingHsm:
     """A crypto service whose reply to one kind of command waits, once."""
 
@@ -502,9 +560,6 @@ async def beside_pausing_hsm(
     made = World(change=with_key_exchange(), wrap_hsm=wrap, nodes=nodes)
     async with audited(nursery, made) as world:
         yield world, pausing[0]
-
-
-NAMES = {KeyPurpose.PIN: "north/zpk", KeyPurpose.MAC: "north/zak"}
 
 
 @pytest.mark.parametrize("after", [ImportKey, AgreeKey, ActivateKey])

@@ -128,6 +128,10 @@ class KeyRefused(HsmError):
     """An unknown key name, or a key used against its usage or mode."""
 
 
+class KeyPending(KeyRefused):
+    """Another version of the key is on its way into use; it may be tried again."""
+
+
 class StoreUnavailable(IsoswitchError):
     """A unit of work could not be made durable; nothing may be answered."""
 
