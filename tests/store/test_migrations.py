@@ -24,6 +24,7 @@ from isoswitch.store.schema import (
     transaction_row,
 )
 from tests.postgres import new_database
+from tests.store.copying import POSTING_COLUMNS
 from tests.store.units import transaction
 
 DATE = "2026-01-31"
@@ -100,14 +101,6 @@ HOLD_COLUMNS = (
     "credit",
     "currency",
     "expires_at",
-)
-POSTING_COLUMNS = (
-    "entry_id",
-    "account",
-    "currency",
-    "minor",
-    "transaction_id",
-    "business_date",
 )
 TOLD = (
     told("1", "preauthorisation"),

@@ -562,28 +562,41 @@ async def beside_pausing_hsm(
         yield world, pausing[0]
 
 
+@asynccontextmanager
+async def key_on_its_way(
+    world: World, pausing: PausingHsm, purpose: KeyPurpose
+) -> AsyncIterator[list[ResponseCode | None]]:
+    """Have north send us a key; what is done meanwhile is done in the block."""
+    codes: list[ResponseCode | None] = []
+
+    async def take() -> None:
+        codes.append(await world.issuers["north"].change_key(purpose))
+
+    async with trio.open_nursery() as both:
+        both.start_soon(take)
+        await pausing.reached.wait()
+        yield codes
+        pausing.go_on.set()
+
+
 @pytest.mark.parametrize("after", [ImportKey, AgreeKey, ActivateKey])
 @pytest.mark.parametrize("purpose", KeyPurpose)
 async def test_our_offer_waits_until_the_partners_key_is_in_use(
     nursery: trio.Nursery, purpose: KeyPurpose, after: type[AnyCommand]
 ) -> None:
-    codes: list[ResponseCode | None] = []
     changes: list[Change] = []
     async with beside_pausing_hsm(nursery, after) as (world, pausing):
-
-        async def take() -> None:
-            codes.append(await world.issuers["north"].change_key(purpose))
 
         async def offer() -> None:
             changes.extend(await order(world, "north"))
 
-        async with trio.open_nursery() as both:
-            both.start_soon(take)
-            await pausing.reached.wait()
-            both.start_soon(offer)
+        async with (
+            trio.open_nursery() as ours,
+            key_on_its_way(world, pausing, purpose) as codes,
+        ):
+            ours.start_soon(offer)
             await trio.sleep(0.5)
             assert not changes
-            pausing.go_on.set()
         assert codes == [ResponseCode.APPROVED]
         assert [change.result for change in changes] == [CHANGED] * 2
         states = await versions(world, NAMES[purpose])
@@ -595,17 +608,9 @@ async def test_our_offer_waits_until_the_partners_key_is_in_use(
 async def test_a_key_that_another_node_replaced_meanwhile_is_declined(
     nursery: trio.Nursery, purpose: KeyPurpose
 ) -> None:
-    codes: list[ResponseCode | None] = []
     async with beside_pausing_hsm(nursery, ImportKey, nodes=2) as (world, pausing):
-
-        async def take() -> None:
-            codes.append(await world.issuers["north"].change_key(purpose))
-
-        async with trio.open_nursery() as both:
-            both.start_soon(take)
-            await pausing.reached.wait()
+        async with key_on_its_way(world, pausing, purpose) as codes:
             changes = await order(world, "north")
-            pausing.go_on.set()
         assert codes == [ResponseCode.SYSTEM_MALFUNCTION]
         assert [change.result for change in changes] == [CHANGED] * 2
         name = NAMES[purpose]
@@ -618,18 +623,10 @@ async def test_a_key_that_another_node_replaced_meanwhile_is_declined(
 async def test_what_one_node_agreed_on_gives_way_to_no_offer_of_another(
     nursery: trio.Nursery, purpose: KeyPurpose
 ) -> None:
-    codes: list[ResponseCode | None] = []
     async with beside_pausing_hsm(nursery, AgreeKey, nodes=2) as (world, pausing):
-
-        async def take() -> None:
-            codes.append(await world.issuers["north"].change_key(purpose))
-
-        async with trio.open_nursery() as both:
-            both.start_soon(take)
-            await pausing.reached.wait()
+        async with key_on_its_way(world, pausing, purpose) as codes:
             with pytest.raises(KeyRefused, match="is pending"):
                 await order(world, "north")
-            pausing.go_on.set()
         assert codes == [ResponseCode.APPROVED]
         assert await pay(world, "north") is BeliefState.APPROVED
         await trio.sleep(30)

@@ -14,7 +14,7 @@ from isoswitch.switch.settings import VoidStyle
 from tests.system.conftest import Run
 from tests.system.test_failures import world_kinds
 from tests.system.test_kinds_holds import a_world, preauthorise
-from tests.system.test_kinds_refunds import balance, node_of
+from tests.system.test_kinds_refunds import balance, set_apart
 
 CARD = "visa-ok"
 
@@ -151,10 +151,7 @@ async def test_a_refund_that_runs_on_another_node_is_not_undercut(
 ) -> None:
     world = World(nodes=2)
     await run(world)
-    here = await node_of(world, "TERM0001")
-    while await node_of(world, "TERM0002") == here:
-        world.terminals["TERM0002"].hang_up()
-        await trio.sleep(5)
+    await set_apart(world)
     first, second = await complete_twice(world)
     slow = Reaction(delay=Fixed(delay_s=3.0))
     is_refund = {"kind": Equals(value="refund")}

@@ -199,16 +199,21 @@ async def node_of(world: World, terminal: str) -> str:
     return list(world.disk.transactions.values())[-1].node
 
 
+async def set_apart(world: World) -> None:
+    """See that both terminals are connected to different nodes."""
+    here = await node_of(world, "TERM0001")
+    while await node_of(world, "TERM0002") == here:
+        world.terminals["TERM0002"].hang_up()
+        await trio.sleep(5)
+
+
 async def test_a_reversal_waits_for_a_refund_that_runs_on_another_node(
     run: Run,
 ) -> None:
     """What may still be given back is not acknowledged as undone, nor forgotten."""
     world = World(nodes=2)
     await run(world)
-    first = await node_of(world, "TERM0001")
-    while await node_of(world, "TERM0002") == first:
-        world.terminals["TERM0002"].hang_up()
-        await trio.sleep(5)
+    await set_apart(world)
     belief = await bought(world)
     slow = Reaction(code=ResponseCode.DO_NOT_HONOUR, delay=Fixed(delay_s=3.0))
     is_refund = {"kind": Equals(value="refund")}
